@@ -1,0 +1,76 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+
+	"firebreak/agent/hazard"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// condAlarms moves the alarms of the conditions whose verdicts have changed. An alarm is held on
+// unknown: silence clears nothing.
+func (c *Core) condAlarms(now sensors.Mono, fx []Effect) []Effect {
+	for _, ch := range c.ch.Conds {
+		rule := &c.r.Hazard.Conds[ch.Cond]
+		if rule.Kind == hazard.Vote {
+			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "inhibited/" + rule.Name, Active: ch.To.Basis == hazard.Inhibited, Basis: hazard.Inhibited,
+				Priority: 2, Cause: "vote " + rule.Name + " cannot trip: too few of its members can be read"})
+		}
+		if rule.Priority == 0 {
+			continue
+		}
+		was, _ := c.book.Get(rule.Name)
+		in := hazard.AlarmInput{Name: rule.Name, Active: ch.To.Is == hazard.True || ch.To.Is == hazard.Unknown && was.Active,
+			Basis: ch.To.Basis, Priority: rule.Priority, Latching: rule.Latching, Cause: was.Cause}
+		if ch.To.Is == hazard.Unknown && in.Active {
+			in.Basis = hazard.Held
+		}
+		if ch.To.Is == hazard.True {
+			w := c.eng.Explain(now, ch.Cond)
+			in.Cause = w.Cause()
+		}
+		fx = c.setAlarm(now, fx, in)
+	}
+	return fx
+}
+
+// lossAlarms raises one alarm for each cause of silence, with its children, and clears those of
+// causes that are gone (S2).
+func (c *Core) lossAlarms(now sensors.Mono, fx []Effect) []Effect {
+	var active []string
+	for _, l := range c.eng.Losses() {
+		name := "loss/" + l.Name
+		active = append(active, name)
+		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: true, Priority: 2, Children: l.Children,
+			Cause: fmt.Sprintf("%s is silent: %d devices, %d points cannot be read; check its power and wiring", l.Name, len(l.Devices), len(l.Children))})
+	}
+	for _, name := range c.losses {
+		if !slices.Contains(active, name) {
+			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name})
+		}
+	}
+	c.losses = active
+	return fx
+}
+
+func (c *Core) setAlarm(now sensors.Mono, fx []Effect, in hazard.AlarmInput) []Effect {
+	a, changed := c.book.Set(now, in)
+	if !changed {
+		return fx
+	}
+	return c.tellAlarm(now, fx, a)
+}
+
+func (c *Core) tellAlarm(now sensors.Mono, fx []Effect, a hazard.Alarm) []Effect {
+	rec := a
+	fx = c.record(now, fx, Record{Alarm: &rec})
+	return append(fx, Effect{Kind: Tell, Update: plugins.Update{Alarm: c.alarmState(now, a)}})
+}
+
+func (c *Core) alarmState(now sensors.Mono, a hazard.Alarm) *plugins.AlarmState {
+	return &plugins.AlarmState{Name: a.Name, Occurrence: a.Occurrence, State: a.State.String(), Active: a.Active,
+		Priority: a.Priority, Basis: a.Basis.String(), Origin: c.r.Hazard.Origin.String(), Cause: a.Cause,
+		Children: a.Children, FirstOut: a.FirstOut, SinceMs: now.Sub(a.Since).Milliseconds()}
+}

@@ -1,0 +1,274 @@
+// Package core is hazard and response as one state machine: events in, effects out. It is pure: no
+// I/O, no clock, no goroutine. Running, demo, replay, drill and crash tests all use it.
+//
+// Concurrency: a Core belongs to one goroutine (package guard's). Failure: none of its own; equal
+// events at equal instants give equal effects, byte for byte, and what lasts changes only by
+// records that Apply takes back after a crash.
+package core
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+const never = sensors.Mono(math.MaxInt64)
+
+// aliveEvery is how often a record is written while an on-delay runs, so that a restart knows how
+// much of it was served (S8).
+const aliveEvery = time.Second
+
+// DefaultJournalBound is how long a hook waits for its record at most (S9).
+const DefaultJournalBound = 100 * time.Millisecond
+
+// Core judges and responds.
+type Core struct {
+	r    *Rules
+	eng  *hazard.Engine
+	book *hazard.AlarmBook
+	resp *response.Machine
+
+	ch       hazard.Changes
+	out      response.Out
+	losses   []string // names of the loss alarms that are active
+	lastRec  sensors.Mono
+	pending  bool
+	respWake sensors.Mono
+	bookWake sensors.Mono
+	begun    bool
+}
+
+// New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
+// old.Snapshot(nil)); everything is keyed by name.
+func New(r *Rules, snapshot []byte) (*Core, error) {
+	eng, err := hazard.New(r.Hazard)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := response.New(r.Response, r.Hash)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Response.Plans {
+		if err := checkConds(r, &r.Response.Plans[i]); err != nil {
+			return nil, err
+		}
+	}
+	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never}
+	if len(snapshot) > 0 {
+		if err := c.restore(snapshot); err != nil {
+			return nil, fmt.Errorf("snapshot: %w", err)
+		}
+	}
+	return c, nil
+}
+
+func checkConds(r *Rules, p *response.Plan) error {
+	ok := func(id hazard.CondID) bool { return int(id) < len(r.Hazard.Conds) }
+	for _, s := range p.Stages {
+		if !ok(s.When) {
+			return fmt.Errorf("plan %q, stage %s: no condition %d", p.Name, s.Level, s.When)
+		}
+	}
+	for _, s := range p.Steps {
+		if s.Evidence == response.ByCondition && !ok(s.EvidenceCond) || s.OnlyIf != hazard.NoCond && !ok(s.OnlyIf) {
+			return fmt.Errorf("plan %q, step %q: names a condition that does not exist", p.Name, s.Name)
+		}
+	}
+	return nil
+}
+
+// Step takes one event at the instant now, which never goes back, and appends the effects to fx.
+// The caller executes them in order and calls again by wake at the latest.
+func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake sensors.Mono) {
+	c.ch.Reset()
+	c.out.Reset()
+	var reply *Effect
+	var readings []sensors.Reading
+	switch ev.Kind {
+	case Readings:
+		readings = ev.Readings
+	case HookStarted:
+		c.resp.Started(now, ev.Key, ev.Journaled, &c.out)
+	case HookDone:
+		c.resp.Done(now, ev.Key, ev.Outcome, &c.out)
+	case Seen:
+		c.resp.Seen(now, ev.Evidence, &c.out)
+	case Durable:
+		c.journal(now, ev, &fx)
+	case Resumed:
+		c.resume(now, ev.Resumed)
+	case OrderGiven:
+		reply = &Effect{Kind: Reply, OrderID: ev.Order.ID, Err: c.order(now, ev.Order, &fx)}
+	}
+	wake = c.eng.Step(now, readings, &c.ch)
+	for i := 0; i < 3 && wake <= now; i++ {
+		wake = c.eng.Step(now, nil, &c.ch)
+	}
+	if len(c.ch.Conds) > 0 || ev.Kind != Readings && ev.Kind != Tick || now >= c.respWake || c.resp.Active() || !c.begun {
+		c.respWake = c.resp.Step(now, c.eng, &c.out)
+	}
+	fx = c.emit(now, fx)
+	if reply != nil {
+		fx = append(fx, *reply)
+	}
+	if now >= c.bookWake {
+		c.bookWake = c.book.Due(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
+	}
+	fx = c.alive(now, fx)
+	if c.pending {
+		wake = min(wake, c.lastRec.Add(aliveEvery))
+	}
+	c.begun = true
+	return fx, min(wake, c.respWake, c.bookWake)
+}
+
+// emit turns what engine and machine decided into effects: first what the hooks wait for.
+func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
+	for i := range c.out.Records {
+		rec := c.out.Records[i]
+		fx = c.record(now, fx, Record{Plan: &rec})
+	}
+	bound := c.r.JournalBound
+	if bound <= 0 {
+		bound = DefaultJournalBound
+	}
+	for _, s := range c.out.Starts {
+		fx = append(fx, Effect{Kind: Start, Hook: s.Hook, Call: s.Call, Wait: bound})
+	}
+	for i := range c.ch.Members {
+		m := c.ch.Members[i]
+		fx = c.record(now, fx, Record{Member: &m})
+	}
+	if len(c.ch.Members) > 0 || c.pending {
+		c.pending = c.eng.Pending()
+	}
+	fx = c.condAlarms(now, fx)
+	if c.ch.Losses {
+		fx = c.lossAlarms(now, fx)
+	}
+	if len(c.out.Records) > 0 || !c.begun {
+		c.resp.Alarms(func(in hazard.AlarmInput) { fx = c.setAlarm(now, fx, in) })
+	}
+	for i := range c.out.Events {
+		e := c.out.Events[i]
+		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Event: &e}})
+	}
+	for _, p := range c.out.Changed {
+		v := c.resp.View(now, p, c.eng)
+		v.Origin = c.r.Hazard.Origin.String()
+		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Plan: &v}})
+	}
+	return fx
+}
+
+func (c *Core) record(now sensors.Mono, fx []Effect, r Record) []Effect {
+	c.lastRec = now
+	return append(fx, Effect{Kind: Write, Record: r})
+}
+
+// alive leaves a sign of life while an on-delay runs.
+func (c *Core) alive(now sensors.Mono, fx []Effect) []Effect {
+	if c.pending && now >= c.lastRec.Add(aliveEvery) {
+		fx = c.record(now, fx, Record{Alive: true})
+	}
+	return fx
+}
+
+// journal is the journal's own alarm: a slow, full, read-only or dead one is told, and waits for
+// nobody (S9).
+func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
+	cause := ""
+	if ev.Err != nil {
+		cause = "the journal cannot be written: " + ev.Err.Error() + "; hooks start without it, marked journaled: false"
+	}
+	*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/journal", Active: ev.Err != nil, Priority: 1, Cause: cause})
+}
+
+func (c *Core) resume(now sensors.Mono, r ResumeInfo) {
+	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
+	c.book.Shift(r.Shift)
+	c.resp.Resume(now, r.Resumed, &c.out)
+	c.bookWake = now
+	c.pending = true // looked at once
+	c.losses = c.losses[:0]
+	for _, a := range c.book.Records() {
+		if a.Active && len(a.Name) > 5 && a.Name[:5] == "loss/" {
+			c.losses = append(c.losses, a.Name)
+		}
+	}
+	for i := range c.r.Response.Plans {
+		c.out.Changed = append(c.out.Changed, c.r.Response.Plans[i].Name)
+	}
+}
+
+// View returns the present state of a plan.
+func (c *Core) View(now sensors.Mono, plan string) plugins.PlanState {
+	v := c.resp.View(now, plan, c.eng)
+	v.Origin = c.r.Hazard.Origin.String()
+	return v
+}
+
+// Rules returns the rules that the core runs by.
+func (c *Core) Rules() *Rules { return c.r }
+
+// RunHash returns the hash of the configuration to which an open run is pinned; empty if none is.
+func (c *Core) RunHash() string { return c.resp.RunHash() }
+
+// Verdict returns the present verdict of a condition by name; ok is false if there is none.
+func (c *Core) Verdict(name string) (v hazard.Verdict, ok bool) {
+	for i := range c.r.Hazard.Conds {
+		if c.r.Hazard.Conds[i].Name == name {
+			return c.eng.Verdict(hazard.CondID(i)), true
+		}
+	}
+	return hazard.Verdict{}, false
+}
+
+// Alarms visits every alarm that is not at rest.
+func (c *Core) Alarms(visit func(hazard.Alarm)) { c.book.All(visit) }
+
+// snapshot is the whole state, by name.
+type snapshot struct {
+	Version int                          `json:"v"`
+	Hazard  hazard.State                 `json:"hazard"`
+	Alarms  []hazard.Alarm               `json:"alarms"`
+	Plans   map[string]*response.PlanRun `json:"plans"`
+	Losses  []string                     `json:"losses"`
+	LastRec sensors.Mono                 `json:"last_rec"`
+	Pending bool                         `json:"pending"`
+	Begun   bool                         `json:"begun"`
+	Book    sensors.Mono                 `json:"book_wake"`
+}
+
+// Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
+func (c *Core) Snapshot(dst []byte) []byte {
+	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake})
+	if err != nil {
+		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
+	}
+	return append(dst, b...)
+}
+
+func (c *Core) restore(b []byte) error {
+	var s snapshot
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	if s.Version != 1 {
+		return fmt.Errorf("version %d is not 1: it was written by another version of firebreak", s.Version)
+	}
+	c.eng.SetState(s.Hazard)
+	for _, a := range s.Alarms {
+		c.book.Apply(a)
+	}
+	c.resp.SetState(s.Plans)
+	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
+	return nil
+}

@@ -1,0 +1,17 @@
+package core
+
+import (
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
+)
+
+// Rules is one compiled configuration, as the core sees it.
+type Rules struct {
+	Site, Zone, Agent string
+	Hash              string // of the configuration: a run is pinned to the one that started it (S8)
+	Hazard            *hazard.Rules
+	Response          *response.Rules
+	JournalBound      time.Duration // a hook starts at the latest so long after its record was handed over (S9); default 100 ms
+}

@@ -1,0 +1,275 @@
+// Package guard is the safety loop: the one goroutine that owns the core, feeds it events and is the
+// sole executor of its effects.
+//
+// Concurrency: Run is the loop; everything else reaches it through bounded channels. Hooks and
+// publishers run on goroutines of their own that Run ends and waits for. Failure: a hook that
+// hangs is given up at its time-out and a margin, a publisher that hangs loses its own messages,
+// a journal that hangs costs each hook the stated bound and no more (S9). Nothing here waits for
+// a disk, a broker, a name server or a person.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/agent/journal"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// Journal is what the guard needs of one. Append never waits; 0 means refused.
+type Journal interface {
+	Append(payload []byte) (seq uint64)
+	DurableSeq() uint64
+	Durable() <-chan journal.Durable
+	Snapshot(payload []byte, covers uint64) error
+}
+
+// Mailbox is where the buses put what they read: newest batch per device.
+type Mailbox interface {
+	Ready() <-chan struct{}
+	Take(dst []sensors.Batch) []sensors.Batch
+}
+
+// Config of a guard.
+type Config struct {
+	Core       *core.Core
+	Clock      *sensors.Clock
+	Resume     core.ResumeInfo // from Recover
+	Journal    Journal         // nil: there is none; hooks start at once, marked journaled: false
+	JournalErr error           // why there is none
+	Boot       Boot
+	Synced     func() bool    // is the wall clock synchronised
+	Hooks      []plugins.Hook // by the index of core.Rules.Response.Hooks
+	Publishers []plugins.Publisher
+	Inbox      Mailbox
+	Alive      func() // fed by the loop only: the supervisor's watchdog
+	Log        *slog.Logger
+}
+
+// Limits of the loop. The margin is what a hook gets after its time-out to end what it started
+// and to say so.
+const (
+	hookMargin    = 5 * time.Second
+	stopMargin    = 2 * time.Second
+	journalLag    = 2 * time.Second
+	snapshotEvery = 2000 // records
+	eventQueue    = 256
+	maxIdle       = 500 * time.Millisecond // the loop turns at least so often, for the watchdog
+)
+
+// Guard runs the safety loop.
+type Guard struct {
+	c        Config
+	fx       []core.Effect
+	wake     sensors.Mono
+	batches  []sensors.Batch
+	in       chan core.Event // from hooks
+	orders   chan order
+	pending  []pendingStart
+	replies  map[uint64]chan error
+	fans     []*fan
+	hooks    sync.WaitGroup
+	stopped  chan struct{}
+	orderID  uint64
+	lastSeq  uint64 // of the last record handed to the journal
+	refused  bool   // the journal has refused a record since
+	records  int    // since the last snapshot
+	waitFrom time.Time
+	jerr     string
+	stats    statsBox
+}
+
+type order struct {
+	o     core.Order
+	reply chan error
+}
+
+// pendingStart is a hook that waits for its record.
+type pendingStart struct {
+	hook int
+	call plugins.Call
+	seq  uint64
+	due  time.Time
+}
+
+// New builds a guard. Run starts it.
+func New(c Config) (*Guard, error) {
+	if want := len(c.Core.Rules().Response.Hooks); want != len(c.Hooks) {
+		return nil, fmt.Errorf("the rules name %d hooks, %d were given", want, len(c.Hooks))
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Alive == nil {
+		c.Alive = func() {}
+	}
+	if c.Synced == nil {
+		c.Synced = func() bool { return false }
+	}
+	g := &Guard{c: c, in: make(chan core.Event, eventQueue), orders: make(chan order), stopped: make(chan struct{}),
+		replies: map[uint64]chan error{}}
+	for i, p := range c.Publishers {
+		g.fans = append(g.fans, newFan(p, fmt.Sprintf("publisher %d", i), c.Log))
+	}
+	return g, nil
+}
+
+// Run is the loop. It returns when ctx has ended and everything that it started has ended, or has
+// been given up after a margin.
+func (g *Guard) Run(ctx context.Context) error {
+	hookCtx, endHooks := context.WithCancel(context.WithoutCancel(ctx))
+	defer endHooks()
+	for _, f := range g.fans {
+		f.start()
+	}
+	if g.c.Journal == nil {
+		err := g.c.JournalErr
+		if err == nil {
+			err = errors.New("there is none")
+		}
+		g.journalState(err)
+	}
+	g.writeBoot()
+	g.step(hookCtx, core.Event{Kind: core.Resumed, Resumed: g.c.Resume})
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var durable <-chan journal.Durable
+	if g.c.Journal != nil {
+		durable = g.c.Journal.Durable()
+	}
+	for {
+		g.launchDue(hookCtx)
+		g.watchJournal(hookCtx)
+		timer.Reset(g.untilNext())
+		g.c.Alive()
+		select {
+		case <-ctx.Done():
+			return g.stop(endHooks)
+		case <-g.c.Inbox.Ready():
+			g.read(hookCtx)
+		case ev := <-g.in:
+			g.step(hookCtx, ev)
+		case o := <-g.orders:
+			g.order(hookCtx, o)
+		case d := <-durable:
+			g.journalState(d.Err)
+		case <-timer.C:
+			if g.c.Clock.Now() >= g.wake {
+				g.step(hookCtx, core.Event{Kind: core.Tick})
+			}
+		}
+	}
+}
+
+// read takes what the buses have put, judges it, and only then tells it.
+func (g *Guard) read(ctx context.Context) {
+	g.batches = g.c.Inbox.Take(g.batches[:0])
+	for i := range g.batches {
+		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings})
+	}
+	for i := range g.batches {
+		b := g.batches[i]
+		g.tell(plugins.Update{Wall: b.Wall, State: &b})
+	}
+}
+
+// step feeds one event and executes its effects, in order.
+func (g *Guard) step(ctx context.Context, ev core.Event) {
+	now := g.c.Clock.Now()
+	g.fx, g.wake = g.c.Core.Step(now, ev, g.fx[:0])
+	g.stats.step()
+	for i := range g.fx {
+		e := &g.fx[i]
+		switch e.Kind {
+		case core.Write:
+			g.write(now, e.Record)
+		case core.Start:
+			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq, time.Now().Add(e.Wait)})
+		case core.Tell:
+			e.Update.Wall = time.Now()
+			g.tell(e.Update)
+		case core.Reply:
+			if ch := g.replies[e.OrderID]; ch != nil {
+				ch <- e.Err // has room for one
+				delete(g.replies, e.OrderID)
+			}
+		}
+	}
+	g.maybeSnapshot(now)
+}
+
+func (g *Guard) tell(u plugins.Update) {
+	for _, f := range g.fans {
+		f.offer(u)
+	}
+}
+
+// untilNext is the real time until something is due.
+func (g *Guard) untilNext() time.Duration {
+	d := maxIdle
+	if g.wake != 0 {
+		d = min(d, g.c.Clock.Until(g.wake))
+	}
+	for i := range g.pending {
+		d = min(d, time.Until(g.pending[i].due))
+	}
+	return max(d, 0)
+}
+
+// Order hands a person's order to the core and waits for its answer, or for ctx.
+func (g *Guard) Order(ctx context.Context, o core.Order) error {
+	reply := make(chan error, 1)
+	select {
+	case g.orders <- order{o, reply}:
+	case <-g.stopped:
+		return errors.New("the agent is stopping: the order was not taken")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-g.stopped:
+		return errors.New("the agent is stopping: the order may not have been carried out")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g *Guard) order(ctx context.Context, o order) {
+	g.orderID++
+	o.o.ID = g.orderID
+	g.replies[o.o.ID] = o.reply
+	g.step(ctx, core.Event{Kind: core.OrderGiven, Order: o.o})
+}
+
+// stop ends what the loop started. Hooks are told to let go: exec hooks run on without us (S10).
+func (g *Guard) stop(endHooks func()) error {
+	close(g.stopped)
+	endHooks()
+	var errs []error
+	done := make(chan struct{})
+	go func() { g.hooks.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopMargin):
+		errs = append(errs, errors.New("a hook did not let go in time; it is left behind"))
+	}
+	if g.c.Journal != nil {
+		if err := g.snapshot(g.c.Clock.Now()); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, f := range g.fans {
+		if !f.stop(stopMargin) {
+			errs = append(errs, fmt.Errorf("%s did not return in time; it is left behind", f.name))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,157 @@
+package hazard
+
+import (
+	"fmt"
+	"strings"
+
+	"firebreak/sensors"
+)
+
+// Why freezes a verdict with all that it rests on, so that a person sees in one look what was
+// known when it was decided.
+type Why struct {
+	Cond     string      `json:"cond"`
+	Is       Tri         `json:"is"`
+	Basis    Basis       `json:"basis"`
+	K        int         `json:"k,omitempty"` // needed
+	N        int         `json:"n,omitempty"` // members
+	True     int         `json:"true"`
+	Held     int         `json:"held"`
+	Bad      int         `json:"bad"`
+	Bypassed int         `json:"bypassed"`
+	Members  []WhyMember `json:"members,omitempty"`
+}
+
+// WhyMember is one member with the readings that made it what it is.
+type WhyMember struct {
+	Name     string       `json:"name"` // detector@device, or the nested vote
+	Is       Tri          `json:"is"`
+	Basis    Basis        `json:"basis"`
+	Weak     bool         `json:"weak,omitempty"`
+	Readings []WhyReading `json:"readings,omitempty"`
+}
+
+// WhyReading is a reading with its age.
+type WhyReading struct {
+	Point   string  `json:"point"`
+	Value   float64 `json:"value"`
+	Unit    string  `json:"unit,omitempty"`
+	Quality string  `json:"quality"`
+	AgeMs   int64   `json:"age_ms"`
+}
+
+// maxWhyReadings bounds the readings shown of one member of many points.
+const maxWhyReadings = 4
+
+// Explain freezes the present verdict of a condition.
+func (e *Engine) Explain(now sensors.Mono, id CondID) Why {
+	c := &e.r.Conds[id]
+	w := Why{Cond: c.Name, Is: e.conds[id].v.Is, Basis: e.conds[id].v.Basis, K: c.Need}
+	if vt := e.conds[id].vote; vt != nil {
+		for i := range vt.entries {
+			n := &vt.entries[i]
+			if n.member < 0 {
+				v := e.conds[n.nested].v
+				w.add(WhyMember{Name: e.r.Conds[n.nested].Name, Is: v.Is, Basis: v.Basis, Weak: v.Is == True && !v.Strong})
+				continue
+			}
+			w.add(e.whyMember(now, n.member))
+		}
+		return w
+	}
+	for m := e.conds[id].m0; m < e.conds[id].m1; m++ {
+		w.add(e.whyMember(now, m))
+	}
+	return w
+}
+
+func (w *Why) add(m WhyMember) {
+	w.N++
+	switch {
+	case m.Is == True && m.Basis == Measured:
+		w.True++
+	case m.Is == True:
+		w.True++
+		w.Held++
+	case m.Basis == Bypassed:
+		w.Bypassed++
+	case m.Is == Unknown:
+		w.Bad++
+	}
+	w.Members = append(w.Members, m)
+}
+
+func (e *Engine) whyMember(now sensors.Mono, mi int32) WhyMember {
+	m := &e.members[mi]
+	w := WhyMember{Name: e.r.Conds[m.cond].Name + "@" + e.r.Devices[m.device].Name, Is: m.v.Is, Basis: m.v.Basis,
+		Weak: m.v.Is == True && !m.v.Strong}
+	for i := m.i0; i < m.i1 && len(w.Readings) < maxWhyReadings; i++ {
+		in := &e.inputs[i]
+		if m.i1-m.i0 > maxWhyReadings && in.is != m.v.Is {
+			continue // of many points, those that made the verdict
+		}
+		w.Readings = append(w.Readings, e.whyReading(now, in.point))
+	}
+	return w
+}
+
+func (e *Engine) whyReading(now sensors.Mono, id sensors.PointID) WhyReading {
+	p, rule := &e.points[id], &e.r.Points[id]
+	if !p.have {
+		return WhyReading{Point: rule.Name, Unit: string(rule.Unit), Quality: "never read"}
+	}
+	q := p.q.String()
+	if p.q.Usable() && !p.usable {
+		q = "bad:stale"
+	}
+	return WhyReading{Point: rule.Name, Value: p.val, Unit: string(rule.Unit), Quality: q, AgeMs: now.Sub(p.at).Milliseconds()}
+}
+
+// Cause is one line about why a condition is what it is, for a person.
+func (w *Why) Cause() string {
+	var b strings.Builder
+	for _, m := range w.Members {
+		if m.Is != w.Is && !(w.Is == True && m.Is == True) {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(m.Name)
+		if m.Basis != Measured {
+			b.WriteString(" (" + m.Basis.String() + ")")
+		}
+		for i, r := range m.Readings {
+			if i == 2 {
+				break
+			}
+			fmt.Fprintf(&b, " %s %.6g %s", r.Point, r.Value, r.Unit)
+			if r.Quality != "good" {
+				b.WriteString(" " + r.Quality)
+			}
+		}
+		if b.Len() > 300 {
+			b.WriteString(" ...")
+			break
+		}
+	}
+	if b.Len() == 0 {
+		return w.Cond + " is " + w.Is.String() + " (" + w.Basis.String() + ")"
+	}
+	return b.String()
+}
+
+// Leaves calls visit with the verdict of every detector member on which a condition rests: the
+// reset of a plan looks at each (S6).
+func (e *Engine) Leaves(id CondID, visit func(name string, v Verdict)) {
+	c := &e.conds[id]
+	if c.vote != nil {
+		for _, of := range e.r.Conds[id].Of {
+			e.Leaves(of, visit)
+		}
+		return
+	}
+	for m := c.m0; m < c.m1; m++ {
+		visit(e.r.Conds[id].Name+"@"+e.r.Devices[e.members[m].device].Name, e.members[m].v)
+	}
+}

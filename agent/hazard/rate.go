@@ -1,0 +1,113 @@
+package hazard
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"firebreak/sensors"
+)
+
+// maxSamples bounds the samples kept for a rate: enough for the estimator's breakdown point to
+// matter, few enough that 120 pairs are compared at each reading.
+const maxSamples = 16
+
+type sample struct {
+	At  sensors.Mono
+	Val float64
+}
+
+// addSample keeps at most maxSamples samples that span window. When they come faster than that,
+// the newest takes the place of the one before it until a slot's width has passed.
+func addSample(s []sample, r sensors.Reading, window time.Duration) []sample {
+	// One sample before the window stays, so that the window is covered from end to end.
+	for len(s) > 1 && r.At.Sub(s[1].At) >= window {
+		s = append(s[:0], s[1:]...)
+	}
+	slot := window / (maxSamples - 2)
+	if n := len(s); n >= 2 && s[n-1].At.Sub(s[n-2].At) < slot {
+		s = s[:n-1]
+	}
+	if len(s) == maxSamples {
+		s = append(s[:0], s[1:]...)
+	}
+	return append(s, sample{r.At, r.Value})
+}
+
+// rate estimates the change per second over window with the Theil-Sen estimator: the median of
+// the slopes of all pairs of samples. Up to 29 % of outliers do not move it, it needs no even
+// sampling, and on a clean ramp it equals the slope (Sen, J. Am. Stat. Assoc. 63, 1968). ok is
+// false until three samples cover four fifths of the window without a hole of half of it.
+func rate(s []sample, window time.Duration) (perSecond float64, ok bool) {
+	n := len(s)
+	if n == 0 {
+		return 0, false
+	}
+	last := s[n-1].At
+	first := n - 1
+	for i := n - 2; i >= 0; i-- {
+		if s[i+1].At.Sub(s[i].At) > window/2 || last.Sub(s[i].At) > window+window/4 {
+			break
+		}
+		first = i
+	}
+	s = s[first:]
+	if len(s) < 3 || last.Sub(s[0].At) < window*4/5 {
+		return 0, false
+	}
+	var slopes [maxSamples * (maxSamples - 1) / 2]float64
+	k := 0
+	for i := range s {
+		for j := i + 1; j < len(s); j++ {
+			if dt := s[j].At.Sub(s[i].At).Seconds(); dt > 0 {
+				slopes[k] = (s[j].Val - s[i].Val) / dt
+				k++
+			}
+		}
+	}
+	if k == 0 {
+		return 0, false
+	}
+	slices.Sort(slopes[:k])
+	if k%2 == 1 {
+		return slopes[k/2], true
+	}
+	return (slopes[k/2-1] + slopes[k/2]) / 2, true
+}
+
+// rise remembers whether a point moved towards the hazard before it went over range or jumped
+// (S3): a fire is seen coming, a broken wire is not.
+type rise struct {
+	run   float64 // total of the present run of readings, each more hazardous than the one before
+	steps int     // readings in it
+	weak  bool    // over range or jumped with no preceding rise
+	base  float64 // value before that
+	peak  float64
+}
+
+// observe takes a usable reading, before it is stored in p.
+func (s *rise) observe(rule *sensors.Point, p *point, r sensors.Reading) {
+	if rule.Hazard == 0 || !p.have {
+		return
+	}
+	dir := float64(rule.Hazard)
+	sudden := r.Quality.Reason() == sensors.OverRange || r.Quality.Reason() == sensors.Fast
+	if s.weak {
+		s.peak = math.Max(s.peak, dir*r.Value)
+		if !sudden && dir*r.Value < (dir*s.base+s.peak)/2 {
+			s.weak = false // it came back: a new rise counts as any other
+		}
+	} else if sudden && !s.supported(rule) {
+		s.weak, s.base, s.peak = true, p.val, dir*r.Value
+	}
+	if step := dir * (r.Value - p.val); step > 0 {
+		s.run, s.steps = s.run+step, s.steps+1
+	} else if step < 0 {
+		s.run, s.steps = 0, 0
+	}
+}
+
+// supported: two steps or more that together make a hundredth of the range, well above noise.
+func (s *rise) supported(rule *sensors.Point) bool {
+	return s.steps >= 2 && s.run >= (rule.Max-rule.Min)/100
+}

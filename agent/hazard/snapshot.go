@@ -1,0 +1,216 @@
+package hazard
+
+import (
+	"time"
+
+	"firebreak/sensors"
+)
+
+// MemberRecord is the lasting state of one detector on one point, as the journal holds it. Names,
+// not numbers: it must outlive a change of the configuration.
+type MemberRecord struct {
+	Cond   string        `json:"cond"`
+	Point  string        `json:"point"`
+	Raw    Tri           `json:"raw"`
+	Active bool          `json:"active,omitempty"`
+	Lost   bool          `json:"lost,omitempty"`
+	NoVote bool          `json:"no_vote,omitempty"`
+	Out    bool          `json:"out,omitempty"`
+	Weak   bool          `json:"weak,omitempty"`
+	On     time.Duration `json:"on,omitempty"`
+	OnAt   sensors.Mono  `json:"on_at,omitempty"`
+	OffAt  sensors.Mono  `json:"off_at,omitempty"`
+	LostAt sensors.Mono  `json:"lost_at,omitempty"`
+	Fresh  sensors.Mono  `json:"fresh,omitempty"`
+}
+
+func (e *Engine) record(in *input) MemberRecord {
+	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
+		Active: in.active, Lost: in.lost, NoVote: in.noVote, Out: in.out, Weak: in.weak, On: in.on,
+		OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh}
+}
+
+// find returns the input that a record names, or nil when the configuration no longer has it.
+func (e *Engine) find(cond, point string) *input {
+	for i := range e.inputs {
+		in := &e.inputs[i]
+		if e.r.Conds[in.cond].Name == cond && e.r.Points[in.point].Name == point {
+			return in
+		}
+	}
+	return nil
+}
+
+// Restore takes back the lasting state of one member; what the configuration no longer has is
+// passed over.
+func (e *Engine) Restore(m MemberRecord) {
+	in := e.find(m.Cond, m.Point)
+	if in == nil {
+		return
+	}
+	*in = input{cond: in.cond, member: in.member, point: in.point, raw: m.Raw, active: m.Active, lost: m.Lost,
+		noVote: m.NoVote, out: m.Out, weak: m.Weak, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+	e.points[in.point].out = m.Out
+	e.touch(in)
+}
+
+// Pending is true while an on-delay runs: what a restart must not forget changes by the second.
+func (e *Engine) Pending() bool {
+	for i := range e.inputs {
+		if in := &e.inputs[i]; in.raw == True && !in.active && !in.lost {
+			return true
+		}
+	}
+	return false
+}
+
+// Resume carries the restored members over a restart. shift is added to every stored instant (0
+// within one boot); last is the instant of the last record, after the shift. No reading is known
+// yet, so every member falls silent now: those that were true are held-true, and an on-delay
+// keeps what it had served (S8).
+func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
+	e.started, e.next = true, now
+	for i := range e.inputs {
+		in := &e.inputs[i]
+		for _, t := range []*sensors.Mono{&in.onAt, &in.offAt, &in.lostAt, &in.fresh} {
+			if *t != 0 {
+				*t = t.Add(shift)
+			}
+		}
+		if !in.lost {
+			in.lose(now, false)
+			if in.raw == True && !in.active {
+				in.on = min(in.on, max(0, in.on-now.Sub(last))) // only up to the last sign of life
+			}
+		}
+		e.touch(in)
+	}
+	for i := range e.points {
+		e.points[i].have, e.points[i].usable, e.points[i].samples = false, false, e.points[i].samples[:0]
+		e.points[i].rise = rise{}
+	}
+	for i := range e.devices {
+		e.devices[i].usable, e.devices[i].lostSince = 0, now
+	}
+}
+
+type pointState struct {
+	Name    string          `json:"name"`
+	Val     float64         `json:"val"`
+	At      sensors.Mono    `json:"at"`
+	Q       sensors.Quality `json:"q"`
+	Have    bool            `json:"have"`
+	Usable  bool            `json:"usable"`
+	Out     bool            `json:"out,omitempty"`
+	Run     float64         `json:"run,omitempty"`
+	Steps   int             `json:"steps,omitempty"`
+	Weak    bool            `json:"weak,omitempty"`
+	Base    float64         `json:"base,omitempty"`
+	Peak    float64         `json:"peak,omitempty"`
+	Samples []sample        `json:"samples,omitempty"`
+}
+
+type condState struct {
+	Name    string    `json:"name"`
+	Verdict Verdict   `json:"verdict"`
+	Members []Verdict `json:"members,omitempty"`
+}
+
+// State is the whole state of an engine, by name: a snapshot.
+type State struct {
+	Started bool                    `json:"started"`
+	Points  []pointState            `json:"points"`
+	Inputs  []MemberRecord          `json:"inputs"`
+	Conds   []condState             `json:"conds"`
+	Lost    map[string]sensors.Mono `json:"lost"`
+	Groups  []string                `json:"groups"`
+	Losses  []Loss                  `json:"losses"`
+}
+
+// State returns the whole state. It shares nothing with the engine.
+func (e *Engine) State() State {
+	s := State{Started: e.started, Lost: map[string]sensors.Mono{}, Losses: append([]Loss(nil), e.losses...)}
+	for i := range e.points {
+		p := &e.points[i]
+		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
+			p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak, append([]sample(nil), p.samples...)})
+	}
+	for i := range e.inputs {
+		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
+	}
+	for i := range e.conds {
+		c := condState{Name: e.r.Conds[i].Name, Verdict: e.conds[i].v}
+		for m := e.conds[i].m0; m < e.conds[i].m1; m++ {
+			c.Members = append(c.Members, e.members[m].v)
+		}
+		s.Conds = append(s.Conds, c)
+	}
+	for i := range e.devices {
+		if t := e.devices[i].lostSince; t != 0 {
+			s.Lost[e.r.Devices[i].Name] = t
+		}
+	}
+	for _, g := range e.groups {
+		if g.active {
+			s.Groups = append(s.Groups, g.name)
+		}
+	}
+	return s
+}
+
+// SetState takes a snapshot into a fresh engine, by name: what the rules no longer have is passed
+// over, what is new starts as unknown.
+func (e *Engine) SetState(s State) {
+	e.started, e.next, e.losses = s.Started, 0, append([]Loss(nil), s.Losses...)
+	points := map[string]int{}
+	for i := range e.r.Points {
+		points[e.r.Points[i].Name] = i
+	}
+	for i := range e.devices {
+		e.devices[i].lostSince = s.Lost[e.r.Devices[i].Name]
+	}
+	for _, ps := range s.Points {
+		i, ok := points[ps.Name]
+		if !ok {
+			continue
+		}
+		p := &e.points[i]
+		p.val, p.at, p.q, p.have, p.usable, p.out = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable, ps.Out
+		p.rise = rise{ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
+		if p.samples != nil && len(ps.Samples) <= maxSamples {
+			p.samples = append(p.samples[:0], ps.Samples...)
+		}
+		if p.usable {
+			e.devices[e.r.Points[i].Device].usable++
+		}
+	}
+	for _, m := range s.Inputs {
+		e.Restore(m)
+	}
+	e.setVerdicts(s.Conds)
+	for _, name := range s.Groups {
+		for g := range e.groups {
+			e.groups[g].active = e.groups[g].active || e.groups[g].name == name
+		}
+	}
+}
+
+func (e *Engine) setVerdicts(conds []condState) {
+	byName := map[string]condState{}
+	for _, c := range conds {
+		byName[c.Name] = c
+	}
+	for i := range e.conds {
+		c, ok := byName[e.r.Conds[i].Name]
+		if !ok {
+			continue
+		}
+		e.conds[i].v = c.Verdict
+		m0, m1 := e.conds[i].m0, e.conds[i].m1
+		if int(m1-m0) == len(c.Members) {
+			for k := range c.Members {
+				e.members[m0+int32(k)].v = c.Members[k]
+			}
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package hazard
+
+import (
+	"fmt"
+	"math/bits"
+
+	"firebreak/sensors"
+)
+
+// maxEntries bounds the members of one vote: they are sets in one word.
+const maxEntries = 64
+
+// entry is one member of a vote: a detector's member on one device, or a nested vote.
+type entry struct {
+	member  int32 // index into Engine.members, or -1
+	nested  CondID
+	cond    CondID // the detector or nested vote itself
+	weight  int    // a supervised contact of a cross-zoned panel counts as two (S5)
+	span    span
+	overlap uint64 // entries that share a register with this one, itself included
+	device  sensors.DeviceID
+	votes   bool // on_fault = vote
+}
+
+type vote struct{ entries []entry }
+
+// span says over how many physics, devices and paths a set of members extends: one or more than
+// one of each. The zero value is the empty set.
+type span struct {
+	physics, device, bus, gateway, supply axis
+}
+
+type axis struct {
+	name        string
+	some, multi bool
+}
+
+func (a *axis) add(name string) {
+	if a.some && a.name != name {
+		a.multi = true
+	}
+	a.name, a.some = name, true
+}
+
+func (a *axis) merge(o axis) {
+	if o.some {
+		a.add(o.name)
+	}
+	a.multi = a.multi || o.multi
+}
+
+func (s *span) merge(o span) {
+	s.physics.merge(o.physics)
+	s.device.merge(o.device)
+	s.bus.merge(o.bus)
+	s.gateway.merge(o.gateway)
+	s.supply.merge(o.supply)
+}
+
+// Independent is S5: nothing that can fail or lie alone is common to all of the set.
+func (s *span) independent() bool {
+	return s.physics.multi && s.device.multi && s.bus.multi && s.gateway.multi && s.supply.multi
+}
+
+// addMember extends s by a member on device d that reads points.
+func (s *span) addMember(r *Rules, d sensors.DeviceID, points []sensors.PointID) (panel bool) {
+	dev := &r.Devices[d]
+	s.device.add(dev.Name)
+	s.bus.add(dev.Path.Bus)
+	s.supply.add(dev.Path.Supply)
+	s.gateway.add(dev.Path.Gateway)
+	if dev.Path.Gateway == "" {
+		s.gateway.multi = true // no gateway: none can take all of them
+	}
+	for _, p := range points {
+		s.physics.add(r.Points[p].Physics.String())
+		panel = panel || r.Points[p].Panel
+	}
+	// A member that observes several effects at once is still one observation: it spans one.
+	s.physics.multi = false
+	if panel {
+		for _, a := range []*axis{&s.physics, &s.device, &s.bus, &s.gateway, &s.supply} {
+			a.multi = true
+		}
+	}
+	return panel
+}
+
+func (e *Engine) newVote(c *Cond) (*vote, error) {
+	v := &vote{}
+	var regs []map[string]bool
+	for _, of := range c.Of {
+		k := &e.r.Conds[of]
+		if k.Kind == Vote {
+			n := entry{member: -1, nested: of, cond: of, weight: 1}
+			set := map[string]bool{}
+			e.leaves(of, func(m *Member) {
+				n.span.addMember(e.r, m.Device, m.Points)
+				addRegisters(e.r, m, set)
+			})
+			v.entries, regs = append(v.entries, n), append(regs, set)
+			continue
+		}
+		for i := range k.Members {
+			m := &k.Members[i]
+			n := entry{member: e.conds[of].m0 + int32(i), cond: of, weight: 1, device: m.Device, votes: k.OnFault == FaultVotes}
+			if n.span.addMember(e.r, m.Device, m.Points) {
+				n.weight = 2
+			}
+			set := map[string]bool{}
+			addRegisters(e.r, m, set)
+			v.entries, regs = append(v.entries, n), append(regs, set)
+		}
+	}
+	if len(v.entries) > maxEntries {
+		return nil, fmt.Errorf("%d members: a vote holds at most %d; nest votes", len(v.entries), maxEntries)
+	}
+	for i := range regs {
+		for j := range regs {
+			if intersects(regs[i], regs[j]) {
+				v.entries[i].overlap |= 1 << j
+			}
+		}
+	}
+	return v, nil
+}
+
+func addRegisters(r *Rules, m *Member, set map[string]bool) {
+	for _, p := range m.Points {
+		pt := &r.Points[p]
+		reg := pt.Register
+		if reg == "" {
+			reg = pt.Name
+		}
+		set[r.Devices[m.Device].Name+"\x00"+reg] = true
+	}
+}
+
+func intersects(a, b map[string]bool) bool {
+	for k := range a {
+		if b[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// leaves visits every detector member below a condition.
+func (e *Engine) leaves(id CondID, visit func(*Member)) {
+	c := &e.r.Conds[id]
+	for i := range c.Members {
+		visit(&c.Members[i])
+	}
+	for _, of := range c.Of {
+		e.leaves(of, visit)
+	}
+}
+
+func (e *Engine) entryVerdict(n *entry) (v Verdict, faulty bool) {
+	if n.member < 0 {
+		return e.conds[n.nested].v, false
+	}
+	m := &e.members[n.member]
+	return m.v, m.faulty
+}
+
+// judgeVote counts the members of a vote.
+func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
+	c, v := &e.r.Conds[id], e.conds[id].vote
+	var isTrue, strong, firm, usable, unknown, measured, faulty uint64
+	var fresh sensors.Mono
+	for i := range v.entries {
+		n := &v.entries[i]
+		bit := uint64(1) << i
+		ev, bad := e.entryVerdict(n)
+		switch ev.Is {
+		case True:
+			isTrue |= bit
+			usable |= bit
+			if ev.Basis == Measured {
+				measured |= bit
+			}
+			if ev.Strong {
+				strong |= bit
+			}
+			if ev.Firm {
+				firm |= bit
+			}
+			fresh = max(fresh, ev.Fresh)
+		case False:
+			usable |= bit
+		default:
+			if ev.Basis != Bypassed {
+				unknown |= bit
+			}
+			if bad && n.votes && e.lostLongEnough(n.device, now) {
+				faulty |= bit
+			}
+		}
+	}
+	out := Verdict{Is: False, Fresh: fresh}
+	lost := e.causes(v, faulty)
+	switch {
+	case e.quorum(c, v, isTrue, lost):
+		out.Is = True
+		out.Basis = HeldTrue
+		if measured != 0 {
+			out.Basis = Measured
+		} else if isTrue == 0 {
+			out.Basis = Held // faults alone: opens stage 1 at most (S2)
+		}
+		out.Strong = e.quorum(c, v, strong, 0)
+		out.Firm = e.quorum(c, v, firm, 0)
+		if out.Firm && measured&firm == 0 && out.Basis == Measured {
+			out.Basis = HeldTrue // what is fresh in it is not firm
+		}
+	case !e.quorum(c, v, usable, 0):
+		out.Is, out.Basis = Unknown, Inhibited
+	case e.quorum(c, v, isTrue|unknown, 0):
+		out.Is = Unknown
+	}
+	return out
+}
+
+// quorum: at least Need members, each register counted once; if independent, over two physics,
+// two devices and two paths. faults adds votes of lost members.
+func (e *Engine) quorum(c *Cond, v *vote, set uint64, faults int) bool {
+	count := faults
+	var s span
+	for rest := set; rest != 0; {
+		one := uint64(1) << bits.TrailingZeros64(rest)
+		for { // all that share a register with one, directly or through another
+			grown := one
+			for b := one; b != 0; b &= b - 1 {
+				grown |= v.entries[bits.TrailingZeros64(b)].overlap & set
+			}
+			if grown == one {
+				break
+			}
+			one = grown
+		}
+		weight := 0
+		for b := one; b != 0; b &= b - 1 {
+			n := &v.entries[bits.TrailingZeros64(b)]
+			weight = max(weight, n.weight)
+			s.merge(n.span)
+		}
+		count += weight
+		rest &^= one
+	}
+	return count >= c.Need && (!c.Independent || s.independent())
+}
+
+// causes counts the losses among faulty members: those that share a bus, a gateway or a supply
+// are one loss (S2).
+func (e *Engine) causes(v *vote, faulty uint64) int {
+	n := 0
+	for rest := faulty; rest != 0; n++ {
+		one := rest & -rest
+		for changed := true; changed; {
+			changed = false
+			for a := one; a != 0; a &= a - 1 {
+				for b := rest &^ one; b != 0; b &= b - 1 {
+					i, j := bits.TrailingZeros64(a), bits.TrailingZeros64(b)
+					if e.sharesCause(v.entries[i].device, v.entries[j].device) {
+						one |= 1 << j
+						changed = true
+					}
+				}
+			}
+		}
+		rest &^= one
+	}
+	return n
+}
+
+func (e *Engine) sharesCause(a, b sensors.DeviceID) bool {
+	x, y := e.r.Devices[a].Path, e.r.Devices[b].Path
+	return a == b || x.Bus == y.Bus || x.Supply == y.Supply || x.Gateway != "" && x.Gateway == y.Gateway
+}

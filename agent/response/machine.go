@@ -1,0 +1,284 @@
+// Package response turns verdicts and the outcomes of hooks into stages and steps. It is pure: no
+// clock, no goroutine, no I/O. What lasts changes only through Apply of a Record, so that a
+// journal of the records rebuilds a plan in the middle.
+//
+// Concurrency: a Machine belongs to one goroutine, the one that runs the core. Failure: a hook
+// that fails, hangs or lies is bounded by its time-out, its attempts and the step's cap; a plan
+// that may not go on says so and asks.
+package response
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+const never = sensors.Mono(math.MaxInt64)
+
+// Judge is what the machine asks of the hazard engine.
+type Judge interface {
+	Verdict(hazard.CondID) hazard.Verdict
+	Explain(sensors.Mono, hazard.CondID) hazard.Why
+	Leaves(hazard.CondID, func(name string, v hazard.Verdict))
+}
+
+// Start asks for one call of a hook.
+type Start struct {
+	Hook int // index into Rules.Hooks
+	Call plugins.Call
+}
+
+// Out collects what one call decided. The caller empties it with Reset.
+type Out struct {
+	Records []Record
+	Starts  []Start
+	Events  []plugins.Event
+	Changed []string // plans whose state has changed
+}
+
+// Reset empties o and keeps its memory.
+func (o *Out) Reset() {
+	o.Records, o.Starts, o.Events, o.Changed = o.Records[:0], o.Starts[:0], o.Events[:0], o.Changed[:0]
+}
+
+// Machine runs the plans of one set of rules.
+type Machine struct {
+	r     *Rules
+	hash  string
+	state map[string]*PlanRun
+}
+
+// New builds a machine. hash is that of the whole configuration.
+func New(r *Rules, hash string) (*Machine, error) {
+	m := &Machine{r: r, hash: hash, state: map[string]*PlanRun{}}
+	for i := range r.Plans {
+		p := &r.Plans[i]
+		m.state[p.Name] = &PlanRun{}
+		for k := range p.Steps {
+			s := &p.Steps[k]
+			if s.Hook < 0 || s.Hook >= len(r.Hooks) {
+				return nil, fmt.Errorf("plan %q, step %q: no hook %d", p.Name, s.Name, s.Hook)
+			}
+			if s.Stage < plugins.Shed && s.Irreversible {
+				return nil, fmt.Errorf("plan %q, step %q: an irreversible step in stage %s (S15)", p.Name, s.Name, s.Stage)
+			}
+			for _, a := range s.After {
+				if a < 0 || a >= len(p.Steps) || a == k || p.Steps[a].Stage > s.Stage {
+					return nil, fmt.Errorf("plan %q, step %q: waits for a step that does not come before it", p.Name, s.Name)
+				}
+			}
+		}
+	}
+	return m, nil
+}
+
+// put applies a record and hands it on. The order of records is the order of decisions.
+func (m *Machine) put(o *Out, rec Record) {
+	if err := m.Apply(rec); err != nil {
+		// A record made here always fits: an open episode is checked before it is made. If it does
+		// not, saying so beats stopping the protection.
+		o.Events = append(o.Events, plugins.Event{Type: "response.bug", Plan: rec.Plan, Detail: err.Error()})
+		return
+	}
+	o.Records = append(o.Records, rec)
+	m.changed(o, rec.Plan)
+}
+
+func (m *Machine) changed(o *Out, plan string) {
+	for _, c := range o.Changed {
+		if c == plan {
+			return
+		}
+	}
+	o.Changed = append(o.Changed, plan)
+}
+
+// Resumed is what the shell knows after a start. It is the first thing a machine hears.
+type Resumed struct {
+	SameBoot    bool
+	Shift       time.Duration // added to every stored instant
+	Age         time.Duration // of the last record
+	AgeKnown    bool
+	EpisodeBase uint64 // first episode where the journal holds none
+}
+
+// Resume takes up what the journal holds (S8): modes that it lacks come from the configuration and
+// are journaled, old runs ask for a fresh vote, and steps that were under way go on under the same
+// keys.
+func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
+	for i := range m.r.Plans {
+		rule := &m.r.Plans[i]
+		p := m.state[rule.Name]
+		p.shift(r.Shift)
+		if p.Mode == "" {
+			m.put(o, Record{Kind: "mode", Plan: rule.Name, At: now, Mode: rule.Mode.String(), Reason: rule.Ungated, By: "configuration"})
+		}
+		if p.Run == nil {
+			if p.Next == 0 { // else it stands: a run whose first records were lost gets the same keys again (S9)
+				m.put(o, Record{Kind: "next", Plan: rule.Name, At: now, Episode: max(r.EpisodeBase, 1)})
+			}
+			continue
+		}
+		resumeMax := rule.ResumeMax
+		if resumeMax <= 0 {
+			resumeMax = 15 * time.Minute
+		}
+		if !p.Run.Stale && (!r.AgeKnown || r.Age > resumeMax) {
+			m.put(o, Record{Kind: "stale", Plan: rule.Name, At: now, Episode: p.Run.Episode})
+		}
+		p.LastTrue = now // not journaled by the second: the clear time starts anew
+		m.resumeSteps(now, rule, p, r.SameBoot, o)
+	}
+}
+
+func (m *Machine) resumeSteps(now sensors.Mono, rule *Plan, p *PlanRun, sameBoot bool, o *Out) {
+	for k := range rule.Steps {
+		s := m.step(p, rule.Steps[k].Name)
+		if s.State != Starting && s.State != Running {
+			continue
+		}
+		if !sameBoot || p.Run.Stale || p.Run.Hash != m.hash {
+			// What ran is gone with the boot, or too old: it passes the gate again, under its key.
+			s.State, s.Detail = Withheld, "interrupted by a restart"
+			m.putStep(now, rule, p, s, o)
+			continue
+		}
+		m.call(now, rule, p, k, s, o) // attaches to what runs
+	}
+}
+
+// step returns a copy of the state of a step.
+func (m *Machine) step(p *PlanRun, name string) StepRecord {
+	if s := p.Run.Steps[name]; s != nil {
+		return *s
+	}
+	return StepRecord{Name: name}
+}
+
+func (m *Machine) putStep(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, o *Out) {
+	m.put(o, Record{Kind: "step", Plan: rule.Name, At: now, Episode: p.Run.Episode, Step: &s})
+	o.Events = append(o.Events, plugins.Event{Type: "step." + s.State.String(), Plan: rule.Name, Step: s.Name, Detail: s.Detail})
+}
+
+// Step looks at every plan. It returns the instant at which it must be called again.
+func (m *Machine) Step(now sensors.Mono, j Judge, o *Out) (wake sensors.Mono) {
+	wake = never
+	for i := range m.r.Plans {
+		wake = min(wake, m.plan(now, &m.r.Plans[i], j, o))
+	}
+	return wake
+}
+
+func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sensors.Mono) {
+	p := m.state[rule.Name]
+	target := plugins.Watch
+	for i := range rule.Stages {
+		st := &rule.Stages[i]
+		v := j.Verdict(st.When)
+		if v.Is == hazard.True {
+			p.LastTrue = now
+		}
+		if opens(st.Level, v) {
+			target = max(target, st.Level)
+		}
+	}
+	if target > plugins.Watch && p.Run == nil {
+		m.put(o, Record{Kind: "open", Plan: rule.Name, At: now, Episode: max(p.Next, 1), Hash: m.hash})
+	}
+	if p.Run == nil {
+		return never
+	}
+	m.openStages(now, rule, p, target, j, o)
+	if m.falls(rule, p, j) {
+		m.put(o, Record{Kind: "end", Plan: rule.Name, At: now, Episode: p.Run.Episode, Reason: "its conditions are false"})
+		m.put(o, Record{Kind: "next", Plan: rule.Name, At: now, Episode: p.Next})
+		o.Events = append(o.Events, plugins.Event{Type: "stage.fallen", Plan: rule.Name, Stage: "0"})
+		return never
+	}
+	if p.Run.Stale && target >= m.highest(p) {
+		m.put(o, Record{Kind: "fresh", Plan: rule.Name, At: now, Episode: p.Run.Episode})
+	}
+	for again := true; again; {
+		again, wake = false, never
+		for k := range rule.Steps {
+			did, w := m.advance(now, rule, p, k, j, o)
+			again, wake = again || did, min(wake, w)
+		}
+	}
+	return wake
+}
+
+// opens says whether a verdict opens a stage: stage 1 on anything that votes; above it at least one
+// member must be true on a usable reading (S2); stages 3 and 4 ask for a strong quorum (S3).
+func opens(level plugins.Stage, v hazard.Verdict) bool {
+	switch {
+	case v.Is != hazard.True:
+		return false
+	case level.Irreversible():
+		return v.Basis == hazard.Measured && v.Strong
+	case level > plugins.Notify:
+		return v.Basis == hazard.Measured
+	}
+	return true
+}
+
+// openStages opens target and all below it (S15).
+func (m *Machine) openStages(now sensors.Mono, rule *Plan, p *PlanRun, target plugins.Stage, j Judge, o *Out) {
+	for i := range rule.Stages {
+		st := &rule.Stages[i]
+		if st.Level > target || p.Run.Stages[st.Level].Open {
+			continue
+		}
+		by := st.When
+		for k := i; k < len(rule.Stages) && !opens(st.Level, j.Verdict(by)); k++ {
+			by = rule.Stages[k].When // a higher stage took this one along
+		}
+		why, err := json.Marshal(j.Explain(now, by))
+		if err != nil {
+			why = nil // a value that JSON cannot hold must not stop a stage
+		}
+		m.put(o, Record{Kind: "stage", Plan: rule.Name, At: now, Episode: p.Run.Episode, Stage: st.Level.String(), Why: why})
+		o.Events = append(o.Events, plugins.Event{Type: "stage.opened", Plan: rule.Name, Stage: st.Level.String(), Data: why})
+	}
+}
+
+// falls: only stage 1 falls by itself, and only when its condition is false on usable readings:
+// silence is not recovery (S6).
+func (m *Machine) falls(rule *Plan, p *PlanRun, j Judge) bool {
+	if m.highest(p).Latches() {
+		return false
+	}
+	for i := range rule.Stages {
+		if p.Run.Stages[rule.Stages[i].Level].Open && j.Verdict(rule.Stages[i].When).Is != hazard.False {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Machine) highest(p *PlanRun) plugins.Stage {
+	for s := plugins.Isolate; s > plugins.Watch; s-- {
+		if p.Run.Stages[s].Open {
+			return s
+		}
+	}
+	return plugins.Watch
+}
+
+// Active is true while any plan has an open episode.
+func (m *Machine) Active() bool { return m.RunHash() != "" }
+
+// RunHash returns the hash of the configuration to which an open run is pinned; empty if none is.
+func (m *Machine) RunHash() string {
+	for i := range m.r.Plans {
+		if p := m.state[m.r.Plans[i].Name]; p.Run != nil {
+			return p.Run.Hash
+		}
+	}
+	return ""
+}

@@ -1,0 +1,220 @@
+package response
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// StepState is where a step stands.
+type StepState uint8
+
+const (
+	Idle     StepState = iota // its stage is not open, or what it waits for has not ended
+	Withheld                  // may not start: re-vote, only_if, proof or a stale run; a person is asked
+	Starting                  // handed to the guard
+	Running                   // the hook has been called
+	Waiting                   // for the next attempt
+	Working                   // the hook has ended; the evidence is awaited
+	Done                      // by evidence
+	Capped                    // its cap is spent: the plan goes on without it
+	Failed                    // for good
+	Skipped                   // only_if was false, or the hook takes no part in a drill
+	Observed                  // the plan observes: it would have been started
+	Blocked                   // a step that it waits for has aborted
+)
+
+var stepStateNames = [...]string{"idle", "withheld", "starting", "running", "waiting", "working",
+	"done", "capped", "failed", "skipped", "observed", "blocked"}
+
+func (s StepState) String() string {
+	if int(s) < len(stepStateNames) {
+		return stepStateNames[s]
+	}
+	return fmt.Sprintf("unknown(%d)", uint8(s))
+}
+
+func (s StepState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s *StepState) UnmarshalText(b []byte) error {
+	i := slices.Index(stepStateNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("step state %q is unknown", b)
+	}
+	*s = StepState(i)
+	return nil
+}
+
+// ended: the steps that wait for it may go on (S15).
+func (s StepState) ended() bool {
+	switch s {
+	case Done, Capped, Failed, Skipped, Observed:
+		return true
+	}
+	return false
+}
+
+// started: its hook was called, and its work may be under way.
+func (s StepState) started() bool { return s >= Starting && s <= Working }
+
+// Record is one lasting change of a plan, as the journal holds it.
+type Record struct {
+	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, end
+	Plan    string          `json:"plan"`
+	At      sensors.Mono    `json:"at"`
+	Episode uint64          `json:"episode,omitempty"`
+	Hash    string          `json:"hash,omitempty"`
+	Mode    string          `json:"mode,omitempty"`
+	Reason  string          `json:"reason,omitempty"`
+	By      string          `json:"by,omitempty"`
+	Stage   string          `json:"stage,omitempty"`
+	Why     json.RawMessage `json:"why,omitempty"`
+	Step    *StepRecord     `json:"step,omitempty"`
+}
+
+// StepRecord is the whole state of one step.
+type StepRecord struct {
+	Name      string       `json:"name"`
+	State     StepState    `json:"state"`
+	Attempt   uint16       `json:"attempt,omitempty"`
+	Tries     int          `json:"tries,omitempty"`
+	Start     sensors.Mono `json:"start,omitempty"` // of the first attempt; the cap counts from here
+	Retry     sensors.Mono `json:"retry,omitempty"`
+	Evidence  bool         `json:"evidence,omitempty"`
+	Journaled bool         `json:"journaled,omitempty"`
+	Detail    string       `json:"detail,omitempty"`
+}
+
+// Run is one episode of a plan.
+type Run struct {
+	Episode uint64                 `json:"episode"`
+	Hash    string                 `json:"hash"` // of the configuration that started it (S8)
+	Start   sensors.Mono           `json:"start"`
+	Stages  [6]StageRun            `json:"stages"`
+	Steps   map[string]*StepRecord `json:"steps"`
+	Stale   bool                   `json:"stale,omitempty"` // starts no step without a fresh vote (S8)
+}
+
+// StageRun is one stage of a run.
+type StageRun struct {
+	Open bool            `json:"open,omitempty"`
+	At   sensors.Mono    `json:"at,omitempty"`
+	Why  json.RawMessage `json:"why,omitempty"`
+}
+
+// PlanRun is the lasting state of one plan.
+type PlanRun struct {
+	Mode     string       `json:"mode,omitempty"` // empty: none journaled yet
+	Reason   string       `json:"reason,omitempty"`
+	Next     uint64       `json:"next"` // id of the next episode, known while idle (S9)
+	Run      *Run         `json:"run,omitempty"`
+	LastTrue sensors.Mono `json:"last_true,omitempty"` // a stage's condition was true
+}
+
+// Apply takes one record. It is the only way to change lasting state, so that the journal rebuilds
+// it. A record that does not fit is refused: a journal of another program, or a damaged one.
+func (m *Machine) Apply(rec Record) error {
+	p := m.state[rec.Plan]
+	if p == nil {
+		p = &PlanRun{}
+		m.state[rec.Plan] = p
+	}
+	switch rec.Kind {
+	case "mode":
+		p.Mode, p.Reason = rec.Mode, rec.Reason
+		return nil
+	case "next":
+		p.Next = max(p.Next, rec.Episode)
+		return nil
+	case "open":
+		p.Run = &Run{Episode: rec.Episode, Hash: rec.Hash, Start: rec.At, Steps: map[string]*StepRecord{}}
+		p.Next = max(p.Next, rec.Episode+1)
+		return nil
+	case "end":
+		if p.Run != nil {
+			p.Next, p.Run = max(p.Next, p.Run.Episode+1), nil
+		}
+		return nil
+	}
+	if p.Run == nil || p.Run.Episode != rec.Episode {
+		return fmt.Errorf("record %q of plan %q names episode %d, which is not open", rec.Kind, rec.Plan, rec.Episode)
+	}
+	switch rec.Kind {
+	case "stage":
+		st, err := plugins.ParseStage(rec.Stage)
+		if err != nil {
+			return fmt.Errorf("plan %q: %w", rec.Plan, err)
+		}
+		p.Run.Stages[st] = StageRun{Open: true, At: rec.At, Why: rec.Why}
+	case "step":
+		if rec.Step == nil {
+			return fmt.Errorf("plan %q: a step record without a step", rec.Plan)
+		}
+		s := *rec.Step
+		p.Run.Steps[s.Name] = &s
+	case "stale":
+		p.Run.Stale = true
+	case "fresh":
+		p.Run.Stale = false
+	default:
+		return fmt.Errorf("plan %q: unknown record %q", rec.Plan, rec.Kind)
+	}
+	return nil
+}
+
+// State returns the lasting state of every plan, by name. It shares nothing with the machine.
+func (m *Machine) State() map[string]*PlanRun {
+	out := make(map[string]*PlanRun, len(m.state))
+	for name, p := range m.state {
+		c := *p
+		if p.Run != nil {
+			r := *p.Run
+			r.Steps = make(map[string]*StepRecord, len(p.Run.Steps))
+			for k, s := range p.Run.Steps {
+				cp := *s
+				r.Steps[k] = &cp
+			}
+			c.Run = &r
+		}
+		out[name] = &c
+	}
+	return out
+}
+
+// SetState takes the state of a snapshot.
+func (m *Machine) SetState(s map[string]*PlanRun) {
+	for name, p := range s {
+		if p == nil {
+			continue
+		}
+		if p.Run != nil && p.Run.Steps == nil {
+			p.Run.Steps = map[string]*StepRecord{}
+		}
+		m.state[name] = p
+	}
+}
+
+// shift moves every stored instant, after a reboot.
+func (p *PlanRun) shift(d time.Duration) {
+	move := func(t *sensors.Mono) {
+		if *t != 0 {
+			*t = t.Add(d)
+		}
+	}
+	move(&p.LastTrue)
+	if p.Run == nil {
+		return
+	}
+	move(&p.Run.Start)
+	for i := range p.Run.Stages {
+		move(&p.Run.Stages[i].At)
+	}
+	for _, s := range p.Run.Steps {
+		move(&s.Start)
+		move(&s.Retry)
+	}
+}

@@ -1,0 +1,106 @@
+package response
+
+import (
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/plugins"
+)
+
+// Rules is what the plans do, compiled from the configuration and never changed after.
+type Rules struct {
+	Plans []Plan
+	Hooks []string // names, in the order that Start effects index
+}
+
+// Mode of a plan. Observe says what it would do; armed does it (S18).
+type Mode uint8
+
+const (
+	Observe Mode = iota
+	Armed
+)
+
+func (m Mode) String() string {
+	if m == Armed {
+		return "armed"
+	}
+	return "observe"
+}
+
+// Plan is a staged response for the zones that it protects.
+type Plan struct {
+	Name     string
+	Zone     string   // of the agent: part of every key
+	Protects []string // zones that this plan vacates
+
+	Deadline  time.Duration // condition at the sensor to the start of a stage's first hook, countdowns apart
+	PowerLoss time.Duration // the site's expected time from condition to power loss
+	MaxHold   time.Duration
+	ResumeMax time.Duration // an older run starts no step without a fresh vote (S8); default 15 min
+	ClearTime time.Duration // a reset is refused for so long after the last true member (S6); default 10 min
+
+	Mode         Mode   // while the journal holds none
+	Ungated      string // reason for which Mode may be armed without the gate of S18
+	ExpectedMode Mode
+
+	Stages []Stage // ascending, only those configured
+	Steps  []Step  // stage by stage, in the order of the file
+}
+
+// BlindPolicy says what an irreversible stage does when no member of its vote is fresh (S4).
+type BlindPolicy uint8
+
+const (
+	BlindUnset BlindPolicy = iota
+	BlindHold
+	BlindProceed
+)
+
+// Stage is one stage of a plan. Opening it opens all below (S15).
+type Stage struct {
+	Level     plugins.Stage
+	When      hazard.CondID
+	Countdown time.Duration // stages 3 and 4
+	IfBlind   BlindPolicy   // stages 3 and 4
+
+	AcceptSingle string // reason for which a failure set of one is accepted (S5)
+}
+
+// OnFailure says what follows when a step has failed for good.
+type OnFailure uint8
+
+const (
+	Continue OnFailure = iota // it has ended; the next go on
+	Retry                     // again, Retries times, with back-off; then as Continue
+	Escalate                  // as Continue, with an alarm of priority 1
+	Abort                     // those that wait for it never start; an alarm of priority 1 asks a person
+)
+
+// EvidenceKind says how it is known that a step's work is done.
+type EvidenceKind uint8
+
+const (
+	ByOutcome   EvidenceKind = iota // the hook's own outcome
+	ByCondition                     // a condition on points
+	ByHook                          // an Evidence of the hook with OK set
+)
+
+// Step is one call of a hook within a plan.
+type Step struct {
+	Name      string
+	Stage     plugins.Stage
+	Hook      int           // index into Rules.Hooks
+	After     []int         // indices into Plan.Steps, of this or a lower stage
+	Timeout   time.Duration // of one call, real time
+	Cap       time.Duration // from the first start: then the plan goes on without it
+	OnFailure OnFailure
+	Retries   int           // further attempts after a known failure, and further tries after an unknown end
+	Backoff   time.Duration // first pause; doubles, at most one minute
+
+	Evidence     EvidenceKind
+	EvidenceCond hazard.CondID
+	OnlyIf       hazard.CondID // NoCond: always
+	Proof        bool          // proof_required: waits for the evidence of After, never starts on a cap (S15)
+	Irreversible bool          // only in stages 3 and 4
+}

@@ -1,0 +1,252 @@
+package response
+
+import (
+	"fmt"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// advance moves one step as far as it goes now. did is true when it changed, so that those that
+// wait for it are looked at again.
+func (m *Machine) advance(now sensors.Mono, rule *Plan, p *PlanRun, k int, j Judge, o *Out) (did bool, wake sensors.Mono) {
+	s, st := m.step(p, rule.Steps[k].Name), &rule.Steps[k]
+	switch {
+	case s.State == Idle || s.State == Withheld:
+		if s.Start != 0 && now >= s.Start.Add(st.Cap) {
+			return m.to(now, rule, p, s, Capped, fmt.Sprintf("no evidence within its cap of %v", st.Cap), o), never
+		}
+		return m.begin(now, rule, p, k, s, j, o)
+	case s.State.started() || s.State == Capped:
+		if st.Evidence == ByCondition {
+			// Only a reading taken after the start is evidence of this step's work.
+			if v := j.Verdict(st.EvidenceCond); v.Is == hazard.True && v.Basis == hazard.Measured && v.Fresh > s.Start {
+				late := ""
+				if s.State == Capped {
+					late = "evidence came after the cap"
+				}
+				s.Evidence = true
+				return m.to(now, rule, p, s, Done, late, o), never
+			}
+		}
+		if s.State == Capped {
+			return false, never
+		}
+		spent := s.Start.Add(st.Cap)
+		if now >= spent {
+			return m.to(now, rule, p, s, Capped, fmt.Sprintf("no evidence within its cap of %v", st.Cap), o), never
+		}
+		if s.State == Waiting {
+			if now >= s.Retry {
+				return m.begin(now, rule, p, k, s, j, o)
+			}
+			return false, min(spent, s.Retry)
+		}
+		return false, spent
+	}
+	return false, never
+}
+
+func (m *Machine) to(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, st StepState, detail string, o *Out) bool {
+	if s.State == st && s.Detail == detail {
+		return false
+	}
+	s.State, s.Detail = st, detail
+	m.putStep(now, rule, p, s, o)
+	return true
+}
+
+// begin starts a step if everything that S15, S4 and S8 ask for holds.
+func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepRecord, j Judge, o *Out) (did bool, wake sensors.Mono) {
+	st := &rule.Steps[k]
+	open := p.Run.Stages[st.Stage]
+	if !open.Open {
+		return false, never
+	}
+	if ready := open.At.Add(countdown(rule, st.Stage)); now < ready {
+		return false, ready
+	}
+	for _, a := range st.After {
+		prev := m.step(p, rule.Steps[a].Name)
+		if prev.State == Blocked || prev.State == Failed && rule.Steps[a].OnFailure == Abort {
+			return m.to(now, rule, p, s, Blocked, fmt.Sprintf("step %q, for which it waits, was aborted", prev.Name), o), never
+		}
+		if !prev.State.ended() {
+			return false, never
+		}
+		if st.Proof && !(prev.State == Done && prev.Evidence) {
+			return m.to(now, rule, p, s, Withheld, fmt.Sprintf("needs proof of step %q, which is %s", prev.Name, prev.State), o), never
+		}
+	}
+	if why := m.withheld(rule, p, st, j); why != "" {
+		return m.to(now, rule, p, s, Withheld, why, o), never
+	}
+	if st.OnlyIf != hazard.NoCond {
+		v := j.Verdict(st.OnlyIf)
+		if v.Is == hazard.False && v.Basis == hazard.Measured {
+			return m.to(now, rule, p, s, Skipped, "its only_if is false", o), never
+		}
+		if v.Is != hazard.True || v.Basis != hazard.Measured {
+			return m.to(now, rule, p, s, Withheld, "its only_if cannot be known: a person at the box decides", o), never
+		}
+	}
+	if p.Mode != Armed.String() {
+		return m.to(now, rule, p, s, Observed, "the plan observes: this step would have started", o), never
+	}
+	s.State, s.Detail, s.Retry = Starting, "", 0
+	if s.Start == 0 {
+		s.Start = now
+	}
+	m.putStep(now, rule, p, s, o)
+	m.call(now, rule, p, k, s, o)
+	return true, s.Start.Add(st.Cap)
+}
+
+// withheld is the re-vote before an irreversible step (S4), and what a stale run (S8) or a run of
+// another configuration lacks. It returns the reason, or nothing.
+func (m *Machine) withheld(rule *Plan, p *PlanRun, st *Step, j Judge) string {
+	if p.Run.Hash != m.hash {
+		return "the run belongs to configuration " + p.Run.Hash + ": start the agent with that one, or reset"
+	}
+	if p.Run.Stale {
+		return "the run is old or of unknown age: it waits for a fresh vote"
+	}
+	if !st.Irreversible {
+		return ""
+	}
+	blind := false
+	for i := range rule.Stages {
+		sr := &rule.Stages[i]
+		if sr.Level < st.Stage || !p.Run.Stages[sr.Level].Open {
+			continue
+		}
+		v := j.Verdict(sr.When)
+		if v.Is != hazard.True || !v.Firm {
+			continue
+		}
+		if v.Basis == hazard.Measured || v.Basis == hazard.HeldTrue && ifBlind(rule, st.Stage) == BlindProceed {
+			return ""
+		}
+		blind = blind || v.Basis == hazard.HeldTrue
+	}
+	if blind {
+		return "no member of its vote is fresh and if_blind is hold: trip it by hand, or wait for a reading"
+	}
+	return "the re-vote does not hold: it starts by itself when it does, or trip it by hand"
+}
+
+func countdown(rule *Plan, level plugins.Stage) time.Duration {
+	for i := range rule.Stages {
+		if rule.Stages[i].Level == level {
+			return rule.Stages[i].Countdown
+		}
+	}
+	return 0
+}
+
+func ifBlind(rule *Plan, level plugins.Stage) BlindPolicy {
+	for i := range rule.Stages {
+		if rule.Stages[i].Level == level {
+			return rule.Stages[i].IfBlind
+		}
+	}
+	return BlindHold
+}
+
+func (m *Machine) call(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepRecord, o *Out) {
+	st := &rule.Steps[k]
+	o.Starts = append(o.Starts, Start{Hook: st.Hook, Call: plugins.Call{
+		Key:     plugins.Key{Plan: rule.Name, Zone: rule.Zone, Stage: st.Stage, Step: st.Name, Episode: p.Run.Episode, Attempt: s.Attempt},
+		Timeout: st.Timeout, Why: p.Run.Stages[st.Stage].Why}})
+}
+
+// find returns the plan and step that a key of the present episode and attempt belongs to.
+func (m *Machine) find(key plugins.Key) (rule *Plan, p *PlanRun, k int, ok bool) {
+	for i := range m.r.Plans {
+		rule = &m.r.Plans[i]
+		if rule.Name != key.Plan || rule.Zone != key.Zone || key.Undo {
+			continue
+		}
+		p = m.state[rule.Name]
+		if p.Run == nil || p.Run.Episode != key.Episode {
+			return nil, nil, 0, false
+		}
+		for k = range rule.Steps {
+			if rule.Steps[k].Name == key.Step && rule.Steps[k].Stage == key.Stage {
+				return rule, p, k, true
+			}
+		}
+	}
+	return nil, nil, 0, false
+}
+
+// Started notes that a hook has been called, and whether its record was durable before (S9).
+func (m *Machine) Started(now sensors.Mono, key plugins.Key, journaled bool, o *Out) {
+	rule, p, k, ok := m.find(key)
+	if !ok {
+		return
+	}
+	s := m.step(p, rule.Steps[k].Name)
+	if s.State != Starting || s.Attempt != key.Attempt {
+		return
+	}
+	s.State, s.Journaled = Running, journaled
+	m.putStep(now, rule, p, s, o)
+}
+
+// Done takes the outcome of a call. One that is late, or of another attempt, changes nothing.
+func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o *Out) {
+	rule, p, k, ok := m.find(key)
+	if !ok {
+		return
+	}
+	st, s := &rule.Steps[k], m.step(p, rule.Steps[k].Name)
+	if (s.State != Starting && s.State != Running) || s.Attempt != key.Attempt {
+		return
+	}
+	again := s.Tries < st.Retries
+	switch {
+	case oc.Result == plugins.Done && st.Evidence == ByOutcome:
+		s.Evidence = true
+		m.to(now, rule, p, s, Done, oc.Detail, o)
+	case oc.Result == plugins.Done, oc.Result == plugins.Unknown && !again && st.Evidence != ByOutcome:
+		m.to(now, rule, p, s, Working, oc.Detail, o)
+	case oc.Result == plugins.Skipped:
+		m.to(now, rule, p, s, Skipped, oc.Detail, o)
+	case again:
+		s.Retry = now.Add(backoff(st.Backoff, s.Tries))
+		s.Tries++
+		if oc.Result == plugins.Failed {
+			s.Attempt++ // only a known failure earns a new key (S9)
+		}
+		m.to(now, rule, p, s, Waiting, oc.Detail, o)
+	default:
+		m.to(now, rule, p, s, Failed, oc.Detail, o)
+	}
+}
+
+// backoff doubles from first up to a minute. Its jitter is the guard's affair: this package is
+// deterministic.
+func backoff(first time.Duration, tries int) time.Duration {
+	d := max(first, 100*time.Millisecond)
+	for ; tries > 0 && d < time.Minute; tries-- {
+		d *= 2
+	}
+	return min(d, time.Minute)
+}
+
+// Seen takes evidence from a hook. It may be late and may come twice.
+func (m *Machine) Seen(now sensors.Mono, ev plugins.Evidence, o *Out) {
+	rule, p, k, ok := m.find(ev.Key)
+	if !ok || !ev.OK || rule.Steps[k].Evidence != ByHook {
+		return
+	}
+	s := m.step(p, rule.Steps[k].Name)
+	if !s.State.started() && s.State != Capped {
+		return
+	}
+	s.Evidence = true
+	m.to(now, rule, p, s, Done, ev.Name+" "+ev.Detail, o)
+}

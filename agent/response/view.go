@@ -1,0 +1,148 @@
+package response
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// Refusal is why an order was not carried out, in words for the person who gave it.
+type Refusal struct{ Reasons []string }
+
+func (r *Refusal) Error() string { return "refused: " + strings.Join(r.Reasons, "; ") }
+
+// Reset ends the episode of a plan. It is refused while any member of its votes is true,
+// held-true, unknown or bad, and before the clear time (S6). Undo follows a reset, never a falling
+// reading.
+func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) error {
+	rule := m.rule(plan)
+	if rule == nil {
+		return fmt.Errorf("no plan %q", plan)
+	}
+	p := m.state[plan]
+	if p.Run == nil {
+		return &Refusal{[]string{"no episode is open"}}
+	}
+	var why []string
+	seen := map[string]bool{}
+	for i := range rule.Stages {
+		j.Leaves(rule.Stages[i].When, func(name string, v hazard.Verdict) {
+			if seen[name] || v.Is == hazard.False || v.Basis == hazard.Bypassed {
+				return
+			}
+			seen[name] = true
+			why = append(why, fmt.Sprintf("%s is %s (%s)", name, v.Is, v.Basis))
+		})
+	}
+	clear := rule.ClearTime
+	if clear <= 0 {
+		clear = 10 * time.Minute
+	}
+	if left := clear - now.Sub(p.LastTrue); left > 0 {
+		why = append(why, fmt.Sprintf("the clear time runs for another %v", left.Round(time.Second)))
+	}
+	if why != nil {
+		return &Refusal{why}
+	}
+	m.put(o, Record{Kind: "end", Plan: plan, At: now, Episode: p.Run.Episode, By: by, Reason: "reset"})
+	m.put(o, Record{Kind: "next", Plan: plan, At: now, Episode: p.Next})
+	o.Events = append(o.Events, plugins.Event{Type: "plan.reset", Plan: plan, Detail: "by " + by})
+	return nil
+}
+
+func (m *Machine) rule(plan string) *Plan {
+	for i := range m.r.Plans {
+		if m.r.Plans[i].Name == plan {
+			return &m.r.Plans[i]
+		}
+	}
+	return nil
+}
+
+// Alarms calls set with the condition of every alarm that the plans themselves can raise.
+func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
+	for i := range m.r.Plans {
+		rule := &m.r.Plans[i]
+		p := m.state[rule.Name]
+		name := "plan/" + rule.Name
+		armed := p.Mode == Armed.String()
+		set(hazard.AlarmInput{Name: name + "/ungated", Active: armed && p.Reason != "", Priority: 3, ReAlarm: 24 * time.Hour,
+			Cause: "armed without the gate: " + p.Reason})
+		set(hazard.AlarmInput{Name: name + "/mode", Active: p.Mode != "" && p.Mode != rule.ExpectedMode.String(), Priority: 1, ReAlarm: 24 * time.Hour,
+			Cause: fmt.Sprintf("mode is %s, the configuration expects %s", p.Mode, rule.ExpectedMode)})
+		set(hazard.AlarmInput{Name: name + "/pinned", Active: p.Run != nil && p.Run.Hash != m.hash, Priority: 1,
+			Cause: "an open run belongs to another configuration: start the agent with that one, or reset"})
+		for k := range rule.Steps {
+			st, s := &rule.Steps[k], StepRecord{}
+			if p.Run != nil {
+				s = m.step(p, rule.Steps[k].Name)
+			}
+			at := name + "/" + st.Name
+			set(hazard.AlarmInput{Name: at + "/withheld", Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
+			prio := 2
+			if st.OnFailure == Escalate || st.OnFailure == Abort {
+				prio = 1
+			}
+			set(hazard.AlarmInput{Name: at + "/failed", Active: s.State == Failed, Priority: prio, Cause: s.Detail})
+			set(hazard.AlarmInput{Name: at + "/capped", Active: s.State == Capped, Priority: prio, Cause: s.Detail})
+			set(hazard.AlarmInput{Name: at + "/not-journaled", Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
+				Cause: "its hook was started before its record was durable"})
+		}
+	}
+}
+
+// View is the present state of a plan, for those who are told.
+func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState {
+	rule := m.rule(plan)
+	if rule == nil {
+		return plugins.PlanState{Plan: plan}
+	}
+	p := m.state[plan]
+	v := plugins.PlanState{Plan: plan, Zone: rule.Zone, Mode: p.Mode, Stage: plugins.Watch.String(),
+		PowerLoss: int(rule.PowerLoss.Seconds())}
+	if p.Run == nil {
+		for k := range rule.Steps {
+			v.Steps = append(v.Steps, plugins.StepState{Step: rule.Steps[k].Name, Stage: rule.Steps[k].Stage.String(), State: Idle.String()})
+		}
+		return v
+	}
+	high := m.highest(p)
+	v.Stage, v.Episode, v.Latched = high.String(), p.Run.Episode, high.Latches()
+	v.Vote, v.ElapsedS = p.Run.Stages[high].Why, int(now.Sub(p.Run.Start).Seconds())
+	for i := range rule.Stages {
+		sr := p.Run.Stages[rule.Stages[i].Level]
+		if left := sr.At.Add(rule.Stages[i].Countdown).Sub(now); sr.Open && left > 0 {
+			if v.Countdown == nil {
+				v.Countdown = map[string]int{}
+			}
+			v.Countdown[rule.Stages[i].Level.String()] = int(left.Seconds() + 0.999)
+		}
+	}
+	for k := range rule.Steps {
+		s := m.step(p, rule.Steps[k].Name)
+		v.Steps = append(v.Steps, plugins.StepState{Step: s.Name, Stage: rule.Steps[k].Stage.String(), State: s.State.String(),
+			Attempt: int(s.Attempt), Evidence: s.Evidence, Journaled: s.Journaled, Detail: s.Detail})
+		if (s.State == Withheld || s.State == Blocked) && v.Asking == "" {
+			v.Asking = fmt.Sprintf("step %s: %s", s.Name, s.Detail)
+		}
+	}
+	if v.Asking == "" && high.Latches() {
+		v.Asking = m.inhibited(rule, p, j)
+	}
+	return v
+}
+
+// inhibited: a stage above the present one cannot open by itself any more, so a person is asked.
+func (m *Machine) inhibited(rule *Plan, p *PlanRun, j Judge) string {
+	for i := range rule.Stages {
+		st := &rule.Stages[i]
+		if !p.Run.Stages[st.Level].Open && j.Verdict(st.When).Basis == hazard.Inhibited {
+			return fmt.Sprintf("stage %s cannot open by itself: too few of its sensors can be read", st.Level)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,83 @@
+package sensors
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Mono is a monotonic instant in nanoseconds: CLOCK_BOOTTIME, which counts suspension too. Within
+// one boot the values of an earlier process and of this one are comparable (S8).
+type Mono int64
+
+// Add and Sub are the arithmetic of time.Time on Mono.
+func (m Mono) Add(d time.Duration) Mono   { return m + Mono(d) }
+func (m Mono) Sub(o Mono) time.Duration   { return time.Duration(m - o) }
+func (m Mono) Since(o Mono) time.Duration { return time.Duration(m - o) }
+
+// Clock tells Mono. It reads CLOCK_BOOTTIME once and counts on with the runtime's monotonic
+// clock, so that testing/synctest fakes it. A scaled clock runs faster than the world: polls,
+// delays, countdowns and caps scale with it; transport time-outs, hook processes and the journal
+// stay real.
+type Clock struct {
+	base   Mono
+	start  time.Time
+	factor float64
+}
+
+// NewClock returns the real clock.
+func NewClock() *Clock { return &Clock{base: bootTime(), start: time.Now(), factor: 1} }
+
+// NewScaledClock returns a clock that stands at base now and runs factor times as fast as the
+// world. A factor that is not positive is taken as 1.
+func NewScaledClock(base Mono, factor float64) *Clock {
+	if !(factor > 0) {
+		factor = 1
+	}
+	return &Clock{base: base, start: time.Now(), factor: factor}
+}
+
+// Now returns the present instant.
+func (c *Clock) Now() Mono {
+	d := time.Since(c.start)
+	if c.factor != 1 {
+		d = time.Duration(float64(d) * c.factor)
+	}
+	return c.base + Mono(d)
+}
+
+// Factor returns how many times faster than the world the clock runs.
+func (c *Clock) Factor() float64 { return c.factor }
+
+// Real converts a duration of this clock to one of the world, for a timer.
+func (c *Clock) Real(d time.Duration) time.Duration {
+	if c.factor == 1 {
+		return d
+	}
+	return time.Duration(float64(d) / c.factor)
+}
+
+// Until returns the real time from now to m; it is negative when m has passed.
+func (c *Clock) Until(m Mono) time.Duration { return c.Real(m.Sub(c.Now())) }
+
+const clockBoottime = 7 // linux/time.h
+
+func bootTime() Mono {
+	var ts syscall.Timespec
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&ts)), 0); errno != 0 {
+		return Mono(time.Now().UnixNano()) // no such clock: durations still hold, "same boot" does not
+	}
+	return Mono(ts.Nano())
+}
+
+// BootID returns the kernel's identifier of this boot; empty when it is not known, which counts
+// as another boot.
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
