@@ -1,0 +1,196 @@
+// Package bus polls the devices of one bus (serial line, TCP endpoint, I2C adapter) from one owner
+// goroutine: schedule, deadlines, back-off, and the turning of every failure into readings of bad
+// quality. Drivers only answer one poll; retry, staleness and health live here.
+//
+// Concurrency: Run is the owner; it runs one poll at a time, each on a goroutine that Run waits for.
+// Sample and Stats may be called from any goroutine. put is called by Run only, and gets slices that
+// the receiver owns. A Latest may be used from any goroutine.
+//
+// Failure: a failed or panicking poll (S22) costs its device's points, which become bad (comm) with
+// the time of the failure, and puts that device on back-off; the neighbours lose at most one probe
+// per back-off step. A poll that ignores its deadline makes every point of the bus bad (comm), again
+// and again, until it returns: no second poll is started beside it. At the end of its context Run
+// calls Options.Close to break such a poll and returns within twice the grace; a goroutine that is
+// stuck even then is counted, named in Run's error, and ends only with the process.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"firebreak/sensors"
+)
+
+// Limits and defaults. Transport times are of the world; periods and back-off are of the clock.
+const (
+	MinPeriod      = 10 * time.Millisecond
+	MaxPeriod      = 24 * time.Hour
+	DefaultTimeout = time.Second            // budget of a poll
+	DefaultProbe   = 300 * time.Millisecond // budget of a poll of a device that failed
+	DefaultGrace   = time.Second            // beyond its deadline a poll counts as hung
+	MaxBackoff     = 30 * time.Second       // clock time between two probes, at most
+	hungRepeat     = 5 * time.Second        // clock time between two bad batches while hung
+)
+
+// Poller answers one poll of one device: it appends readings to out, whose capacity is enough for
+// each point once, and returns it. It must return soon after ctx ends and must not keep out.
+//
+// With an error, the readings that were appended stand and each point without one becomes bad
+// (comm): one lost block does not discard what another block saw. No reading and no error means
+// that the device answered and has nothing new.
+type Poller interface {
+	Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error)
+}
+
+// Device is one unit on the bus and how it is polled.
+type Device struct {
+	Dev      sensors.Device
+	Points   []sensors.Point
+	Poller   Poller
+	Period   time.Duration // clock time; 0: Dev.Poll
+	Timeout  time.Duration // budget of one poll, real time; 0: DefaultTimeout
+	Probe    time.Duration // budget of a probe, real time; 0: DefaultProbe; never above Timeout
+	Reserved bool          // a plan depends on it: it goes first when several are due
+}
+
+// Options of a bus. The zero value is usable.
+type Options struct {
+	// Close breaks a poll that is under way, and frees the link. Run calls it exactly once: when
+	// it ends, or before that to break a poll that outlives Run's context. It may block.
+	Close func()
+
+	// Origin, when not sensors.Real, marks every reading of this bus that is of real origin (S7).
+	Origin sensors.Origin
+
+	Grace time.Duration // real time; 0: DefaultGrace
+	Log   *slog.Logger  // devices lost and found, panics, hung polls; nil: silent
+}
+
+// ErrStuck is returned by Run when a poll outlived Run's context, Options.Close and the grace.
+var ErrStuck = errors.New("poll does not return")
+
+// Bus polls the devices of one bus. It is a sensors.Source.
+type Bus struct {
+	name   string
+	clock  *sensors.Clock
+	opt    Options
+	points []sensors.Point
+	units  []*unit // in the order given; the slice is fixed
+	byID   map[sensors.DeviceID]*unit
+
+	started   atomic.Bool
+	wake      chan struct{} // Sample has changed a period
+	closed    bool          // Options.Close was called; owner only
+	overtaken int           // polls in a row that went before an older one; owner only
+
+	mu    sync.Mutex // guards want and stats of the units, and what follows
+	stats Stats
+	busy  usage
+}
+
+var _ sensors.Source = (*Bus)(nil)
+
+// New checks the devices and returns a bus that is not yet running. All faults are reported at once.
+func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus, error) {
+	if opt.Grace <= 0 {
+		opt.Grace = DefaultGrace
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	opt.Log = opt.Log.With("component", "bus", "bus", name)
+	b := &Bus{name: name, clock: clock, opt: opt, wake: make(chan struct{}, 1),
+		byID: make(map[sensors.DeviceID]*unit, len(devices))}
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("bus %q: "+format, append([]any{name}, args...)...))
+	}
+	if clock == nil {
+		fault("no clock: give sensors.NewClock()")
+	}
+	if len(devices) == 0 {
+		fault("no devices: give at least one, or leave the bus out")
+	}
+	owner := make(map[sensors.PointID]string)
+	for i, d := range devices {
+		if d.Period == 0 {
+			d.Period = d.Dev.Poll
+		}
+		if d.Timeout == 0 {
+			d.Timeout = DefaultTimeout
+		}
+		if d.Probe == 0 {
+			d.Probe = DefaultProbe
+		}
+		d.Probe = min(d.Probe, d.Timeout)
+		checkDevice(d, func(format string, args ...any) {
+			fault("device %q: "+format, append([]any{d.Dev.Name}, args...)...)
+		}, owner)
+		if u := b.byID[d.Dev.ID]; u != nil {
+			fault("device %q: id %d is also that of %q: ids are unique", d.Dev.Name, d.Dev.ID, u.Dev.Name)
+		}
+		u := newUnit(d, i, len(devices))
+		b.units = append(b.units, u)
+		b.byID[d.Dev.ID] = u
+		b.points = append(b.points, d.Points...)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func checkDevice(d Device, fault func(string, ...any), owner map[sensors.PointID]string) {
+	if d.Poller == nil {
+		fault("no poller: give the driver of the device")
+	}
+	if d.Period < MinPeriod || d.Period > MaxPeriod {
+		fault("period %v: give %v to %v", d.Period, MinPeriod, MaxPeriod)
+	}
+	if d.Timeout < 0 || d.Probe < 0 {
+		fault("timeout %v, probe %v: give positive times", d.Timeout, d.Probe)
+	}
+	if len(d.Points) == 0 {
+		fault("no points: a device that measures nothing is not polled")
+	}
+	for _, p := range d.Points {
+		if p.Device != d.Dev.ID {
+			fault("point %q belongs to device %d, not to %d", p.Name, p.Device, d.Dev.ID)
+		}
+		if o, dup := owner[p.ID]; dup {
+			fault("point %q: id %d is also that of %q: ids are unique", p.Name, p.ID, o)
+		}
+		owner[p.ID] = p.Name
+	}
+}
+
+// Name returns the name of the bus.
+func (b *Bus) Name() string { return b.name }
+
+// Points returns the points of all devices of the bus.
+func (b *Bus) Points() []sensors.Point { return append([]sensors.Point(nil), b.points...) }
+
+// Sample polls a device every period of clock time from now on; zero goes back to the configured
+// period. It only ever makes polling faster: a period above the configured one counts as zero, one
+// below MinPeriod as MinPeriod. A device of another bus is ignored. It never blocks.
+func (b *Bus) Sample(d sensors.DeviceID, period time.Duration) {
+	u := b.byID[d]
+	if u == nil {
+		return
+	}
+	if period <= 0 || period > u.Period {
+		period = u.Period
+	}
+	b.mu.Lock()
+	u.want = max(period, MinPeriod)
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default: // a wake-up is pending already
+	}
+}

@@ -1,0 +1,285 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"firebreak/sensors"
+)
+
+// result of one poll. done, which carries it, has room for it, so a poll never waits for Run.
+type result struct {
+	out      []sensors.Reading
+	err      error
+	panicked bool
+	took     time.Duration
+}
+
+var errNoReturn = errors.New("driver ended its goroutine (runtime.Goexit) instead of returning")
+
+// Run polls until ctx ends; then it returns nil, or ErrStuck with the device's name when a poll
+// could not be broken. It may be called once. After ctx has ended nothing more is put, so that
+// stopping is never mistaken for a loss of communication.
+func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
+	if b.started.Swap(true) {
+		return fmt.Errorf("bus %q: Run was called twice: make a new Bus", b.name)
+	}
+	start := b.clock.Now()
+	for _, u := range b.units {
+		u.due = start // the first poll of each at once, in order; then each in its own phase
+		u.anchor = start.Add(time.Duration(u.phase * float64(u.period)))
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := b.clock.Now()
+		b.applySamples(now)
+		u, next := b.pick(now)
+		if u == nil {
+			// At least 1 ns: a scaled clock may round the wait to nothing just before the slot.
+			timer.Reset(max(b.clock.Until(next), 1))
+			select {
+			case <-timer.C:
+			case <-b.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := b.poll(ctx, u, put); err != nil {
+			return err
+		}
+	}
+	return b.close(nil)
+}
+
+// close calls Options.Close, once, and waits for it and for the poll that it is to break, no longer
+// than the grace.
+func (b *Bus) close(poll <-chan result) error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	closing := make(chan struct{})
+	go func() {
+		defer close(closing)
+		defer func() {
+			if p := recover(); p != nil {
+				b.opt.Log.Error("closing the link panicked", "panic", p)
+			}
+		}()
+		if b.opt.Close != nil {
+			b.opt.Close()
+		}
+	}()
+	grace := time.NewTimer(b.opt.Grace)
+	defer grace.Stop()
+	for wait := (<-chan struct{})(closing); wait != nil || poll != nil; {
+		select {
+		case <-wait:
+			wait = nil
+		case <-poll:
+			poll = nil
+		case <-grace.C:
+			if poll != nil {
+				return fmt.Errorf("bus %q: %w after its deadline and Close: its goroutine is left behind", b.name, ErrStuck)
+			}
+			return fmt.Errorf("bus %q: closing the link takes over %v: it is left behind", b.name, b.opt.Grace)
+		}
+	}
+	return nil
+}
+
+// poll runs one poll of u to its end. An error means that it did not end: Run has to.
+func (b *Bus) poll(ctx context.Context, u *unit, put func(sensors.Batch)) error {
+	budget := u.budget()
+	u.last = b.clock.Now()
+	b.mu.Lock()
+	b.stats.Polls++
+	u.stats.Polls++
+	b.mu.Unlock()
+	done := b.begin(ctx, u, budget)
+	overrun := time.NewTimer(budget + b.opt.Grace)
+	defer overrun.Stop()
+	select {
+	case r := <-done:
+		if ctx.Err() == nil {
+			b.settle(u, r, put)
+		}
+		return nil
+	case <-overrun.C:
+		return b.hung(ctx, u, done, budget, put)
+	case <-ctx.Done():
+		return b.stop(u, done)
+	}
+}
+
+// begin starts the poll on a goroutine of its own. Whoever calls it waits for the result. The slice
+// for the readings is new each time: a poll that comes too late writes into nobody's batch.
+func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration) <-chan result {
+	done := make(chan result, 1)
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	started := time.Now()
+	go func() {
+		r := result{err: errNoReturn}
+		defer func() {
+			if p := recover(); p != nil { // S22
+				r = result{err: fmt.Errorf("driver panicked: %v", p), panicked: true}
+				b.opt.Log.Error("driver panicked", "device", u.Dev.Name, "panic", p, "stack", string(debug.Stack()))
+			}
+			cancel()
+			r.took = time.Since(started)
+			done <- r
+		}()
+		out, err := u.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(u.Points)))
+		r = result{out: out, err: err}
+	}()
+	return done
+}
+
+// settle turns a result into a batch and the device's next slot.
+func (b *Bus) settle(u *unit, r result, put func(sensors.Batch)) {
+	now := b.clock.Now()
+	out, foreign := u.own(r.out)
+	usable := false
+	for i := range out {
+		usable = usable || out[i].Quality.Usable()
+	}
+	if r.err != nil {
+		out = u.fill(out, now)
+	}
+	was := u.state
+	var missed uint64
+	if r.err == nil {
+		missed = u.succeed(now, r.took)
+	} else {
+		u.fail(now, usable)
+	}
+	b.account(u, r, now, missed, foreign)
+	switch {
+	case r.err != nil && was != Failing:
+		b.opt.Log.Warn("device lost", "device", u.Dev.Name, "err", r.err)
+	case r.err == nil && was == Failing:
+		b.opt.Log.Info("device answers again", "device", u.Dev.Name)
+	}
+	b.put(u, out, put)
+}
+
+func (b *Bus) account(u *unit, r result, now sensors.Mono, missed, foreign uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy.add(time.Now(), r.took)
+	b.stats.Missed += missed
+	b.stats.Foreign += foreign
+	u.stats.Missed += missed
+	u.stats.Took = r.took
+	u.stats.State = u.state
+	if r.panicked {
+		b.stats.Panics++
+	}
+	if r.err == nil {
+		u.stats.Good = now
+		return
+	}
+	b.stats.Failures++
+	u.stats.Failures++
+	u.stats.LastError = r.err.Error()
+	b.stats.LastError = u.Dev.Name + ": " + u.stats.LastError
+}
+
+// own drops, in place, readings of points that are not the device's, and second ones of a point:
+// no value is attributed to a wrong point, whatever a driver does. It leaves u.seen set for fill.
+func (u *unit) own(in []sensors.Reading) (out []sensors.Reading, dropped uint64) {
+	clear(u.seen)
+	out = in[:0]
+	for _, r := range in {
+		k, mine := u.index[r.Point]
+		if !mine || u.seen[k] {
+			dropped++
+			continue
+		}
+		u.seen[k] = true
+		out = append(out, r)
+	}
+	return out, dropped
+}
+
+// fill adds bad (comm) for each point that own did not see.
+func (u *unit) fill(out []sensors.Reading, now sensors.Mono) []sensors.Reading {
+	for k := range u.Points {
+		if !u.seen[k] {
+			out = append(out, sensors.Reading{Point: u.Points[k].ID, Quality: sensors.BadQuality(sensors.Comm), At: now})
+		}
+	}
+	return out
+}
+
+// put hands a batch over; an empty one (the device has nothing new) is not handed over.
+func (b *Bus) put(u *unit, out []sensors.Reading, put func(sensors.Batch)) {
+	if len(out) == 0 {
+		return
+	}
+	if o := b.opt.Origin; o != sensors.Real {
+		for i := range out {
+			if out[i].Quality.Origin() == sensors.Real {
+				out[i].Quality = out[i].Quality.WithOrigin(o)
+			}
+		}
+	}
+	u.seq++
+	put(sensors.Batch{Device: u.Dev.ID, Seq: u.seq, Wall: time.Now(), Readings: out})
+}
+
+// hung waits for a poll that ignores its deadline. Nothing else may use the bus meanwhile, so all
+// its points are bad (comm), said again every hungRepeat. What the poll brings at last is too late:
+// it is thrown away and counts as a failure.
+func (b *Bus) hung(ctx context.Context, u *unit, done <-chan result, budget time.Duration, put func(sensors.Batch)) error {
+	err := fmt.Errorf("poll ignored its deadline of %v and held the whole bus: look at the adapter, the gateway and the driver", budget)
+	b.opt.Log.Error("poll hung", "device", u.Dev.Name, "err", err)
+	b.mu.Lock()
+	b.stats.Hung++
+	b.stats.Stuck = true
+	b.stats.LastError = u.Dev.Name + ": " + err.Error()
+	u.stats.LastError = err.Error()
+	b.mu.Unlock()
+	for {
+		now := b.clock.Now()
+		for _, v := range b.units {
+			clear(v.seen)
+			b.put(v, v.fill(make([]sensors.Reading, 0, len(v.Points)), now), put)
+		}
+		again := time.NewTimer(max(b.clock.Real(hungRepeat), time.Millisecond))
+		select {
+		case r := <-done:
+			again.Stop()
+			b.mu.Lock()
+			b.stats.Stuck = false
+			b.mu.Unlock()
+			if ctx.Err() == nil {
+				b.settle(u, result{err: err, took: r.took, panicked: r.panicked}, put)
+			}
+			return nil
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return b.stop(u, done)
+		}
+	}
+}
+
+// stop waits for the poll that outlives ctx: the grace, then Close, then the grace once more.
+func (b *Bus) stop(u *unit, done <-chan result) error {
+	grace := time.NewTimer(b.opt.Grace)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return nil // Run closes
+	case <-grace.C:
+		if err := b.close(done); err != nil {
+			return fmt.Errorf("device %q: %w", u.Dev.Name, err)
+		}
+		return nil
+	}
+}

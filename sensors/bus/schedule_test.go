@@ -1,0 +1,312 @@
+package bus
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"firebreak/sensors"
+)
+
+func TestFirstPollsAtOnceThenSpread(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var f []*fake
+		var devs []Device
+		for i := range 4 {
+			f = append(f, &fake{id: sensors.DeviceID(i), do: takes(10 * ms)})
+			devs = append(devs, r.device(f[i], time.Second))
+		}
+		devs[3].Reserved = true
+		r.start(Options{}, devs...)
+		r.pass(10500 * ms)
+		for i, want := range []time.Duration{10 * ms, 20 * ms, 30 * ms, 0} { // reserved first, then in order
+			if got := f[i].at(0); got != want {
+				t.Errorf("device %d: first poll at %v, want %v", i, got, want)
+			}
+			phase := time.Duration(i) * 250 * ms
+			for k := 1; k < f[i].polls(); k++ {
+				if got := f[i].at(k) % time.Second; got != phase {
+					t.Errorf("device %d: poll %d at phase %v, want %v", i, k, got, phase)
+				}
+			}
+			if got := f[i].polls(); got < 11 || got > 12 {
+				t.Errorf("device %d: %d polls in 10.5 s", i, got)
+			}
+		}
+		if s := r.bus.Stats(); s.Missed != 0 || s.Failures != 0 || s.Utilisation < 0.035 || s.Utilisation > 0.05 {
+			t.Errorf("stats: %+v", s)
+		}
+		r.stopClean()
+	})
+}
+
+func TestMissedSlotIsSkippedAndCounted(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		slow := &fake{id: 0, do: takes(250 * ms)}
+		r.start(Options{}, r.device(slow, 100*ms))
+		r.pass(3050 * ms)
+		for i, g := range slow.gaps(0) {
+			if g != 300*ms {
+				t.Errorf("gap %d is %v, want each third slot: no slot is made up for", i, g)
+			}
+		}
+		// Polls at 0, 0.3 .. 3.0; the last has not ended and the first served no slot before.
+		if got := r.bus.Stats().Missed; got != 18 {
+			t.Errorf("missed = %d, want two for each of 9 polls", got)
+		}
+		r.stopClean()
+	})
+}
+
+func TestReservedGoesFirstAndNobodyStarves(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		long := &fake{id: 0, do: takes(800 * ms)} // while it is polled, both others come due
+		plain := &fake{id: 1, do: takes(5 * ms)}
+		plan := &fake{id: 2, do: takes(5 * ms)}
+		d := r.device(plan, time.Second)
+		d.Reserved = true
+		r.start(Options{}, r.device(long, time.Second), r.device(plain, time.Second), d)
+		r.pass(20 * time.Second)
+		for k := 2; k < 15; k++ {
+			if a, b := plan.at(k), plain.at(k-1); b-a != 5*ms { // plan had a poll at the start, before all
+				t.Errorf("round %d: reserved at %v, the other, due before it, at %v", k, a, b)
+			}
+		}
+		r.stopClean()
+	})
+	inBubble(t, func(t *testing.T, r *rig) {
+		hog := &fake{id: 0, do: takes(15 * ms)} // due again whenever it ends
+		hog2 := &fake{id: 1, do: takes(15 * ms)}
+		meek := &fake{id: 2, do: takes(15 * ms)}
+		a, b := r.device(hog, 10*ms), r.device(hog2, 10*ms)
+		a.Reserved, b.Reserved = true, true
+		r.start(Options{}, a, b, r.device(meek, time.Second))
+		r.pass(10 * time.Second)
+		if got := meek.polls(); got < 5 {
+			t.Errorf("an overloaded bus starves the device without a plan: %d polls in 10 s", got)
+		}
+		r.stopClean()
+	})
+}
+
+func TestBackoffDoublesToTheCapAndEndsAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		back := make(chan struct{})
+		f := &fake{id: 0, do: func(ctx context.Context, n int) error {
+			select {
+			case <-back:
+				return nil
+			default:
+			}
+			if n == 0 {
+				return nil
+			}
+			return errFake
+		}}
+		r.start(Options{}, r.device(f, time.Second))
+		r.pass(300 * time.Second)
+		steps := []time.Duration{1, 2, 4, 8, 16, 30, 30, 30}
+		gaps := f.gaps(0)[1:] // the first is from the answered poll to the failed one
+		for i, s := range steps {
+			s *= time.Second
+			if gaps[i] > s || gaps[i] < s*3/4 {
+				t.Errorf("back-off step %d took %v, want %v to %v", i, gaps[i], s*3/4, s)
+			}
+		}
+		if s := r.bus.Stats(); s.Devices[0].State != Failing || s.LastError != "dev-0: no answer" || s.Failures == 0 {
+			t.Errorf("stats: %+v", s)
+		}
+		close(back)
+		r.pass(31 * time.Second)
+		n := f.polls()
+		r.pass(5 * time.Second)
+		if got := f.polls() - n; got != 5 {
+			t.Errorf("%d polls in 5 s after recovery, want the normal schedule", got)
+		}
+		if s := r.bus.Stats(); s.Devices[0].State != Polling || s.Missed != 0 {
+			t.Errorf("after recovery: %+v", s)
+		}
+		r.stopClean()
+	})
+}
+
+func TestProbeIsShortAndSlowDevicesAreStillFound(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		f := &fake{id: 0, do: dead}
+		r.start(Options{}, r.device(f, time.Second))
+		r.pass(5 * time.Minute)
+		long := 0
+		for i, b := range f.budgets {
+			switch {
+			case b == DefaultProbe && i > 0:
+			case b == DefaultTimeout && (i == 0 || i > 5):
+				long++
+			default:
+				t.Errorf("poll %d has a budget of %v", i, b)
+			}
+		}
+		if n := len(f.budgets); long < 2 || long > 1+n/longLook {
+			t.Errorf("%d of %d polls with the whole time-out", long, n)
+		}
+		r.stopClean()
+	})
+	inBubble(t, func(t *testing.T, r *rig) { // answers in 700 ms, always did
+		f := &fake{id: 0, do: takes(700 * ms)}
+		g := &fake{id: 1, do: func(ctx context.Context, n int) error {
+			if n < 3 {
+				return dead(ctx, n) // not powered yet
+			}
+			return takes(700*ms)(ctx, n)
+		}}
+		r.start(Options{}, r.device(f, 2*time.Second), r.device(g, 2*time.Second))
+		r.pass(5 * time.Minute)
+		if s := r.bus.Stats(); s.Devices[1].State != Polling {
+			t.Errorf("slow device never found: %+v", s.Devices[1])
+		}
+		r.stopClean()
+	})
+	inBubble(t, func(t *testing.T, r *rig) { // a probe that brings part of the points shows life
+		f := &fake{id: 0}
+		f.do = takes(700 * ms)
+		f.answer = func(out []sensors.Reading, n int, at sensors.Mono) []sensors.Reading {
+			return append(out, sensors.Reading{Point: 0, Quality: sensors.GoodQuality, At: at})
+		}
+		d := r.device(f, time.Second)
+		d.Timeout = 600 * ms
+		r.start(Options{}, d)
+		r.pass(4 * time.Second)
+		for i, b := range f.budgets {
+			if b != 600*ms {
+				t.Errorf("poll %d of a device that talks has a budget of %v", i, b)
+			}
+		}
+		r.stopClean()
+	})
+}
+
+func TestOneDeadUnitAmongThirty(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) { deadAmongThirty(t, r, 1) })
+}
+
+// Any number of dead units delays a living one by one probe at a time, not by all of them.
+func TestTenDeadUnitsAmongThirty(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) { deadAmongThirty(t, r, 10) })
+}
+
+func deadAmongThirty(t *testing.T, r *rig, deadOnes int) {
+	const poll = 5 * ms
+	from := 60 * time.Second // they die here, at once
+	var fakes []*fake
+	var devs []Device
+	for i := range 30 {
+		f := &fake{id: sensors.DeviceID(i), do: takes(poll)}
+		if i < deadOnes {
+			f.do = func(ctx context.Context, n int) error {
+				if r.clock.Now()-r.began < sensors.Mono(from) {
+					return takes(poll)(ctx, n)
+				}
+				return dead(ctx, n)
+			}
+		}
+		fakes = append(fakes, f)
+		devs = append(devs, r.device(f, time.Second))
+	}
+	r.start(Options{}, devs...)
+	r.pass(10 * time.Minute)
+	// The first failure costs its time-out. Then: one probe, and the turn of the living that piled
+	// up behind it.
+	settled := from + time.Duration(deadOnes)*DefaultTimeout + time.Second
+	probe := DefaultProbe
+	if slices.ContainsFunc(fakes[:deadOnes], func(f *fake) bool { return f.polls() == 0 }) {
+		t.Fatal("a dead unit was never tried")
+	}
+	looks := 0
+	for _, f := range fakes[:deadOnes] {
+		for i, b := range f.budgets {
+			if time.Duration(f.starts[i]) >= settled && b > probe {
+				looks++
+			}
+		}
+	}
+	over := 0
+	for _, f := range fakes[deadOnes:] {
+		for _, g := range f.gaps(settled) {
+			switch bound := time.Second + 30*poll; {
+			case g > bound+DefaultTimeout:
+				t.Errorf("device %d waited %v", f.id, g)
+			case g > bound+probe:
+				over++
+			}
+		}
+	}
+	if over > looks*30 || looks > deadOnes*10 {
+		t.Errorf("%d intervals grew by more than a probe with %d long looks", over, looks)
+	}
+	s := r.bus.Stats()
+	for i, d := range s.Devices {
+		if want := i < deadOnes; (d.State == Failing) != want {
+			t.Errorf("device %d is %v", i, d.State)
+		}
+	}
+	r.stopClean()
+}
+
+func TestScaledClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sensors.NewScaledClock(1000, 60))
+		f := &fake{id: 0, do: takes(2 * ms)}
+		r.start(Options{}, r.device(f, time.Second))
+		r.pass(10 * time.Second) // ten minutes of the clock
+		if got := f.polls(); got < 599 || got > 601 {
+			t.Errorf("%d polls in 600 s of clock time", got)
+		}
+		for _, g := range f.gaps(0) {
+			if g < 999*ms || g > 1001*ms {
+				t.Errorf("gap %v of clock time", g)
+			}
+		}
+		if f.budgets[0] != DefaultTimeout {
+			t.Errorf("budget %v: transport times do not scale", f.budgets[0])
+		}
+		r.stopClean()
+	})
+}
+
+func TestSample(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		f := &fake{id: 0}
+		other := &fake{id: 1}
+		r.start(Options{}, r.device(f, 10*time.Second), r.device(other, 10*time.Second))
+		count := func(d time.Duration) int {
+			n := f.polls()
+			r.pass(d)
+			return f.polls() - n
+		}
+		r.pass(5 * time.Second)
+		r.bus.Sample(0, 250*ms)
+		if got := count(10 * time.Second); got < 40 || got > 41 {
+			t.Errorf("%d polls in 10 s at 250 ms", got)
+		}
+		r.bus.Sample(0, time.Hour) // never slower than configured
+		r.bus.Sample(9, ms)        // not on this bus
+		count(20 * time.Second)
+		if got := count(60 * time.Second); got != 6 {
+			t.Errorf("%d polls in 60 s at the configured 10 s", got)
+		}
+		r.bus.Sample(0, 1)
+		if r.pass(ms); r.bus.Stats().Devices[0].Period != MinPeriod {
+			t.Errorf("period %v", r.bus.Stats().Devices[0].Period)
+		}
+		r.bus.Sample(0, 0)
+		r.pass(ms)
+		if got := r.bus.Stats(); got.Devices[0].Period != 10*time.Second || got.Missed != 0 {
+			t.Errorf("stats %+v", got)
+		}
+		if got := len(other.gaps(0)); got > 10 {
+			t.Errorf("the other device was polled %d times", got)
+		}
+		r.stopClean()
+	})
+}

@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"time"
+
+	"firebreak/sensors"
+)
+
+// Stats is a snapshot of a bus, for health and metrics. Counters only grow.
+type Stats struct {
+	Bus         string
+	Polls       uint64  // started
+	Failures    uint64  // ended in an error, a panic or beyond their deadline
+	Missed      uint64  // slots skipped because the bus was busy
+	Panics      uint64  // of drivers
+	Hung        uint64  // polls that ignored their deadline
+	Foreign     uint64  // readings thrown away: of a point that the device does not have, or given twice
+	Stuck       bool    // a poll is beyond its deadline and grace now
+	Utilisation float64 // part of the last whole usageWindow that was spent in polls; 1 while stuck
+	LastError   string  // with the device's name
+	Devices     []DeviceStats
+}
+
+// DeviceStats is the part of one device.
+type DeviceStats struct {
+	Device    sensors.DeviceID
+	Name      string
+	State     State
+	Period    time.Duration // in force, clock time
+	Polls     uint64
+	Failures  uint64
+	Missed    uint64
+	Took      time.Duration // last poll, real time
+	Good      sensors.Mono  // end of the last poll that succeeded; 0: none yet
+	LastError string        // of the last failed poll; kept after recovery
+}
+
+// Stats returns a snapshot.
+func (b *Bus) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.stats
+	s.Bus = b.name
+	if s.Utilisation = b.busy.share(time.Now()); s.Stuck {
+		s.Utilisation = 1
+	}
+	s.Devices = make([]DeviceStats, len(b.units))
+	for i, u := range b.units {
+		s.Devices[i] = u.stats
+	}
+	return s
+}
+
+// usageWindow is the real time over which utilisation is taken.
+const usageWindow = 10 * time.Second
+
+// usage measures the busy part of real time in windows. A poll counts in the window it ends in.
+type usage struct {
+	from    time.Time
+	busy    time.Duration
+	last    float64
+	haveOne bool
+}
+
+func (u *usage) add(now time.Time, busy time.Duration) {
+	if u.from.IsZero() {
+		u.from = now.Add(-busy)
+	}
+	u.roll(now)
+	u.busy += busy
+}
+
+func (u *usage) roll(now time.Time) {
+	if span := now.Sub(u.from); span >= usageWindow {
+		u.last, u.haveOne = min(1, float64(u.busy)/float64(span)), true
+		u.from, u.busy = now, 0
+	}
+}
+
+func (u *usage) share(now time.Time) float64 {
+	if u.from.IsZero() {
+		return 0
+	}
+	u.roll(now)
+	if span := now.Sub(u.from); !u.haveOne && span > 0 {
+		return min(1, float64(u.busy)/float64(span))
+	}
+	return u.last
+}
