@@ -1,0 +1,201 @@
+package exec
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"firebreak/plugins"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test binary stands in for the agent's program: it is started again as shim and as agent.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case ShimCommand:
+			os.Exit(ShimMain(os.Args[2:]))
+		case "test-agent":
+			os.Exit(agentMain(os.Args[2]))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// agentTask is what a test asks of an agent in a process of its own: Times calls at once.
+type agentTask struct {
+	Self   string
+	Config Config
+	Call   plugins.Call
+	Times  int
+}
+
+func agentMain(js string) int {
+	var t agentTask
+	if err := json.Unmarshal([]byte(js), &t); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	h, err := New("hook", t.Config, t.Self, nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var wg sync.WaitGroup
+	outs := make([]plugins.Outcome, t.Times)
+	for i := range outs {
+		wg.Go(func() { outs[i] = h.Do(context.Background(), t.Call, nil) })
+	}
+	wg.Wait()
+	_ = json.NewEncoder(os.Stdout).Encode(outs)
+	return 0
+}
+
+// bench is a hook whose command is a piece of shell, and the files that it works with. In the
+// shell, $W is a directory for FIFOs and proofs.
+type bench struct {
+	t    testing.TB
+	hook *Hook
+	self string
+	work string
+}
+
+func newBench(t testing.TB, script string, change ...func(*Config)) *bench {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, self: self, work: t.TempDir()}
+	cfg := Config{
+		Command: []string{"sh", "-c", script}, Env: map[string]string{"W": b.work},
+		RunDir: filepath.Join(b.work, "run"), Grace: 100 * time.Millisecond, Site: "pangyo", Agent: "rack1",
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	if b.hook, err = New("hook", cfg, self, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := b.hook.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// onTmpfs puts the run directory where it belongs, for what is measured: on a disk a start takes
+// several times as long.
+func onTmpfs(t testing.TB) func(*Config) {
+	return func(c *Config) {
+		dir, err := os.MkdirTemp("/dev/shm", "firebreak-test-")
+		if err != nil {
+			t.Logf("no tmpfs: %v", err)
+			return
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		c.RunDir = dir
+	}
+}
+
+func call(step string) plugins.Call {
+	return plugins.Call{
+		Key:     plugins.Key{Plan: "evacuate", Zone: "b3", Stage: plugins.SwitchOver, Step: step, Episode: 41},
+		Timeout: 30 * time.Second, Journaled: true, Why: []byte(`{"votes":["any-high"]}`),
+	}
+}
+
+func (b *bench) do(c plugins.Call) plugins.Outcome { return b.hook.Do(b.t.Context(), c, nil) }
+
+func (b *bench) dir(c plugins.Call) keyDir { return dirOf(b.hook.cfg.RunDir, c.ID()) }
+
+func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
+
+func (b *bench) fifo(name string) {
+	b.t.Helper()
+	if err := unix.Mkfifo(b.path(name), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// read blocks until somebody has written to the FIFO and closed it.
+func (b *bench) read(name string) string {
+	b.t.Helper()
+	s, err := os.ReadFile(b.path(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(s))
+}
+
+// open lets a command go on that reads the FIFO.
+func (b *bench) open(name string) {
+	b.t.Helper()
+	if err := os.WriteFile(b.path(name), []byte("go\n"), 0); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) lines(name string) int {
+	s, err := os.ReadFile(b.path(name))
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(s), "\n")
+}
+
+// agent starts a second agent on the same run directory.
+func (b *bench) agent(c plugins.Call, times int) (*osexec.Cmd, *strings.Builder) {
+	b.t.Helper()
+	js, err := json.Marshal(agentTask{b.self, b.hook.cfg, c, times})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd, out := osexec.Command(b.self, "test-agent", string(js)), new(strings.Builder)
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	return cmd, out
+}
+
+// mustBeDead checks the processes whose ids are in the file, one a line.
+func (b *bench) mustBeDead(name string, want int) {
+	b.t.Helper()
+	s, err := os.ReadFile(b.path(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	f := strings.Fields(string(s))
+	if len(f) != want {
+		b.t.Fatalf("%d processes said their id, want %d: %q", len(f), want, s)
+	}
+	for _, v := range f {
+		pid, err := strconv.Atoi(v)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if p, err := readProc(pid); err == nil && !p.dead() {
+			b.t.Errorf("process %d still lives: %+v", pid, p)
+		}
+	}
+}
+
+func want(t testing.TB, o plugins.Outcome, r plugins.Result, attached bool, detail string) {
+	t.Helper()
+	if o.Result != r || o.Attached != attached || !strings.Contains(o.Detail, detail) {
+		t.Errorf("got %v attached=%v %q, want %v attached=%v with %q", o.Result, o.Attached, o.Detail, r, attached, detail)
+	}
+}

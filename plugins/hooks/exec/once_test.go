@@ -1,0 +1,298 @@
+package exec
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"firebreak/plugins"
+)
+
+func TestKilledAgentNeitherEndsNorDoubles(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts; echo up >$W/up; read x <$W/gate; echo out`)
+	b.fifo("up")
+	b.fifo("gate")
+	agent, _ := b.agent(call("x"), 1)
+	b.read("up") // the command runs
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait()
+	out := make(chan plugins.Outcome)
+	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
+	b.open("gate")
+	o := <-out
+	want(t, o, plugins.Done, true, "done")
+	if o.Output != "out\n" || b.lines("starts") != 1 {
+		t.Errorf("output %q, %d starts", o.Output, b.lines("starts"))
+	}
+}
+
+// The agent is killed at any instant around the start; whatever it had come to, the next agent
+// gets the work done once.
+func TestAgentKilledAroundTheStart(t *testing.T) {
+	b := newBench(t, `echo $FIREBREAK_STEP >>$W/starts`)
+	const rounds = 25
+	for i := range rounds {
+		c := call(fmt.Sprintf("s%d", i))
+		agent, _ := b.agent(c, 1)
+		timer := time.AfterFunc(time.Duration(i)*time.Millisecond, func() { _ = agent.Process.Kill() })
+		_ = agent.Wait()
+		timer.Stop()
+		if o := b.do(c); o.Result != plugins.Done {
+			t.Errorf("round %d: %+v", i, o)
+		}
+	}
+	s, err := os.ReadFile(b.path("starts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(s))
+	slices.Sort(f)
+	if n := len(f); n != rounds || len(slices.Compact(f)) != rounds {
+		t.Errorf("%d starts for %d calls: %v", n, rounds, f)
+	}
+}
+
+func TestManyAtOnceFromTwoAgentsStartOnce(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts; echo out`)
+	for round := range 5 {
+		c := call(fmt.Sprintf("s%d", round))
+		a1, out1 := b.agent(c, 8)
+		a2, out2 := b.agent(c, 8)
+		fresh := 0
+		for _, err := range []error{a1.Wait(), a2.Wait()} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, js := range []string{out1.String(), out2.String()} {
+			var outs []plugins.Outcome
+			if err := json.Unmarshal([]byte(js), &outs); err != nil || len(outs) != 8 {
+				t.Fatalf("%q: %v", js, err)
+			}
+			for _, o := range outs {
+				if o.Result != plugins.Done || o.Output != "out\n" {
+					t.Errorf("%+v", o)
+				}
+				if !o.Attached {
+					fresh++
+				}
+			}
+		}
+		if n := b.lines("starts"); n != round+1 || fresh != 1 {
+			t.Fatalf("round %d: %d starts, %d say that they started it", round, n, fresh)
+		}
+	}
+}
+
+func TestWhatIsFoundOfADeadAgent(t *testing.T) {
+	boot := bootID()
+	for name, tc := range map[string]struct {
+		files  map[string]string
+		starts int
+		result plugins.Result
+	}{
+		"empty directory":            {nil, 1, plugins.Done},
+		"files, no marker":           {map[string]string{lockFile: "", stdinFile: "x", specFile: "{", outcomeFile + ".new": "torn"}, 1, plugins.Done},
+		"marker without group":       {map[string]string{startedFile: `{"boot":"` + boot + `","session":999999}`}, 0, plugins.Failed},
+		"marker torn":                {map[string]string{startedFile: ""}, 0, plugins.Failed},
+		"marker of another boot":     {map[string]string{startedFile: fmt.Sprintf(`{"boot":"other","session":%d,"group":%d}`, os.Getpid(), os.Getpid())}, 0, plugins.Failed},
+		"outcome torn":               {map[string]string{startedFile: "{}", outcomeFile: "firebreak-outc"}, 0, plugins.Failed},
+		"outcome torn and no marker": {map[string]string{outcomeFile: ""}, 0, plugins.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, `echo start >>$W/starts`)
+			d := b.dir(call("x"))
+			if err := os.MkdirAll(string(d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for f, s := range tc.files {
+				if err := os.WriteFile(d.path(f), []byte(s), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want(t, b.do(call("x")), tc.result, tc.starts == 0, "")
+			want(t, b.do(call("x")), tc.result, true, "")
+			if n := b.lines("starts"); n != tc.starts {
+				t.Errorf("started %d times, want %d", n, tc.starts)
+			}
+		})
+	}
+}
+
+func TestUnreadableIsUnknown(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts`)
+	d := b.dir(call("x"))
+	if err := os.MkdirAll(d.path(outcomeFile), 0o700); err != nil { // a directory in its place: cannot be read
+		t.Fatal(err)
+	}
+	want(t, b.do(call("x")), plugins.Unknown, false, "cannot be read")
+	c := call("y")
+	if err := os.WriteFile(string(b.dir(c)), nil, 0o600); err != nil { // no directory can be made here
+		t.Fatal(err)
+	}
+	want(t, b.do(c), plugins.Unknown, false, "cannot be locked")
+	if n := b.lines("starts"); n != 0 {
+		t.Errorf("started %d times", n)
+	}
+}
+
+// Whoever waits for a held key can stop waiting, and goes on when the holder is gone.
+func TestWaitingForAHeldKey(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts`)
+	lock, err := b.dir(call("x")).lock()
+	if err != nil || lock == nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	want(t, b.hook.Do(ctx, call("x"), nil), plugins.Unknown, true, "still holds the key")
+	out := make(chan plugins.Outcome)
+	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
+	lock.Close()
+	want(t, <-out, plugins.Done, false, "done")
+}
+
+func TestStoppingAgentLeavesTheCommand(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts; echo up >$W/up; read x <$W/gate`)
+	b.fifo("up")
+	b.fifo("gate")
+	ctx, cancel := context.WithCancel(t.Context())
+	out := make(chan plugins.Outcome)
+	go func() { out <- b.hook.Do(ctx, call("x"), nil) }()
+	b.read("up")
+	cancel()
+	want(t, <-out, plugins.Unknown, false, "stopped waiting")
+	want(t, b.hook.Do(ctx, call("never"), nil), plugins.Unknown, false, "not started")
+	if err := b.hook.Close(ctx); err == nil {
+		t.Error("Close says that nothing runs")
+	}
+	b.open("gate")
+	want(t, b.do(call("x")), plugins.Done, true, "done")
+	if n := b.lines("starts"); n != 1 {
+		t.Errorf("started %d times", n)
+	}
+}
+
+func TestTwoHundredAtOnce(t *testing.T) {
+	b := newBench(t, `echo start >>$W/starts`, onTmpfs(t))
+	const n = 200
+	var wg sync.WaitGroup
+	outs := make([]plugins.Outcome, n)
+	for i := range outs {
+		wg.Go(func() { outs[i] = b.hook.Do(context.Background(), call(fmt.Sprintf("s%d", i)), nil) })
+	}
+	wg.Wait()
+	var started []time.Duration
+	for i, o := range outs {
+		if o.Result != plugins.Done {
+			t.Errorf("%d: %+v", i, o)
+		}
+		started = append(started, b.startedAfter(call(fmt.Sprintf("s%d", i))))
+	}
+	if got := b.lines("starts"); got != n {
+		t.Errorf("%d starts, want %d", got, n)
+	}
+	slices.Sort(started)
+	t.Logf("from Do to the started command: p50 %v, p99 %v, max %v", started[n/2], started[n*99/100], started[n-1])
+}
+
+// startedAfter is the time from Do to the started command, on the clock that agent and shim share.
+func (b *bench) startedAfter(c plugins.Call) time.Duration {
+	e, err := b.dir(c).readEnding(c.ID())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return time.Duration(e.StartedNs)
+}
+
+// BenchmarkExecStart measures from the decision (Do) to the command's start.
+func BenchmarkExecStart(b *testing.B) {
+	h := newBench(b, "", func(c *Config) { c.Command = []string{"true"} }, onTmpfs(b))
+	var started []time.Duration
+	for i := 0; b.Loop(); i++ {
+		c := call(fmt.Sprintf("s%d", i))
+		if o := h.hook.Do(context.Background(), c, nil); o.Result != plugins.Done {
+			b.Fatalf("%+v", o)
+		}
+		started = append(started, h.startedAfter(c))
+	}
+	slices.Sort(started)
+	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	b.ReportMetric(ms(started[len(started)/2]), "p50-ms")
+	b.ReportMetric(ms(started[len(started)*99/100]), "p99-ms")
+	b.ReportMetric(ms(started[len(started)-1]), "max-ms")
+}
+
+// A lock that was taken on a directory which is then swept guards nothing: nobody may hold it
+// beside the holder of the new one.
+func TestSweepNeverSplitsALock(t *testing.T) {
+	b := newBench(t, "true")
+	want(t, b.do(call("x")), plugins.Done, false, "")
+	if err := b.hook.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := b.dir(call("x"))
+	early, err := d.openLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := d.sweep(nil); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if f, err := d.takeLock(early); f != nil || err != nil {
+		t.Errorf("a swept lock was taken: %v", err)
+	}
+	var holders atomic.Int32
+	var lockers, sweeper sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		lockers.Go(func() {
+			for range 300 {
+				f, err := d.lock()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if f == nil {
+					continue
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d hold the lock at once", n)
+				}
+				_ = d.write(specFile, []byte(`{"v":1}`))
+				holders.Add(-1)
+				f.Close()
+			}
+		})
+	}
+	swept := 0
+	sweeper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if ok, err := d.sweep(nil); err != nil {
+				t.Error(err)
+			} else if ok {
+				swept++
+			}
+		}
+	})
+	lockers.Wait()
+	close(stop)
+	sweeper.Wait()
+	if swept == 0 {
+		t.Error("nothing was swept: nothing is proved")
+	}
+}

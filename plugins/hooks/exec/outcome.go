@@ -1,0 +1,99 @@
+package exec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"time"
+
+	"firebreak/plugins"
+)
+
+// ending is the stored end of a call. The output follows it in the file, raw.
+type ending struct {
+	ID        string `json:"id"`
+	Result    string `json:"result"`
+	Detail    string `json:"detail"`
+	ExitCode  int    `json:"exit_code"`
+	ElapsedNs int64  `json:"elapsed_ns"` // since Do began
+	StartedNs int64  `json:"started_ns"` // until the command had been started; 0: it was not
+	Output    []byte `json:"-"`
+}
+
+func (e ending) outcome() plugins.Outcome {
+	o := plugins.Outcome{Detail: e.Detail, ExitCode: e.ExitCode, Output: string(e.Output), Elapsed: time.Duration(e.ElapsedNs)}
+	switch e.Result {
+	case plugins.Done.String():
+		o.Result = plugins.Done
+	case plugins.Failed.String():
+		o.Result = plugins.Failed
+	}
+	return o
+}
+
+const (
+	endingHead  = "firebreak-outcome 1 %08x %d %d\n" // CRC32C of all that follows, length of the JSON, of the output
+	endingExtra = 8 << 10                            // room for head and JSON
+)
+
+func (e ending) encode() ([]byte, error) {
+	js, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	body := append(js, e.Output...)
+	head := fmt.Appendf(nil, endingHead, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)), len(js), len(e.Output))
+	return append(head, body...), nil
+}
+
+func decodeEnding(b []byte, id string) (ending, error) {
+	var e ending
+	head, body, ok := bytes.Cut(b, []byte("\n"))
+	if !ok {
+		return e, errors.New("no head line")
+	}
+	var sum uint32
+	var nj, no int
+	if _, err := fmt.Sscanf(string(head)+"\n", endingHead, &sum, &nj, &no); err != nil {
+		return e, fmt.Errorf("head line: %w", err)
+	}
+	if nj < 0 || no < 0 || nj > len(body) || no != len(body)-nj || crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != sum {
+		return e, errors.New("length or checksum is wrong")
+	}
+	if err := json.Unmarshal(body[:nj], &e); err != nil {
+		return e, err
+	}
+	if e.ID != id {
+		return e, fmt.Errorf("it is of call %q", e.ID)
+	}
+	e.Output = body[nj:]
+	return e, nil
+}
+
+// errTorn: there is an outcome, and it cannot be believed.
+var errTorn = errors.New("the stored outcome is damaged")
+
+// readEnding gives the stored end, or os.ErrNotExist, or errTorn. Any other error says nothing of
+// the call: a process short of descriptors must not take an end for a death.
+func (d keyDir) readEnding(id string) (ending, error) {
+	b, err := os.ReadFile(d.path(outcomeFile))
+	if err != nil {
+		return ending{}, err
+	}
+	e, err := decodeEnding(b, id)
+	if err != nil {
+		return ending{}, fmt.Errorf("%s: %w: %w", d.path(outcomeFile), errTorn, err)
+	}
+	return e, nil
+}
+
+func (d keyDir) writeEnding(e ending) error {
+	b, err := e.encode()
+	if err != nil {
+		return err
+	}
+	return d.write(outcomeFile, b)
+}
