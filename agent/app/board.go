@@ -1,0 +1,60 @@
+package app
+
+import (
+	"sort"
+	"sync"
+
+	"firebreak/plugins"
+)
+
+// Board keeps the newest state of every alarm and plan, for the control socket and the demo. It is
+// a publisher; all methods may be called from any goroutine.
+type Board struct {
+	mu     sync.Mutex
+	alarms map[string]plugins.AlarmState
+	plans  map[string]plugins.PlanState
+}
+
+func NewBoard() *Board {
+	return &Board{alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{}}
+}
+
+// Offer never blocks.
+func (b *Board) Offer(u plugins.Update) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case u.Alarm != nil:
+		b.alarms[u.Alarm.Name] = *u.Alarm
+	case u.Plan != nil:
+		b.plans[u.Plan.Plan] = *u.Plan
+	}
+}
+
+// Status is what stands on the board: alarms not at rest by priority, and plans.
+type Status struct {
+	Alarms []plugins.AlarmState `json:"alarms"`
+	Plans  []plugins.PlanState  `json:"plans"`
+}
+
+func (b *Board) Status() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Status{Alarms: []plugins.AlarmState{}, Plans: []plugins.PlanState{}}
+	for _, a := range b.alarms {
+		if a.Active || a.State != "normal" {
+			s.Alarms = append(s.Alarms, a)
+		}
+	}
+	for _, p := range b.plans {
+		s.Plans = append(s.Plans, p)
+	}
+	sort.Slice(s.Alarms, func(i, j int) bool {
+		if s.Alarms[i].Priority != s.Alarms[j].Priority {
+			return s.Alarms[i].Priority < s.Alarms[j].Priority
+		}
+		return s.Alarms[i].Name < s.Alarms[j].Name
+	})
+	sort.Slice(s.Plans, func(i, j int) bool { return s.Plans[i].Plan < s.Plans[j].Plan })
+	return s
+}

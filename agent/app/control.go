@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"firebreak/agent/core"
+)
+
+// The control socket takes one JSON request a connection and gives one JSON answer. Who may
+// connect is decided by the mode of its directory: whoever reaches it stands at the box (S17).
+const (
+	controlWait  = 5 * time.Second
+	controlBytes = 64 << 10
+	controlConns = 8
+)
+
+// Request is what `firebreak ack|reset|status ...` sends.
+type Request struct {
+	Order string `json:"order"` // status, ack, reset, reset-alarm, out-of-service, in-service
+	Name  string `json:"name,omitempty"`
+	By    string `json:"by,omitempty"`
+}
+
+// Answer is what it gets.
+type Answer struct {
+	Error  string  `json:"error,omitempty"`
+	Status *Status `json:"status,omitempty"`
+}
+
+type control struct {
+	ln    net.Listener
+	board *Board
+	order func(context.Context, core.Order) error
+}
+
+func listenControl(path string, board *Board, order func(context.Context, core.Order) error) (*control, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if c, err := net.DialTimeout("unix", path, 200*time.Millisecond); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("another agent answers on %s: stop it, or give this one another run directory", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return &control{ln, board, order}, nil
+}
+
+// run serves until ctx ends. More than controlConns at once wait in the kernel.
+func (c *control) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { c.ln.Close() })
+	defer stop()
+	room := make(chan struct{}, controlConns)
+	for {
+		room <- struct{}{}
+		conn, err := c.ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		wg.Go(func() {
+			defer func() { <-room }()
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(controlWait))
+			ctx, cancel := context.WithTimeout(ctx, controlWait)
+			defer cancel()
+			_ = json.NewEncoder(conn).Encode(c.answer(ctx, conn)) // a caller that has gone gets no answer
+		})
+	}
+}
+
+func (c *control) answer(ctx context.Context, conn io.Reader) Answer {
+	var r Request
+	if err := json.NewDecoder(io.LimitReader(conn, controlBytes)).Decode(&r); err != nil {
+		return Answer{Error: "the request is not JSON: " + err.Error()}
+	}
+	if r.Order == "status" {
+		s := c.board.Status()
+		return Answer{Status: &s}
+	}
+	if err := c.order(ctx, core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By}); err != nil {
+		return Answer{Error: err.Error()}
+	}
+	return Answer{}
+}
+
+// Ask sends one request to a running agent.
+func Ask(path string, r Request) (Answer, error) {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return Answer{}, fmt.Errorf("no agent answers on %s: %w", path, err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(controlWait + time.Second))
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
+		return Answer{}, err
+	}
+	var a Answer
+	if err := json.NewDecoder(io.LimitReader(conn, 4<<20)).Decode(&a); err != nil {
+		return Answer{}, fmt.Errorf("the agent on %s gave no answer: %w", path, err)
+	}
+	if a.Error != "" {
+		return a, errors.New(a.Error)
+	}
+	return a, nil
+}

@@ -1,0 +1,100 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"firebreak/agent/config"
+	"firebreak/configs"
+	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/webhook"
+)
+
+// maxWait bounds every time that a hook's configuration may name.
+const maxWait = time.Hour
+
+// Kinds is the only list of concrete kinds: hooks by name, and the profiles that ship inside.
+func Kinds() config.Kinds {
+	return config.Kinds{
+		Profiles: configs.Profiles(),
+		Hooks:    map[string]config.HookKind{"exec": execKind, "webhook": webhookKind},
+	}
+}
+
+func execKind(t *config.Table) any {
+	t.Require("command")
+	c := exec.Config{
+		Command:     t.List("command"),
+		Dir:         t.String("dir", ""),
+		Drill:       t.Enum("drill", "", "native", "dry-run"),
+		OutputLimit: int(t.Int("output_limit", 0, 0, 1<<20)),
+		Grace:       t.Duration("grace", 0, 0, 2*time.Second),
+		PowersOn:    t.Bool("powers_on", false),
+		Env:         pairs(t.Table("env")),
+		RunDir:      exec.DefaultRunDir(), // replaced by the configuration's own when it is built
+	}
+	if t.Has("command") && len(c.Command) > 0 {
+		if err := c.Validate(); err != nil {
+			t.Fault("command", "%v", err)
+		}
+	}
+	return c
+}
+
+// pairs reads a table of free names, such as an environment.
+func pairs(t *config.Table) map[string]string {
+	if t == nil {
+		return nil
+	}
+	out := map[string]string{}
+	for _, k := range t.Keys() {
+		out[k] = t.String(k, "")
+	}
+	return out
+}
+
+func webhookKind(t *config.Table) any {
+	t.Require("url")
+	c := webhook.Config{
+		URL:         t.String("url", ""),
+		HeadersFile: t.String("headers_file", ""),
+		TokenFile:   t.String("token_file", ""),
+		CAFile:      t.String("ca_file", ""),
+		TryTimeout:  t.Duration("try_timeout", 0, 0, maxWait),
+		Drill:       t.Enum("drill", "", "native", "dry-run"),
+		Headers:     pairs(t.Table("headers")),
+	}
+	if c.URL != "" {
+		if err := c.Validate(); err != nil {
+			t.Fault("url", "%v", err)
+		}
+	}
+	return c
+}
+
+// buildHooks makes the hooks in the order of the rules.
+func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plugins.Hook, error) {
+	var out []plugins.Hook
+	for i := range c.Hooks {
+		h := &c.Hooks[i]
+		var hook plugins.Hook
+		var err error
+		switch k := h.Config.(type) {
+		case exec.Config:
+			k.RunDir, k.Site, k.Agent = runDir, c.Site, c.Agent
+			hook, err = exec.New(h.Name, k, self, log)
+		case webhook.Config:
+			k.Site, k.Agent = c.Site, c.Agent
+			hook, err = webhook.New(h.Name, k, log)
+		default:
+			err = fmt.Errorf("hook %q: kind %q is not built in", h.Name, h.Kind)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, hook)
+	}
+	return out, nil
+}

@@ -1,0 +1,206 @@
+// Command firebreak runs on the controller of a battery room: it reads its sensors, judges whether
+// a hazard develops, runs the staged response, and tells.
+//
+// This package holds subcommands, flags and signals, and nothing else. Exit codes: 0 done, 1 a
+// fault in what was given or a demo that failed, 2 usage or a file that cannot be read.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"firebreak/agent/app"
+	"firebreak/agent/config"
+	"firebreak/plugins/hooks/exec"
+)
+
+const defaultConfig = "/etc/firebreak/firebreak.toml"
+
+const usage = `firebreak watches a battery room and gets the load out before the power is cut for it.
+
+  firebreak run   -c FILE              run the agent
+  firebreak check -c FILE              check a configuration: faults, worst cases, single failures
+  firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
+                                       a simulated room catches fire; watch the racks leave
+  firebreak status -c FILE             alarms and plans of the running agent
+  firebreak ack ALARM | reset PLAN | reset-alarm ALARM | out-of-service POINT | in-service POINT
+            -c FILE --by NAME          orders, at the box
+  firebreak version
+
+It is not a fire alarm or extinguishing system, and replaces none: on a fire alarm leave and call
+the fire service; it does not call them.
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == exec.ShimCommand {
+		return exec.ShimMain(args[1:]) // first of all: a hook waits for it
+	}
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	cmd, args := args[0], args[1:]
+	switch cmd {
+	case "run":
+		return runAgent(args, stderr)
+	case "check":
+		return check(args, stdout, stderr)
+	case "demo":
+		return runDemo(args, stdout, stderr)
+	case "status":
+		return status(args, stdout, stderr)
+	case "ack", "reset", "reset-alarm", "out-of-service", "in-service":
+		return order(cmd, args, stderr)
+	case "version":
+		fmt.Fprintln(stdout, app.Version())
+		return 0
+	case "help", "-h", "--help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	fmt.Fprintf(stderr, "firebreak: unknown command %q\n\n%s", cmd, usage)
+	return 2
+}
+
+// load reads the configuration that -c names, and prints its faults.
+func load(path string, stderr io.Writer) (*config.Config, []byte, int) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v\n", err)
+		return nil, nil, 2
+	}
+	c, faults := config.Parse(path, data, app.Kinds())
+	for _, f := range faults {
+		fmt.Fprintln(stderr, f)
+	}
+	if len(faults) > 0 {
+		return nil, nil, 1
+	}
+	return c, data, 0
+}
+
+func flags(name string, stderr io.Writer) (*flag.FlagSet, *string) {
+	fs := flag.NewFlagSet("firebreak "+name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	return fs, fs.String("c", defaultConfig, "configuration `FILE`")
+}
+
+func runAgent(args []string, stderr io.Writer) int {
+	fs, path := flags("run", stderr)
+	verbose := fs.Bool("v", false, "log in detail")
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	c, data, code := load(*path, stderr)
+	if code != 0 {
+		return code
+	}
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	ctx, stop := signals()
+	defer stop()
+	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log}); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// signals ends the context at the first SIGINT or SIGTERM, and the process at the second.
+func signals() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ch
+		cancel()
+		<-ch
+		os.Exit(1)
+	}()
+	return ctx, cancel
+}
+
+func check(args []string, stdout, stderr io.Writer) int {
+	fs, path := flags("check", stderr)
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	c, _, code := load(*path, stderr)
+	if code != 0 {
+		return code
+	}
+	if err := config.Report(stdout, c); err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 2
+	}
+	return 0
+}
+
+func status(args []string, stdout, stderr io.Writer) int {
+	fs, path := flags("status", stderr)
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	a, code := ask(*path, app.Request{Order: "status"}, stderr)
+	if code != 0 {
+		return code
+	}
+	for _, p := range a.Status.Plans {
+		fmt.Fprintf(stdout, "plan %s: %s, stage %s", p.Plan, p.Mode, p.Stage)
+		if p.Episode != 0 {
+			fmt.Fprintf(stdout, ", episode %d", p.Episode)
+		}
+		fmt.Fprintln(stdout)
+		if p.Asking != "" {
+			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
+		}
+		for _, s := range p.Steps {
+			fmt.Fprintf(stdout, "  %-3s %-24s %s %s\n", s.Stage, s.Step, s.State, s.Detail)
+		}
+	}
+	for _, al := range a.Status.Alarms {
+		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
+	}
+	return 0
+}
+
+func order(kind string, args []string, stderr io.Writer) int {
+	fs, path := flags(kind, stderr)
+	by := fs.String("by", "", "`NAME` of the person who gives the order")
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	if fs.Parse(args) != nil || fs.NArg() > 0 || name == "" {
+		fmt.Fprintf(stderr, "usage: firebreak %s NAME -c FILE --by NAME\n", kind)
+		return 2
+	}
+	_, code := ask(*path, app.Request{Order: kind, Name: name, By: *by}, stderr)
+	return code
+}
+
+func ask(path string, r app.Request, stderr io.Writer) (app.Answer, int) {
+	c, _, code := load(path, stderr)
+	if code != 0 {
+		return app.Answer{}, code
+	}
+	a, err := app.Ask(c.Control, r)
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return a, 1
+	}
+	return a, 0
+}
