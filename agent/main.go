@@ -109,7 +109,9 @@ func runAgent(args []string, stderr io.Writer) int {
 	if *verbose {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	lines := app.NewLogWriter(stderr)
+	defer lines.Close()
+	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	ctx, stop := signals()
 	defer stop()
 	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log}); err != nil && !errors.Is(err, context.Canceled) {

@@ -1,0 +1,146 @@
+package uplink
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"firebreak/agent/wire/session"
+	"firebreak/sensors"
+)
+
+// Config of the uplink. Zero bounds and durations take the defaults.
+type Config struct {
+	Site, Zone, Agent string
+	Epoch             uint64 // max(stored + 1, unix seconds at start) (S14)
+	Instance          string // random, of this process
+	Boot, Version     string
+	Started           time.Time
+	Devices           []sensors.Device
+	Points            []sensors.Point
+	Brokers           []Broker
+	Drill             bool // everything goes below drill (S7): the demo
+	Log               *slog.Logger
+
+	Window         int           // messages in flight; 64. A quarter is kept free of telemetry
+	MaxQueued      int           // events and alarm transitions; 10000. They may take telemetry's place too
+	MaxQueuedBytes int           // of these; 16 MiB
+	MaxState       int           // polls kept; 50000
+	MaxStateBytes  int           // of these; 16 MiB
+	HelloEvery     time.Duration // 2 s, real time
+	AckTimeout     time.Duration // 10 s: a broker that owes a PUBACK for longer is left
+	StopTimeout    time.Duration // 2 s to tell what is queued, and 1 s to say farewell
+	BackoffMin     time.Duration // 250 ms
+	BackoffMax     time.Duration // 10 s
+
+	Now func() time.Time // wall clock for messages and certificates; nil: time.Now
+	// Dial replaces the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Broker is one broker. The files are read at each connection, so that they can be changed.
+type Broker struct {
+	Name     string
+	URL      string // mqtt:// or mqtts://
+	ClientID string // empty: the agent's name, which brokers bind to its certificate
+
+	UsernameFile, PasswordFile string
+	CAFile, CertFile, KeyFile  string
+}
+
+func (c *Config) defaults() {
+	for _, d := range []struct {
+		v *int
+		d int
+	}{{&c.Window, 64}, {&c.MaxQueued, 10000}, {&c.MaxQueuedBytes, 16 << 20}, {&c.MaxState, 50000}, {&c.MaxStateBytes, 16 << 20}} {
+		if *d.v <= 0 {
+			*d.v = d.d
+		}
+	}
+	for _, d := range []struct {
+		v *time.Duration
+		d time.Duration
+	}{{&c.HelloEvery, 2 * time.Second}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
+		{&c.BackoffMin, 250 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second}} {
+		if *d.v <= 0 {
+			*d.v = d.d
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	fault := func(format string, a ...any) { errs = append(errs, fmt.Errorf("uplink: "+format, a...)) }
+	if c.Site == "" || c.Zone == "" || c.Agent == "" {
+		fault("site %q, zone %q and agent %q must all be named", c.Site, c.Zone, c.Agent)
+	}
+	if c.Epoch == 0 || c.Instance == "" {
+		fault("epoch and instance must be set at each start")
+	}
+	seen := map[string]bool{}
+	for _, b := range c.Brokers {
+		if b.Name == "" || seen[b.Name] {
+			fault("broker name %q is empty or used twice", b.Name)
+		}
+		seen[b.Name] = true
+		if err := session.CheckURL(b.URL); err != nil {
+			fault("broker %s: %w", b.Name, err)
+		}
+		if (b.CertFile == "") != (b.KeyFile == "") {
+			fault("broker %s: cert and key belong together: give both or none", b.Name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// credentials reads the broker's files into a session's configuration.
+func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
+	var err error
+	if sc.Username, err = secret(b.UsernameFile); err != nil {
+		return fmt.Errorf("username of broker %s: %w", b.Name, err)
+	}
+	if sc.Password, err = secret(b.PasswordFile); err != nil {
+		return fmt.Errorf("password of broker %s: %w", b.Name, err)
+	}
+	tc := &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
+	if b.CAFile != "" {
+		pem, err := os.ReadFile(b.CAFile)
+		if err != nil {
+			return fmt.Errorf("ca of broker %s: %w", b.Name, err)
+		}
+		tc.RootCAs = x509.NewCertPool()
+		if !tc.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("ca of broker %s: %s holds no certificate in PEM form", b.Name, b.CAFile)
+		}
+	}
+	if b.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(b.CertFile, b.KeyFile)
+		if err != nil {
+			return fmt.Errorf("certificate of broker %s: %w", b.Name, err)
+		}
+		tc.Certificates = []tls.Certificate{pair}
+	}
+	sc.TLS = tc
+	return nil
+}
+
+func secret(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	return string(bytes.TrimRight(b, "\r\n")), err
+}

@@ -1,0 +1,180 @@
+package uplink
+
+import (
+	"context"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/agent/wire/session"
+)
+
+// flight is one session at work: the messages in flight, oldest first. It belongs to the link's
+// goroutine.
+type flight struct {
+	*link
+	s       *session.Session
+	session uint64
+	birth   wire.Message
+	out     []outgoing
+	good    bool
+}
+
+type outgoing struct {
+	m    *wire.Message
+	from source
+	ack  *session.Ack
+	at   time.Time
+}
+
+// serve tells until the session or the context ends. Birth first, then what the backlog says.
+func (f *flight) serve(ctx context.Context) error {
+	if err := f.begin(); err != nil {
+		f.s.Abort(err)
+		return err
+	}
+	check := time.NewTicker(f.u.cfg.AckTimeout / 4)
+	defer check.Stop()
+	stopping, stopped := ctx.Done(), (<-chan time.Time)(nil)
+	for {
+		f.fill()
+		if stopped != nil && len(f.out) == 0 {
+			return f.farewell()
+		}
+		select {
+		case <-f.oldest():
+			if err := f.settle(); err != nil {
+				f.s.Abort(err)
+				return err
+			}
+		case <-f.wake:
+		case <-f.s.Lost():
+			_ = f.settle() // what was acknowledged before the loss need not be sent again
+			return f.s.Cause()
+		case <-check.C:
+			if len(f.out) > 0 {
+				if d := time.Since(f.out[0].at); d > f.u.cfg.AckTimeout {
+					f.s.Abort(silent(d))
+					return silent(d)
+				}
+			}
+		case <-stopping:
+			stopping = nil
+			t := time.NewTimer(f.u.cfg.StopTimeout)
+			defer t.Stop()
+			stopped = t.C
+		case <-stopped:
+			return f.farewell()
+		}
+	}
+}
+
+// begin tells the birth and makes the backlog ready to be told from its start.
+func (f *flight) begin() error {
+	d := f.drops()
+	var err error
+	f.birth, err = f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Birth(f.session, f.u.cfg.Now(), d) })
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.backlog.reconnected()
+	f.rebirth = false
+	f.st.Connected, f.st.LastError = true, ""
+	f.mu.Unlock()
+	told := f.send(&f.birth, fromNowhere)
+	if f.birth.Retained() {
+		f.wg.Go(func() {
+			if told.Err() == nil { // before it, what is retained is rightly older
+				f.watch(f.s, f.session, f.birth.Topic)
+			}
+		})
+	}
+	f.log.Info("broker connected")
+	return nil
+}
+
+// fill sends all that may be sent now. A hello does not wait for the window.
+func (f *flight) fill() {
+	for {
+		f.mu.Lock()
+		hello, rebirth := f.hello, f.rebirth
+		f.hello, f.rebirth = nil, false
+		m, from := f.backlog.next(len(f.out))
+		queued, drops := f.backlog.waiting(), f.backlog.dropped
+		f.mu.Unlock()
+		if rebirth {
+			f.send(&f.birth, fromNowhere)
+		}
+		if hello != nil {
+			if h, err := hello.Hello(f.session, queued, drops); err == nil {
+				f.send(&h, fromNowhere)
+			}
+		}
+		if m == nil {
+			return
+		}
+		f.send(m, from)
+	}
+}
+
+func (f *flight) send(m *wire.Message, from source) *session.Ack {
+	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), m.Payload)
+	f.out = append(f.out, outgoing{m, from, ack, time.Now()})
+	f.mu.Lock()
+	f.st.Published++
+	f.mu.Unlock()
+	return ack
+}
+
+// oldest is closed when the fate of the oldest message is known; nil when none is in flight.
+func (f *flight) oldest() <-chan struct{} {
+	if len(f.out) == 0 {
+		return nil
+	}
+	return f.out[0].ack.Done()
+}
+
+// settle takes the acknowledged messages from the front.
+func (f *flight) settle() error {
+	n := 0
+	var err error
+	f.mu.Lock()
+	for ; n < len(f.out) && err == nil; n++ {
+		o := &f.out[n]
+		select {
+		case <-o.ack.Done():
+			if err = o.ack.Err(); err == nil {
+				f.backlog.acked(o.m, o.from)
+				f.st.Acked++
+				f.good = true
+				continue
+			}
+		default:
+		}
+		break
+	}
+	f.mu.Unlock()
+	f.out = append(f.out[:0], f.out[n:]...)
+	return err
+}
+
+// farewell says that the agent has stopped, and closes the session.
+func (f *flight) farewell() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	d := f.drops()
+	m, err := f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Offline(f.session, f.u.cfg.Now(), "stopped", d) })
+	if err == nil {
+		f.send(&m, fromNowhere)
+		select {
+		case <-f.out[len(f.out)-1].ack.Done():
+			_ = f.settle()
+		case <-f.s.Lost():
+		case <-ctx.Done():
+		}
+	}
+	if cerr := f.s.Close(ctx); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,176 @@
+package uplink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/agent/wire/session"
+)
+
+// link is the way to one broker. Its goroutine alone touches the connection; put and beat only
+// leave something for it.
+type link struct {
+	u    *Uplink
+	b    Broker
+	log  *slog.Logger
+	wake chan struct{} // capacity 1: something was left
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	backlog *backlog
+	hello   *wire.Beat // the newest that was not sent
+	rebirth bool       // the broker says that we are offline
+	st      BrokerStats
+}
+
+func newLink(u *Uplink, b Broker) *link {
+	return &link{u: u, b: b, log: u.cfg.Log.With("component", "uplink", "broker", b.Name),
+		wake: make(chan struct{}, 1), backlog: newBacklog(&u.cfg), st: BrokerStats{Name: b.Name}}
+}
+
+func (l *link) put(m *wire.Message) {
+	l.mu.Lock()
+	l.backlog.put(m)
+	l.mu.Unlock()
+	l.awake()
+}
+
+func (l *link) beat(b wire.Beat) {
+	l.mu.Lock()
+	l.hello = &b
+	l.mu.Unlock()
+	l.awake()
+}
+
+func (l *link) awake() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *link) stats() BrokerStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.st
+	s.Queued, s.Dropped = l.backlog.waiting(), l.backlog.dropped
+	return s
+}
+
+func (l *link) drops() wire.Drops {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.backlog.dropped
+}
+
+// run connects and serves, again and again, until the context ends. Each attempt has a number of
+// its own, since a broker may have accepted one whose answer was lost, and then tells its will.
+func (l *link) run(ctx context.Context) {
+	defer l.wg.Wait()
+	pause := l.u.cfg.BackoffMin
+	for n := uint64(1); ctx.Err() == nil; n++ {
+		good, err := l.attempt(ctx, n)
+		l.ended(err, good)
+		if good {
+			pause = l.u.cfg.BackoffMin
+		}
+		// Full jitter: agents that lost a broker together do not come back together.
+		t := time.NewTimer(time.Duration(rand.Int64N(int64(pause))) + time.Millisecond)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		pause = min(2*pause, l.u.cfg.BackoffMax)
+	}
+}
+
+// ended notes the end of an attempt. Only changes are logged above debug: a broker that is away
+// for a day is one line.
+func (l *link) ended(err error, good bool) {
+	l.mu.Lock()
+	first := good || l.st.LastError == ""
+	l.st.Connected = false
+	if err != nil {
+		l.st.LastError = err.Error()
+	}
+	l.mu.Unlock()
+	if err == nil {
+		return
+	}
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "broker not reachable: trying again, alarms are kept", "error", err)
+}
+
+// attempt is one session from connect to end; good when the broker acknowledged anything.
+func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
+	l.mu.Lock()
+	l.st.Sessions = n
+	l.mu.Unlock()
+	will, err := l.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Will(n) })
+	if err != nil {
+		return false, err
+	}
+	sc := session.Config{URL: l.b.URL, ClientID: l.b.ClientID, MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial,
+		Will: &session.Will{Topic: will.Topic, Payload: will.Payload, QoS: will.QoS(), Retained: will.Retained()}}
+	if sc.ClientID == "" {
+		sc.ClientID = l.u.cfg.Agent
+	}
+	if err := l.b.credentials(&sc, l.u.cfg.Now); err != nil {
+		return false, err
+	}
+	s, err := session.Connect(ctx, sc)
+	if err != nil {
+		return false, err
+	}
+	// After a loss the session's goroutines take up to the write time-out to end; the next attempt
+	// does not wait for them, run does.
+	defer l.wg.Go(s.Wait)
+	f := &flight{link: l, s: s, session: n}
+	err = f.serve(ctx)
+	return f.good, err
+}
+
+// watch follows the agent's own status topic: when another message than the birth of this session
+// stands there, a will of an earlier one that was told late, the birth is told again. A broker
+// that does not allow it is served all the same.
+func (l *link) watch(s *session.Session, n uint64, topic string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := s.Subscribe(ctx, topic, 0, func(_ string, payload []byte, _ bool) {
+		var p wire.StatusMessage
+		if json.Unmarshal(payload, &p) != nil {
+			return
+		}
+		id := &l.u.cfg
+		switch {
+		case p.Instance != id.Instance && p.Epoch >= id.Epoch:
+			l.log.Error("another agent uses this name: give each agent one of its own", "topic", topic, "instance", p.Instance)
+		case p.Epoch < id.Epoch || p.Seq < 2*n-1:
+			l.mu.Lock()
+			l.rebirth = true
+			l.mu.Unlock()
+			l.awake()
+		}
+	})
+	if err != nil && !errors.Is(err, session.ErrLost) {
+		l.log.Debug("own status topic cannot be watched", "error", err)
+	}
+}
+
+var errSilent = errors.New("broker does not acknowledge")
+
+func silent(d time.Duration) error {
+	return fmt.Errorf("%w: oldest message unacknowledged for %v", errSilent, d.Round(time.Millisecond))
+}

@@ -1,0 +1,156 @@
+// Package uplink tells what was seen and decided to any number of MQTT brokers, each by itself.
+// It is a plugins.Publisher.
+//
+// Concurrency: Offer may be called from any goroutine and never waits for a broker: it encodes an
+// update once and puts it into the bounded queue of each broker, under locks that are held for
+// such moments only. One goroutine for each broker owns its connection. Failure: a broker that is
+// absent, slow, hung or lying is left and tried again, with full jitter; nobody else notices. A
+// message is kept until the broker's PUBACK was seen, and sent again after a reconnect: at least
+// once, in order in each class.
+//
+// When the memory of one broker's queues is full, the oldest message goes first of: telemetry;
+// events and alarm transitions of a drill; events; alarm transitions, superseded ones before
+// others. The present state of every alarm and plan is never dropped, and is told again after each
+// reconnect: birth, plans, active alarms by priority, then what is queued. What was dropped is
+// counted, and told in birth and hello.
+//
+// A plan's states that follow each other faster than they can be sent are told as the newest: a
+// gap in the sequence of the class plan is a superseded state. A gap in any other class is a loss.
+package uplink
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/plugins"
+)
+
+var _ plugins.Publisher = (*Uplink)(nil)
+
+// Uplink is the publisher.
+type Uplink struct {
+	cfg   Config
+	links []*link
+
+	mu      sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
+	enc     *wire.Encoder
+	untold  uint64 // updates that could not be encoded
+	lastErr error
+}
+
+// New checks the configuration. It opens nothing.
+func New(cfg Config) (*Uplink, error) {
+	cfg.defaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	u := &Uplink{cfg: cfg}
+	u.enc = wire.NewEncoder(
+		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
+		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started}, cfg.Devices, cfg.Points)
+	for _, b := range cfg.Brokers {
+		u.links = append(u.links, newLink(u, b))
+	}
+	return u, nil
+}
+
+// Offer tells an update, and returns at once.
+func (u *Uplink) Offer(up plugins.Update) {
+	if len(u.links) == 0 {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m, err := u.enc.Encode(up)
+	if err != nil {
+		// Not logged here: the caller is the safety loop, and a log may block.
+		u.untold++
+		u.lastErr = err
+		return
+	}
+	for _, l := range u.links {
+		l.put(&m)
+	}
+}
+
+// Run serves the brokers until the context ends; then it tells what is still queued, within the
+// stop time-out, says that the agent has stopped, and returns when all that it started has ended.
+func (u *Uplink) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, l := range u.links {
+		wg.Go(func() { l.run(ctx) })
+	}
+	t := time.NewTicker(u.cfg.HelloEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			wg.Wait()
+			return nil
+		case now := <-t.C:
+			u.hello(now)
+		}
+	}
+}
+
+func (u *Uplink) hello(now time.Time) {
+	var c [16]byte
+	_, _ = rand.Read(c[:]) // never fails
+	u.mu.Lock()
+	b := u.enc.Beat(now, hex.EncodeToString(c[:]))
+	u.mu.Unlock()
+	for _, l := range u.links {
+		l.beat(b)
+	}
+}
+
+// status encodes one of the messages that tell of a session.
+func (u *Uplink) status(f func(*wire.Encoder) (wire.Message, error)) (wire.Message, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return f(u.enc)
+}
+
+// BrokerStats is how it stands with one broker.
+type BrokerStats struct {
+	Name      string
+	Connected bool
+	Sessions  uint64 // attempts to connect
+	Published uint64 // messages handed to a connection, repeats included
+	Acked     uint64 // messages that the broker has acknowledged; hellos: written
+	Queued    int
+	Dropped   wire.Drops
+	LastError string // empty while connected
+}
+
+// Stats is how it stands with all.
+type Stats struct {
+	Brokers   []BrokerStats
+	Messages  uint64 // sum of Acked
+	Untold    uint64 // updates that could not be made into a message
+	LastError string // of those
+}
+
+// Stats takes a snapshot.
+func (u *Uplink) Stats() Stats {
+	var s Stats
+	u.mu.Lock()
+	s.Untold = u.untold
+	if u.lastErr != nil {
+		s.LastError = u.lastErr.Error()
+	}
+	u.mu.Unlock()
+	for _, l := range u.links {
+		b := l.stats()
+		s.Brokers = append(s.Brokers, b)
+		s.Messages += b.Acked
+	}
+	return s
+}
+
+// Messages is the number of messages that arrived at brokers: acknowledged, or, for hellos, written.
+func (u *Uplink) Messages() uint64 { return u.Stats().Messages }

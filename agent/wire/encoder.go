@@ -1,0 +1,277 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// MaxPayload bounds a message. Brokers end the connection of a client that sends more than they
+// take (1 MiB by default in some), which would make it a message that is resent for ever.
+const MaxPayload = 512 << 10
+
+// ErrNothing is the error of an update that holds nothing to tell.
+var ErrNothing = errors.New("update holds no state, alarm, plan or event")
+
+// Life is what the birth tells of this process, beside its identity.
+type Life struct {
+	Boot, Version string
+	Started       time.Time
+}
+
+// Message is one encoded message.
+type Message struct {
+	Class    Class
+	Drill    bool
+	Topic    string
+	Payload  []byte
+	Seq      uint64
+	Active   bool // an alarm that is active
+	Priority int  // of an alarm
+}
+
+// QoS and Retained are those of the class.
+func (m *Message) QoS() byte      { return m.Class.QoS() }
+func (m *Message) Retained() bool { return m.Class.Retained(m.Drill) }
+
+// Encoder turns updates into messages and counts them.
+type Encoder struct {
+	id     Identity
+	life   Life
+	names  []string // of devices, by DeviceID; for the birth
+	points []sensors.Point
+	states *states
+	buf    []byte
+	seq    [2][Classes]uint64 // live, drill
+	topics map[topicKey]string
+	active map[string]plugins.AlarmState // in the tree of the hello
+}
+
+type topicKey struct {
+	class Class
+	drill bool
+	name  string
+}
+
+// NewEncoder returns the encoder of one process.
+func NewEncoder(id Identity, life Life, devices []sensors.Device, points []sensors.Point) *Encoder {
+	e := &Encoder{id: id, life: life, points: points, states: newStates(id, devices, points),
+		topics: map[topicKey]string{}, active: map[string]plugins.AlarmState{}}
+	for _, d := range devices {
+		for int(d.ID) >= len(e.names) {
+			e.names = append(e.names, "")
+		}
+		e.names[d.ID] = d.Name
+	}
+	return e
+}
+
+// Encode turns an update into a message. What is not real by its mark or by its origin goes below
+// drill (S7).
+func (e *Encoder) Encode(u plugins.Update) (Message, error) {
+	drill := e.id.Drill || u.Mark != plugins.MarkReal
+	switch {
+	case u.State != nil:
+		return e.state(u, drill)
+	case u.Alarm != nil:
+		return e.alarm(u, drill || notReal(u.Alarm.Origin))
+	case u.Plan != nil:
+		return e.plan(u, drill || notReal(u.Plan.Origin))
+	case u.Event != nil:
+		return e.event(u, drill)
+	}
+	return Message{}, ErrNothing
+}
+
+func notReal(origin string) bool { return origin != "" && origin != sensors.Real.String() }
+
+func (e *Encoder) state(u plugins.Update, drill bool) (Message, error) {
+	b := u.State
+	if int(b.Device) >= len(e.states.devices) || e.states.devices[b.Device].head == nil {
+		return Message{}, fmt.Errorf("batch of device %d, which is not configured", b.Device)
+	}
+	origin := sensors.Real
+	for i := range b.Readings {
+		if o := b.Readings[i].Quality.Origin(); o != sensors.Real {
+			origin, drill = o, true
+			break
+		}
+	}
+	wall := b.Wall
+	if wall.IsZero() {
+		wall = u.Wall
+	}
+	seq := e.next(State, drill)
+	e.buf = e.states.append(e.buf[:0], b, seq, wall, origin)
+	m := Message{Class: State, Drill: drill, Seq: seq, Topic: e.states.devices[b.Device].topic[index(drill)]}
+	if len(e.buf) > MaxPayload {
+		return m, fmt.Errorf("state of device %s is %d bytes, more than %d: split the device", e.names[b.Device], len(e.buf), MaxPayload)
+	}
+	m.Payload = append(make([]byte, 0, len(e.buf)), e.buf...)
+	return m, nil
+}
+
+func index(drill bool) int {
+	if drill {
+		return 1
+	}
+	return 0
+}
+
+func (e *Encoder) next(c Class, drill bool) uint64 {
+	n := &e.seq[index(drill)][c]
+	*n++
+	return *n
+}
+
+func (e *Encoder) topic(c Class, drill bool, sub string) string {
+	k := topicKey{c, drill, sub}
+	t, ok := e.topics[k]
+	if !ok {
+		t = e.id.Topic(c, drill, sub)
+		e.topics[k] = t
+	}
+	return t
+}
+
+func (e *Encoder) head(schema string, seq uint64, wall time.Time) Head {
+	h := Head{Schema: schema, Agent: e.id.Agent, Instance: e.id.Instance, Epoch: e.id.Epoch, Seq: seq, Site: e.id.Site, Zone: e.id.Zone}
+	if !wall.IsZero() {
+		h.Ts = wall.UnixMilli()
+	}
+	return h
+}
+
+func (e *Encoder) alarm(u plugins.Update, drill bool) (Message, error) {
+	a := u.Alarm
+	seq := e.next(Alarm, drill)
+	p := AlarmMessage{
+		Head: e.head(SchemaAlarm, seq, u.Wall),
+		ID:   e.makeID(a.Name, a.Occurrence), Hazard: a.Name, Occurrence: a.Occurrence,
+		State: a.State, Active: a.Active, Priority: a.Priority, Basis: a.Basis, Mark: u.Mark.String(), Origin: a.Origin,
+		FirstOut: a.FirstOut, Cause: a.Cause, Children: a.Children, SinceMs: a.SinceMs,
+		Trust: Trust{AgeS: a.SinceMs / 1000},
+	}
+	if drill == e.id.Drill {
+		if a.Active {
+			e.active[a.Name] = *a
+		} else {
+			delete(e.active, a.Name)
+		}
+	}
+	m := Message{Class: Alarm, Drill: drill, Seq: seq, Topic: e.topic(Alarm, drill, a.Name), Active: a.Active, Priority: a.Priority}
+	return e.finish(m, &p, func() { p.Children, p.Cause = nil, short(p.Cause) })
+}
+
+func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
+	s := u.Plan
+	seq := e.next(Plan, drill)
+	p := PlanMessage{
+		Head: e.head(SchemaPlan, seq, u.Wall),
+		ID:   e.makeID(s.Plan+"/"+s.Zone, s.Episode), Plan: s.Plan, PlanZone: s.Zone, Episode: s.Episode,
+		Stage: s.Stage, Mode: s.Mode, Mark: u.Mark.String(), Origin: s.Origin, Latched: s.Latched,
+		Countdown: s.Countdown, Asking: s.Asking, Vote: valid(s.Vote), Steps: s.Steps, Journaled: true,
+		Reversible: true, Actions: Actions{Requested: []string{}, Done: []string{}}, Trust: Trust{AgeS: int64(s.ElapsedS)},
+	}
+	if s.Steps == nil {
+		p.Steps = []plugins.StepState{}
+	}
+	if st, err := plugins.ParseStage(s.Stage); err == nil {
+		p.Reversible = !st.Irreversible()
+	}
+	if s.Episode != 0 && s.PowerLoss > 0 {
+		left := s.PowerLoss - s.ElapsedS
+		p.PowerLoss = &PowerLoss{Earliest: left, Likely: left, Basis: "declared"}
+	}
+	for _, t := range s.Steps {
+		switch t.State {
+		case "starting", "running", "working", "capped", "failed":
+			p.Actions.Requested = append(p.Actions.Requested, t.Step)
+		case "done":
+			p.Actions.Requested = append(p.Actions.Requested, t.Step)
+			p.Actions.Done = append(p.Actions.Done, t.Step)
+		default:
+			continue
+		}
+		p.Journaled = p.Journaled && t.Journaled
+	}
+	m := Message{Class: Plan, Drill: drill, Seq: seq, Topic: e.topic(Plan, drill, s.Plan)}
+	return e.finish(m, &p, func() {
+		p.Vote, p.Steps = nil, slices.Clone(p.Steps)
+		for i := range p.Steps {
+			p.Steps[i].Detail = short(p.Steps[i].Detail)
+		}
+	})
+}
+
+func (e *Encoder) event(u plugins.Update, drill bool) (Message, error) {
+	v := u.Event
+	seq := e.next(Event, drill)
+	p := EventMessage{Head: e.head(SchemaEvent, seq, u.Wall), ID: e.makeID("event", seq), Mark: u.Mark.String(),
+		Type: v.Type, Plan: v.Plan, Stage: v.Stage, Step: v.Step, Key: v.Key, Detail: v.Detail, Data: valid(v.Data)}
+	m := Message{Class: Event, Drill: drill, Seq: seq, Topic: e.topic(Event, drill, "")}
+	return e.finish(m, &p, func() { p.Data, p.Detail, p.Shortened = nil, short(p.Detail), true })
+}
+
+// finish marshals a payload, and once more, shortened, when it is too large.
+func (e *Encoder) finish(m Message, payload any, shorten func()) (Message, error) {
+	var err error
+	if m.Payload, err = json.Marshal(payload); err == nil && len(m.Payload) > MaxPayload {
+		shorten()
+		m.Payload, err = json.Marshal(payload)
+	}
+	if err != nil {
+		return m, fmt.Errorf("message %d of class %s: %w", m.Seq, m.Class, err)
+	}
+	if len(m.Payload) > MaxPayload {
+		return m, fmt.Errorf("message %d of class %s is %d bytes, more than %d", m.Seq, m.Class, len(m.Payload), MaxPayload)
+	}
+	return m, nil
+}
+
+// makeID is the same for all messages on one occurrence of one thing, on every broker.
+func (e *Encoder) makeID(name string, n uint64) string {
+	id := e.id.Site + "/" + e.id.Zone + "/" + e.id.Agent + "/" + name + "/"
+	if name == "event" { // counted by this process only
+		id += strconv.FormatUint(e.id.Epoch, 10) + "/"
+	}
+	return id + strconv.FormatUint(n, 10)
+}
+
+// valid keeps a fragment of JSON out of a message that it would spoil.
+func valid(raw json.RawMessage) json.RawMessage {
+	if !json.Valid(raw) {
+		return nil
+	}
+	return raw
+}
+
+const shortLen = 512
+
+func short(s string) string {
+	if len(s) <= shortLen {
+		return s
+	}
+	return strings.ToValidUTF8(s[:shortLen], "") + "..."
+}
+
+// AlarmHash is the hash in a hello: SHA-256, first 16 hex digits, over one line "name occurrence
+// state\n" for each active alarm, in the order of the names.
+func AlarmHash(active []plugins.AlarmState) string {
+	active = slices.Clone(active)
+	slices.SortFunc(active, func(a, b plugins.AlarmState) int { return strings.Compare(a.Name, b.Name) })
+	h := sha256.New()
+	for _, a := range active {
+		fmt.Fprintf(h, "%s %d %s\n", a.Name, a.Occurrence, a.State)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}

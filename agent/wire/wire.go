@@ -1,0 +1,121 @@
+// Package wire is what firebreak says over MQTT: the tree of topics, the payloads, and their
+// encoding. It holds no connection; agent/uplink and the consumers of the messages share it.
+//
+//	firebreak/1/<class>/<site>/<zone>/<agent>[/<device, alarm or plan>]
+//	firebreak/1/drill/<class>/...   the same for everything that is not real (S7)
+//
+// Each message carries the epoch of its agent and a sequence number of its class; a consumer
+// keeps the highest (epoch, seq) of a topic and drops what is older, because brokers repeat,
+// delay and resurrect messages. Live and drill messages are counted apart, so that a drill leaves
+// no gap in the live tree.
+//
+// Concurrency: an Encoder belongs to one goroutine at a time; everything else is plain values.
+// Failure: an update that cannot be told whole is told shortened, and one that cannot be told at
+// all is an error; neither ever panics.
+package wire
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+)
+
+// Root is the first part of every topic: the name and the version of the tree.
+const Root = "firebreak/1"
+
+// Class is the kind of a message, and stands before the site in its topic, so that an ACL, a
+// bridge rule or a filter for it is one line.
+type Class uint8
+
+const (
+	Status Class = iota // birth, will, orderly stop
+	Alarm               // present state of one alarm
+	Plan                // present state of one plan
+	Event               // something that happened once
+	Hello               // sign of life
+	State               // one poll of one device
+	Classes
+)
+
+var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state"}
+
+func (c Class) String() string {
+	if c < Classes {
+		return classNames[c]
+	}
+	return fmt.Sprintf("unknown(%d)", uint8(c))
+}
+
+// QoS is 1 for all but the sign of life, which is worthless when late.
+func (c Class) QoS() byte {
+	if c == Hello {
+		return 0
+	}
+	return 1
+}
+
+// Retained is true for the classes whose last message is a state. Nothing of a drill is retained:
+// it must not outlive the drill.
+func (c Class) Retained(drill bool) bool {
+	return !drill && (c == Status || c == Alarm || c == Plan)
+}
+
+// Identity names the agent and this life of it.
+type Identity struct {
+	Site, Zone, Agent string
+	Instance          string // random, of this process
+	Epoch             uint64 // greater than that of any earlier process (S14)
+	Drill             bool   // everything goes below drill, whatever its mark
+}
+
+// Topic returns the topic of a class, with sub (a device, an alarm, a plan; may be empty) as last
+// level.
+func (id Identity) Topic(c Class, drill bool, sub string) string {
+	var b strings.Builder
+	b.WriteString(Root)
+	if drill || id.Drill {
+		b.WriteString("/drill")
+	}
+	b.WriteByte('/')
+	b.WriteString(c.String())
+	for _, level := range []string{id.Site, id.Zone, id.Agent} {
+		b.WriteByte('/')
+		b.WriteString(TopicName(level))
+	}
+	if sub != "" {
+		b.WriteByte('/')
+		b.WriteString(TopicName(sub))
+	}
+	return b.String()
+}
+
+const maxLevel = 48
+
+// TopicName turns a name into one level of a topic. Letters, digits, - and _ stay; anything else
+// (a space ends a connection to some brokers, a dot is a separator to others) becomes -, and a
+// hash of the whole name follows, so that two names never share a topic.
+func TopicName(s string) string {
+	ok := s != "" && len(s) <= maxLevel
+	for i := 0; ok && i < len(s); i++ {
+		ok = topicByte(s[i])
+	}
+	if ok {
+		return s
+	}
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	b := []byte(s)
+	if len(b) > maxLevel-9 {
+		b = b[:maxLevel-9]
+	}
+	for i, c := range b {
+		if !topicByte(c) {
+			b[i] = '-'
+		}
+	}
+	return fmt.Sprintf("%s-%08x", b, h.Sum32())
+}
+
+func topicByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}
