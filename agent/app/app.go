@@ -54,10 +54,10 @@ type Running struct {
 
 // Limits of starting and stopping.
 const (
-	journalOpen  = 5 * time.Second
-	stopLimit    = 3 * time.Second
-	uplinkLimit  = 5 * time.Second
-	sweepOlder   = 24 * time.Hour
+	journalOpen = 5 * time.Second
+	stopLimit   = 3 * time.Second
+	uplinkLimit = 5 * time.Second
+	sweepOlder  = 24 * time.Hour
 )
 
 // Version is that of the module or the commit that was built.
@@ -160,7 +160,7 @@ func buildUplink(o *Options, boot guard.Boot) (*uplink.Uplink, error) {
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log}
 	for _, b := range o.Config.Brokers {
-		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, PasswordFile: b.PasswordFile,
+		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
 			CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key})
 	}
 	return uplink.New(c)

@@ -32,27 +32,13 @@ func execKind(t *config.Table) any {
 		OutputLimit: int(t.Int("output_limit", 0, 0, 1<<20)),
 		Grace:       t.Duration("grace", 0, 0, 2*time.Second),
 		PowersOn:    t.Bool("powers_on", false),
-		Env:         pairs(t.Table("env")),
+		Env:         t.StringMap("env"),
 		RunDir:      exec.DefaultRunDir(), // replaced by the configuration's own when it is built
 	}
 	if t.Has("command") && len(c.Command) > 0 {
-		if err := c.Validate(); err != nil {
-			t.Fault("command", "%v", err)
-		}
+		t.FaultErrors(c.Validate())
 	}
 	return c
-}
-
-// pairs reads a table of free names, such as an environment.
-func pairs(t *config.Table) map[string]string {
-	if t == nil {
-		return nil
-	}
-	out := map[string]string{}
-	for _, k := range t.Keys() {
-		out[k] = t.String(k, "")
-	}
-	return out
 }
 
 func webhookKind(t *config.Table) any {
@@ -64,12 +50,10 @@ func webhookKind(t *config.Table) any {
 		CAFile:      t.String("ca_file", ""),
 		TryTimeout:  t.Duration("try_timeout", 0, 0, maxWait),
 		Drill:       t.Enum("drill", "", "native", "dry-run"),
-		Headers:     pairs(t.Table("headers")),
+		Headers:     t.StringMap("headers"),
 	}
 	if c.URL != "" {
-		if err := c.Validate(); err != nil {
-			t.Fault("url", "%v", err)
-		}
+		t.FaultErrors(c.Validate())
 	}
 	return c
 }

@@ -1,0 +1,209 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
+	"firebreak/sensors"
+	"firebreak/sensors/profile"
+)
+
+// compiler turns the tree into a Config. Each part records its faults and goes on with what it
+// could read; the parts that judge the whole run only over what was read without a fault.
+type compiler struct {
+	*source
+	kinds Kinds
+	root  *Table
+	cfg   *Config
+
+	hz   hazard.Rules
+	resp response.Rules
+
+	profiles map[string]*profile.Profile
+	buses    map[string]int
+	devices  map[string]int
+	points   map[string]sensors.PointID
+	conds    map[string]hazard.CondID
+	condTab  []*Table // by CondID; nil for evidence and only_if
+	hooks    map[string]int
+	targets  map[string]int
+	brokers  map[string]int
+	hookTabs []*Table
+	plans    []planSource
+	wanted   []want
+}
+
+// planSource keeps the places of a plan for the faults that are found later.
+type planSource struct {
+	tab    *Table
+	stages []*Table // as Plan.Stages
+	steps  []*Table // as Plan.Steps
+}
+
+// later names tables and keys that a later version reads: clearer than "unknown key".
+var later = map[string]string{
+	"inputs":        "Telegraf inputs are",
+	"outputs":       "Telegraf outputs are",
+	"pack":          "hazard packs are",
+	"include":       "including other files is",
+	"peer":          "peer agents are",
+	"max_zones_2b":  "a limit of zones in 2b is",
+	"undo":          "undo of a step is",
+	"review_after":  "the ledger of reversible actions is",
+	"drill":         "drills are",
+	"commissioning": "proofs of points are",
+}
+
+func (c *compiler) compile() {
+	c.buses, c.devices, c.points = map[string]int{}, map[string]int{}, map[string]sensors.PointID{}
+	c.profiles = map[string]*profile.Profile{}
+	c.conds, c.hooks = map[string]hazard.CondID{}, map[string]int{}
+	c.targets, c.brokers = map[string]int{}, map[string]int{}
+
+	r := c.root
+	c.top(r)
+	for _, t := range r.Tables("bus") {
+		c.bus(t)
+	}
+	for _, t := range r.Tables("device") {
+		c.device(t)
+	}
+	for _, t := range r.Tables("detector") {
+		c.detector(t)
+	}
+	c.votes(r.Tables("vote"))
+	for _, t := range r.Tables("target") {
+		c.target(t)
+	}
+	for _, t := range r.Tables("broker") {
+		c.broker(t)
+	}
+	for _, t := range r.Tables("hook") {
+		c.hook(t)
+	}
+	for _, t := range r.Tables("plan") {
+		c.plan(t)
+	}
+	c.end(r)
+	c.checkNeeds()
+	c.checkProtection()
+	if len(c.faults) > 0 {
+		return // what follows computes with rules that are whole
+	}
+	c.cfg.Rules.Hazard, c.cfg.Rules.Response = &c.hz, &c.resp
+	c.analyse()
+	c.cfg.Rules.Hash = c.hash()
+}
+
+// top reads the keys that stand before the first table.
+func (c *compiler) top(t *Table) {
+	cfg := c.cfg
+	t.Require("site", "zone", "agent", "stands")
+	cfg.Site, cfg.Zone, cfg.Agent = c.name(t, "site"), c.name(t, "zone"), c.name(t, "agent")
+	cfg.Stands = c.stands(t)
+	cfg.Journal = c.path(t, "journal", defJournal)
+	cfg.Run = c.path(t, "run", defRun)
+	cfg.Control = c.path(t, "control", filepath.Join(cfg.Run, defControl))
+	if len(cfg.Control) > 107 { // sun_path
+		t.Fault("control", "the path of a socket holds at most 107 bytes, this one %d: choose a shorter one", len(cfg.Control))
+	}
+	c.hz.HeldTrue = t.Duration("held_true", defHeldTrue, time.Minute, 24*time.Hour)
+	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
+	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent,
+		JournalBound: t.Duration("journal_bound", defJournalBound, time.Millisecond, 10*time.Second)}
+}
+
+// end finds the keys of a table that nothing has read.
+func (c *compiler) end(t *Table) {
+	for _, k := range t.keys {
+		if what, ok := later[k]; ok && !t.used[k] {
+			t.used[k] = true
+			c.fault(t.kpos[k], "%q is not supported by this version: %s still to come, take it out", k, what)
+		}
+	}
+	t.Unknown()
+}
+
+// goodName tells whether s may name something: it becomes part of topics, keys and file names.
+func goodName(s string, dot bool) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '-' || c == '_' || c == '.' && dot):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+// name reads a key that names something; empty after a fault.
+func (c *compiler) name(t *Table, key string) string {
+	s := t.String(key, "")
+	if s != "" && !goodName(s, false) {
+		t.Fault(key, "%q cannot be a name: use up to 64 letters, digits, - and _, a letter or digit first (no slash, space, dot or wildcard)", s)
+		return ""
+	}
+	return s
+}
+
+// declare reads the name of a table and enters it; what is "bus", "hook" and so on. It returns
+// false when there is none, or another has it.
+func declare(c *compiler, t *Table, what string, have map[string]int, id int) (string, bool) {
+	t.Require("name")
+	n := c.name(t, "name")
+	if n == "" {
+		return "", false
+	}
+	if _, dup := have[n]; dup {
+		t.Fault("name", "there is another %s named %q: a name is given once", what, n)
+		return n, false
+	}
+	have[n] = id
+	return n, true
+}
+
+// path reads an absolute path.
+func (c *compiler) path(t *Table, key, def string) string {
+	s := t.String(key, def)
+	if !filepath.IsAbs(s) || strings.ContainsRune(s, 0) {
+		t.Fault(key, "%q must be an absolute path, such as %q", s, def)
+		return def
+	}
+	return filepath.Clean(s)
+}
+
+// stands reads where a thing is: zone and feed (S12).
+func (c *compiler) stands(t *Table) Stands {
+	s := t.Table("stands")
+	if s == nil {
+		return Stands{}
+	}
+	s.Require("zone", "feed")
+	out := Stands{Zone: c.name(s, "zone"), Feed: c.name(s, "feed")}
+	s.Unknown()
+	return out
+}
+
+// lookup finds a name, or adds a fault at the place with the nearest name there is.
+func lookup[V any](c *compiler, at Pos, what, name string, have map[string]V) (V, bool) {
+	v, ok := have[name]
+	if !ok {
+		names := make([]string, 0, len(have))
+		for n := range have {
+			names = append(names, n)
+		}
+		switch {
+		case len(names) == 0:
+			c.fault(at, "there is no %s %q: the file has none", what, name)
+		default:
+			c.fault(at, "there is no %s %q%s", what, name, hint(name, names))
+		}
+	}
+	return v, ok
+}

@@ -1,0 +1,161 @@
+// Package config reads the configuration file: TOML into a tree that knows every place, the tree
+// into the compiled rules of the core and the settings of buses, hooks and brokers. It also
+// computes what `firebreak check` prints: worst cases and smallest sets of failures.
+//
+// Concurrency: Load and Parse share nothing and may run at once; a Config is read-only afterwards.
+// Failure: every fault of a file, semantic ones too, comes at once with its place, and there is
+// no Config then: a configuration that disables protection is a fault (S24), never a warning.
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/sensors"
+	"firebreak/sensors/profile"
+)
+
+// maxFile bounds the file that is read.
+const maxFile = 1 << 20
+
+// HookKind decodes the keys of one kind of hook from its table. It reports what is wrong to the
+// table, and returns the kind's own configuration. The common keys (name, kind, stands, needs) and
+// the search for unknown keys are done by the caller.
+type HookKind func(t *Table) any
+
+// Kinds is what the application hands in: this package knows no concrete hook and no profile.
+type Kinds struct {
+	Profiles fs.FS               // device profiles, NAME.toml
+	Hooks    map[string]HookKind // by kind
+}
+
+// Stands says where a thing is: its failure domain and its power feed (S12).
+type Stands struct{ Zone, Feed string }
+
+// Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
+type Bus struct {
+	Name    string
+	Kind    string // modbus-tcp, modbus-rtu, i2c
+	Address string // modbus-tcp: host:port
+	Port    string // modbus-rtu: the serial device, "/dev/ttyUSB0"
+	Baud    int
+	Parity  string // none, even, odd
+	Stop    int
+	Adapter string // i2c: "/dev/i2c-1"
+	Gateway string
+	Supply  string
+	At      Pos `json:"-"` // a place in the file is no part of the hash
+}
+
+// Device is one unit on a bus.
+type Device struct {
+	ID        sensors.DeviceID
+	Name      string
+	Profile   *profile.Profile
+	Bus       int    // index into Config.Buses
+	Unit      int    // Modbus unit, or I2C address
+	Supply    string // of its own; empty: that of its bus
+	Poll      time.Duration
+	Stale     time.Duration
+	Transport time.Duration // pipe transport of an aspirating detector
+	First     sensors.PointID
+	Count     int // its points are First .. First+Count-1
+	At        Pos
+}
+
+// Hook is one configured hook. Config is what its kind decoded.
+type Hook struct {
+	Name, Kind string
+	Config     any
+	Stands     Stands
+	Needs      []string // targets and brokers that it depends on
+	At         Pos
+}
+
+// Target is a thing that a hook depends on and that the agent does not run: a name service, a
+// switch, an identity service (S12).
+type Target struct {
+	Name, Kind string
+	Stands     Stands
+	Needs      []string
+	At         Pos
+}
+
+// Broker is an MQTT broker that is told.
+type Broker struct {
+	Name         string
+	URL          string
+	CA           string // PEM file of the authority; empty: the system's
+	Cert, Key    string // PEM files of the client
+	UsernameFile string // files are read at each connection, so that they can be changed
+	PasswordFile string
+	Stands       Stands
+	At           Pos
+}
+
+// Config is a configuration without a fault.
+type Config struct {
+	File              string
+	Site, Zone, Agent string
+	Stands            Stands
+
+	Journal string // directory
+	Run     string // directory, on tmpfs
+	Control string // path of the control socket
+
+	Buses   []Bus
+	Devices []Device // by DeviceID
+	Hooks   []Hook   // in the order of Rules.Response.Hooks
+	Targets []Target
+	Brokers []Broker
+
+	Rules *core.Rules
+	Plans []PlanReport // what check prints, in the order of Rules.Response.Plans
+}
+
+// Load reads and compiles a file. A file that cannot be read is one fault without a line.
+func Load(path string, k Kinds) (*Config, []Fault) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, []Fault{{File: path, Text: fmt.Sprintf("cannot read the configuration: %v", err)}}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, []Fault{{File: path, Text: fmt.Sprintf("cannot read the configuration: %v", err)}}
+	}
+	return Parse(path, data, k)
+}
+
+// Parse compiles data; file is the name that faults show. It returns either a Config or faults.
+func Parse(file string, data []byte, k Kinds) (c *Config, faults []Fault) {
+	defer func() { // a kind's decoder or the TOML library may panic: that must not end the agent on a reload
+		if p := recover(); p != nil {
+			c, faults = nil, []Fault{{file, 1, 1, fmt.Sprintf("the configuration could not be read, please report this: %v", p)}}
+		}
+	}()
+	return parse(file, data, k)
+}
+
+func parse(file string, data []byte, k Kinds) (*Config, []Fault) {
+	src := &source{file: file}
+	if len(data) > maxFile {
+		return nil, []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes: it cannot be a configuration", maxFile)}}
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	root := parseTree(src, data)
+	if root == nil {
+		return nil, src.sorted()
+	}
+	c := &compiler{source: src, kinds: k, root: root, cfg: &Config{File: file}}
+	c.compile()
+	if len(src.faults) > 0 {
+		return nil, src.sorted()
+	}
+	return c.cfg, nil
+}

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"time"
+
+	"firebreak/sensors/bus"
+)
+
+// What a key has when the file leaves it out. This is the one list of defaults; a default that
+// depends on another key stands in the comment.
+const (
+	defJournal      = "/var/lib/firebreak"
+	defRun          = "/run/firebreak"       // a tmpfs: locks and outcomes of hooks
+	defControl      = "control.sock"         // in the run directory
+	defJournalBound = 100 * time.Millisecond // S9
+	defHeldTrue     = 30 * time.Minute       // S4
+	defLossPersist  = 10 * time.Second       // S2
+
+	defTCPPort = "502"
+	defBaud    = 9600
+	defParity  = "none"
+	defStop    = 1
+
+	defPoll         = time.Second     // where the profile states none
+	defStalePolls   = 3               // stale = this many polls,
+	defStaleAtLeast = 2 * time.Second // and never less than this
+
+	defOffDelay         = 10 * time.Second
+	defDetectorPriority = 3
+	defVotePriority     = 2
+
+	defMaxHold   = time.Minute
+	defClearTime = 10 * time.Minute // S6
+	defResumeMax = 15 * time.Minute // S8
+
+	defCountdown3 = 30 * time.Second // S15
+	defCountdown4 = time.Minute      // S15
+
+	defTimeout = 10 * time.Second
+	defCap     = 2 * time.Minute
+	defRetries = 3 // with on_failure = "retry"; else 0
+	defBackoff = time.Second
+)
+
+// What the worst case assumes where nothing is declared (see worst.go).
+const (
+	tcpExchange   = 20 * time.Millisecond // one Modbus TCP transaction on a local network
+	i2cExchange   = 5 * time.Millisecond  // one transaction with a chip at 100 kHz
+	rtuTurnaround = 40 * time.Millisecond // silence, processing and gap of one RTU transaction
+	decisionTime  = 5 * time.Millisecond
+	hookStart     = 10 * time.Millisecond
+)
+
+// Bounds that keep a slip of the pen from switching protection off.
+const (
+	minPoll  = bus.MinPeriod
+	maxPoll  = time.Hour
+	maxDelay = time.Hour
+	maxSpan  = 7 * 24 * time.Hour
+)

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/sensors"
+)
+
+var comparisons = []string{"above", "below", "rate", "is", "is_not"}
+
+// detector reads one [[detector]].
+func (c *compiler) detector(t *Table) {
+	id := hazard.CondID(len(c.hz.Conds))
+	name, ok := c.condName(t, "detector")
+	t.Require("point")
+	d := hazard.Cond{Name: name, Members: c.members(t)}
+	c.comparison(t, &d)
+	d.OnDelay = t.Duration("on_delay", 0, 0, maxDelay)
+	d.OffDelay = t.Duration("off_delay", defOffDelay, 0, maxDelay)
+	d.HeldTrue = t.Duration("held_true", 0, time.Minute, 24*time.Hour)
+	if t.Enum("on_fault", "no-vote", "no-vote", "vote") == "vote" {
+		d.OnFault = hazard.FaultVotes
+	}
+	d.Priority = int(t.Int("priority", defDetectorPriority, 0, 4))
+	d.Latching = t.Bool("latching", false)
+	c.end(t)
+	if ok {
+		c.conds[name] = id
+		c.hz.Conds, c.condTab = append(c.hz.Conds, d), append(c.condTab, t)
+	}
+}
+
+// condName reads the name of a detector or vote: they share one namespace.
+func (c *compiler) condName(t *Table, what string) (string, bool) {
+	t.Require("name")
+	n := c.name(t, "name")
+	if _, dup := c.conds[n]; dup && n != "" {
+		t.Fault("name", "there is another detector or vote named %q: a name is given once", n)
+		return n, false
+	}
+	return n, n != ""
+}
+
+// members finds the points of the pattern, one member for each device.
+func (c *compiler) members(t *Table) []hazard.Member {
+	pat := t.String("point", "")
+	if pat == "" {
+		return nil
+	}
+	var out []hazard.Member
+	for i := range c.hz.Points {
+		p := &c.hz.Points[i]
+		if !match(pat, p.Name) {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1].Device == p.Device {
+			out[n-1].Points = append(out[n-1].Points, p.ID)
+		} else {
+			out = append(out, hazard.Member{Device: p.Device, Points: []sensors.PointID{p.ID}})
+		}
+	}
+	if len(out) == 0 {
+		c.noPoint(t.Pos("point"), pat)
+	}
+	return out
+}
+
+// memberPoints visits the points of a detector.
+func (c *compiler) memberPoints(d *hazard.Cond, visit func(p *sensors.Point)) {
+	for _, m := range d.Members {
+		for _, id := range m.Points {
+			visit(&c.hz.Points[id])
+		}
+	}
+}
+
+// comparison reads the one key that says what is compared, and the deadband.
+func (c *compiler) comparison(t *Table, d *hazard.Cond) {
+	var have []string
+	for _, k := range comparisons {
+		t.used[k] = true
+		if t.Has(k) {
+			have = append(have, k)
+		}
+	}
+	t.used["deadband"] = true
+	if len(have) != 1 {
+		t.src.fault(t.at, "a detector has exactly one of %s; this one has %s", strings.Join(comparisons, ", "), orNone(have))
+		return
+	}
+	unit, kind, ok := c.oneUnit(t, d)
+	if !ok {
+		return
+	}
+	key := have[0]
+	if equal := key == "is" || key == "is_not"; equal == (kind == sensors.Measurement) {
+		if equal {
+			t.Fault(key, "the points of %q are measurements, which are rarely equal to anything: use above, below or rate", t.String("point", ""))
+		} else {
+			t.Fault(key, "the points of %q are %s, not measurements: use is or is_not", t.String("point", ""), kind)
+		}
+		return
+	}
+	switch key {
+	case "above":
+		d.Kind = hazard.Above
+		d.Threshold = c.threshold(t, key, d, unit)
+	case "below":
+		d.Kind = hazard.Below
+		d.Threshold = c.threshold(t, key, d, unit)
+	case "rate":
+		c.rate(t, d, unit)
+	default:
+		d.Kind = hazard.In
+		if key == "is_not" {
+			d.Kind = hazard.NotIn
+		}
+		d.Values = c.values(t, key, kind)
+	}
+	c.deadband(t, d, unit)
+}
+
+func orNone(s []string) string {
+	if len(s) == 0 {
+		return "none"
+	}
+	return strings.Join(s, " and ")
+}
+
+// oneUnit sees to it that all points of a detector have one unit and one kind.
+func (c *compiler) oneUnit(t *Table, d *hazard.Cond) (unit sensors.Unit, kind sensors.Kind, ok bool) {
+	var first *sensors.Point
+	ok = true
+	c.memberPoints(d, func(p *sensors.Point) {
+		if first == nil {
+			first, unit, kind = p, p.Unit, p.Kind
+		}
+		if ok && (p.Unit != unit || p.Kind != kind) {
+			t.Fault("point", "%s is a %s in %q, but %s is a %s in %q: give each its own detector", first.Name, kind, string(unit), p.Name, p.Kind, string(p.Unit))
+			ok = false
+		}
+	})
+	return unit, kind, ok && first != nil
+}

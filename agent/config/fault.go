@@ -1,0 +1,90 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Fault is one thing that is wrong, where, and what would be right. A fault without a line
+// concerns the file as a whole: it could not be read.
+type Fault struct {
+	File         string
+	Line, Column int
+	Text         string
+}
+
+// String is "file:line:column: text".
+func (f Fault) String() string {
+	if f.Line == 0 {
+		return f.File + ": " + f.Text
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Text)
+}
+
+func (f Fault) Error() string { return f.String() }
+
+// Pos is a place in the file: line and column from one, the column in bytes.
+type Pos struct{ Line, Column int }
+
+// source is one file and the faults found in it so far.
+type source struct {
+	file   string
+	faults []Fault
+}
+
+func (s *source) fault(at Pos, format string, args ...any) {
+	s.faults = append(s.faults, Fault{s.file, at.Line, at.Column, fmt.Sprintf(format, args...)})
+}
+
+// sorted returns the faults by position, each once.
+func (s *source) sorted() []Fault {
+	slices.SortStableFunc(s.faults, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Text, b.Text))
+	})
+	return slices.Compact(s.faults)
+}
+
+// hint is ` (did you mean "x"?)` when one of names is near to s, or the whole list when it is
+// short.
+func hint(s string, names []string) string {
+	best, dist := "", 1+max(1, len(s)/3)
+	for _, n := range names {
+		if d := distance(s, n, dist+1); d < dist || d == dist && best != "" && n < best {
+			best, dist = n, d
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf(" (did you mean %q?)", best)
+	case len(names) > 0 && len(names) <= 16:
+		names = slices.Clone(names)
+		slices.Sort(names)
+		return ": use one of " + strings.Join(names, ", ")
+	}
+	return ""
+}
+
+// distance is the number of edits from a to b, or limit when it is not below it.
+func distance(a, b string, limit int) int {
+	if d := len(a) - len(b); d >= limit || -d >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(diag+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return min(row[len(b)], limit)
+}

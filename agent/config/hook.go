@@ -1,0 +1,155 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// target reads one [[target]]: a thing that hooks depend on.
+func (c *compiler) target(t *Table) {
+	name, ok := declare(c, t, "target", c.targets, len(c.cfg.Targets))
+	t.Require("kind", "stands")
+	g := Target{Name: name, At: t.at, Kind: c.name(t, "kind"), Stands: c.stands(t), Needs: t.Strings("needs")}
+	c.end(t)
+	if ok {
+		c.cfg.Targets = append(c.cfg.Targets, g)
+		c.needs(t, g.Needs)
+	}
+}
+
+// broker reads one [[broker]].
+func (c *compiler) broker(t *Table) {
+	name, ok := declare(c, t, "broker", c.brokers, len(c.cfg.Brokers))
+	if _, dup := c.targets[name]; ok && dup {
+		t.Fault("name", "there is a target named %q: hooks name both in needs, so the names must differ", name)
+	}
+	t.Require("url", "stands")
+	b := Broker{Name: name, At: t.at, URL: c.brokerURL(t), Stands: c.stands(t)}
+	for key, to := range map[string]*string{"ca": &b.CA, "cert": &b.Cert, "key": &b.Key, "username_file": &b.UsernameFile, "password_file": &b.PasswordFile} {
+		if *to = t.String(key, ""); *to != "" && !strings.HasPrefix(*to, "/") {
+			t.Fault(key, "%q must be the absolute path of a file", *to)
+		}
+	}
+	if (b.Cert == "") != (b.Key == "") {
+		t.Fault("cert", "cert and key come together: give both files or none")
+	}
+	if strings.HasPrefix(b.URL, "mqtt:") && (b.CA != "" || b.Cert != "") {
+		t.Fault("url", "mqtt:// is not encrypted, so ca and cert would have no effect: use mqtts://")
+	}
+	c.end(t)
+	if ok {
+		c.cfg.Brokers = append(c.cfg.Brokers, b)
+	}
+}
+
+func (c *compiler) brokerURL(t *Table) string {
+	s := t.String("url", "")
+	if s == "" {
+		return ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts" || u.Path != "" && u.Path != "/":
+		t.Fault("url", `it must be mqtts://host:port or mqtt://host:port, such as "mqtts://hub.b1:8883"`)
+	case u.User != nil:
+		t.Fault("url", "a name or password does not belong into the URL, which is logged: use username_file and password_file")
+	case u.Port() == "" && u.Scheme == "mqtts":
+		return "mqtts://" + u.Host + ":8883"
+	case u.Port() == "":
+		return "mqtt://" + u.Host + ":1883"
+	}
+	return strings.TrimSuffix(s, "/")
+}
+
+// hook reads one [[hook]]: the common keys here, the rest by its kind.
+func (c *compiler) hook(t *Table) {
+	name, ok := declare(c, t, "hook", c.hooks, len(c.cfg.Hooks))
+	t.Require("kind", "stands")
+	h := Hook{Name: name, At: t.at, Kind: t.String("kind", ""), Stands: c.stands(t), Needs: t.Strings("needs")}
+	if h.Kind != "" {
+		kind, found := lookup(c, t.Pos("kind"), "kind of hook", h.Kind, c.kinds.Hooks)
+		if found && kind != nil {
+			h.Config = kind(t)
+			c.end(t)
+		}
+	}
+	if ok {
+		c.cfg.Hooks, c.hookTabs = append(c.cfg.Hooks, h), append(c.hookTabs, t)
+		c.resp.Hooks = append(c.resp.Hooks, name)
+		c.needs(t, h.Needs)
+	}
+}
+
+// needs looks the names of needs up once all targets and brokers are read.
+func (c *compiler) needs(t *Table, names []string) {
+	for _, n := range names {
+		c.wanted = append(c.wanted, want{t, n})
+	}
+}
+
+type want struct {
+	tab  *Table
+	name string
+}
+
+// dependsOn is what stands behind a name in needs.
+type dependsOn struct {
+	what   string
+	stands Stands
+	needs  []string
+}
+
+func (c *compiler) dependencies() map[string]dependsOn {
+	all := map[string]dependsOn{}
+	for _, b := range c.cfg.Brokers {
+		all[b.Name] = dependsOn{"broker", b.Stands, nil}
+	}
+	for _, g := range c.cfg.Targets {
+		all[g.Name] = dependsOn{"target", g.Stands, g.Needs}
+	}
+	return all
+}
+
+// checkNeeds finds names in needs that nothing has.
+func (c *compiler) checkNeeds() {
+	all := c.dependencies()
+	for _, w := range c.wanted {
+		lookup(c, w.tab.itemPos("needs", w.name), "target or broker", w.name, all)
+	}
+}
+
+// checkPlaces is the first part of S12: no step of a plan may depend on the zone that the plan
+// gives up, neither by its own place nor through what it needs.
+func (c *compiler) checkPlaces() {
+	all := c.dependencies()
+	for i := range c.resp.Plans {
+		p := &c.resp.Plans[i]
+		for _, s := range p.Steps {
+			if s.Hook < 0 || s.Hook >= len(c.cfg.Hooks) {
+				continue
+			}
+			h, t := &c.cfg.Hooks[s.Hook], c.hookTabs[s.Hook]
+			if slices.Contains(p.Protects, h.Stands.Zone) {
+				t.Fault("stands", "hook %q stands in zone %q, which plan %q gives up: the step %q would burn with it, let it stand elsewhere", h.Name, h.Stands.Zone, p.Name, s.Name)
+			}
+			c.walkNeeds(h.Needs, all, map[string]bool{}, func(name string, d dependsOn) {
+				if slices.Contains(p.Protects, d.stands.Zone) {
+					t.Fault("needs", "hook %q depends on %s %q in zone %q, which plan %q gives up: use one that stands elsewhere", h.Name, d.what, name, d.stands.Zone, p.Name)
+				}
+			})
+		}
+	}
+}
+
+func (c *compiler) walkNeeds(names []string, all map[string]dependsOn, seen map[string]bool, visit func(string, dependsOn)) {
+	for _, n := range names {
+		d, ok := all[n]
+		if !ok || seen[n] {
+			continue
+		}
+		seen[n] = true
+		visit(n, d)
+		c.walkNeeds(d.needs, all, seen, visit)
+	}
+}

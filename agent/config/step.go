@@ -1,0 +1,151 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
+	"firebreak/plugins"
+)
+
+// stepDraft is a step whose "after" is not resolved yet.
+type stepDraft struct {
+	tab     *Table
+	step    response.Step
+	after   []string
+	noLevel bool // of its stage
+}
+
+// step reads one [[plan.stage.step]].
+func (c *compiler) step(t *Table, plan string, level plugins.Stage) *stepDraft {
+	t.Require("name", "hook")
+	d := &stepDraft{tab: t, after: t.Strings("after")}
+	s := &d.step
+	*s = response.Step{Name: c.name(t, "name"), Stage: level, Hook: -1, EvidenceCond: hazard.NoCond, OnlyIf: hazard.NoCond}
+	if h := t.String("hook", ""); h != "" {
+		if i, ok := lookup(c, t.Pos("hook"), "hook", h, c.hooks); ok {
+			s.Hook = i
+		}
+	}
+	s.Timeout = t.Duration("timeout", defTimeout, 100*time.Millisecond, time.Hour)
+	s.Cap = t.Duration("cap", max(defCap, s.Timeout), time.Second, 24*time.Hour)
+	if s.Cap < s.Timeout {
+		t.Fault("cap", "the cap of %s is shorter than the time-out of one call, %s: the plan would go on before the hook can answer", short(s.Cap), short(s.Timeout))
+	}
+	c.onFailure(t, s)
+	c.evidence(t, s, plan)
+	if e := t.String("only_if", ""); e != "" {
+		s.OnlyIf = c.expression(t, "only_if", e, plan+"/"+s.Name+"/only_if")
+	}
+	s.Proof = t.Bool("proof_required", false)
+	if s.Proof && len(d.after) == 0 {
+		t.Fault("proof_required", "it waits for the evidence of the steps in after, and there is none: name them, or take it out")
+	}
+	s.Irreversible = t.Bool("irreversible", level.Irreversible())
+	if s.Irreversible && !level.Irreversible() {
+		t.Fault("irreversible", "stage %s holds reversible steps only: move the step to stage 3 or 4", level)
+	}
+	c.end(t)
+	return d
+}
+
+func (c *compiler) onFailure(t *Table, s *response.Step) {
+	kinds := map[string]response.OnFailure{"continue": response.Continue, "retry": response.Retry, "escalate": response.Escalate, "abort": response.Abort}
+	s.OnFailure = kinds[t.Enum("on_failure", "continue", "continue", "retry", "escalate", "abort")]
+	def := int64(0)
+	if s.OnFailure == response.Retry {
+		def = defRetries
+	}
+	s.Retries = int(t.Int("retries", def, 0, 100))
+	if s.OnFailure == response.Retry && s.Retries == 0 {
+		t.Fault("retries", `on_failure = "retry" with no retries is "continue": give a number, or say so`)
+	}
+	s.Backoff = t.Duration("backoff", defBackoff, 100*time.Millisecond, time.Minute)
+}
+
+// evidence reads how it is known that the work of a step is done.
+func (c *compiler) evidence(t *Table, s *response.Step, plan string) {
+	e := t.String("evidence", "")
+	switch e {
+	case "":
+	case "hook":
+		s.Evidence = response.ByHook
+	default:
+		s.Evidence = response.ByCondition
+		s.EvidenceCond = c.expression(t, "evidence", e, plan+"/"+s.Name+"/evidence")
+	}
+}
+
+// expression compiles a condition on one point and enters it under a name of its own.
+func (c *compiler) expression(t *Table, key, text, name string) hazard.CondID {
+	e, err := parseExpr(text)
+	if err != nil {
+		t.Fault(key, "%q: %v", key, err)
+		return hazard.NoCond
+	}
+	id, ok := c.points[e.point]
+	if !ok {
+		c.noPoint(t.Pos(key), e.point)
+		return hazard.NoCond
+	}
+	cond, err := e.cond(name, &c.hz.Points[id])
+	if err != nil {
+		t.Fault(key, "%q: %v", key, err)
+		return hazard.NoCond
+	}
+	c.hz.Conds, c.condTab = append(c.hz.Conds, cond), append(c.condTab, nil)
+	return hazard.CondID(len(c.hz.Conds) - 1)
+}
+
+// order resolves "after" into indices, and finds doubles, steps of a higher stage and cycles.
+func (c *compiler) order(steps []*stepDraft) {
+	byName := map[string]int{}
+	for i, d := range steps {
+		if d.step.Name == "" {
+			continue
+		}
+		if _, dup := byName[d.step.Name]; dup {
+			d.tab.Fault("name", "there is another step named %q in this plan: a name is given once", d.step.Name)
+			continue
+		}
+		byName[d.step.Name] = i
+	}
+	for _, d := range steps {
+		for _, n := range d.after {
+			at := d.tab.itemPos("after", n)
+			i, ok := lookup(c, at, "step", n, byName)
+			switch {
+			case !ok:
+			case steps[i].step.Stage > d.step.Stage && !steps[i].noLevel:
+				c.fault(at, "step %q is of stage %s and cannot wait for %q of stage %s, which may never open", d.step.Name, d.step.Stage, n, steps[i].step.Stage)
+			default:
+				d.step.After = append(d.step.After, i)
+			}
+		}
+	}
+	state := make([]int, len(steps))
+	for i := range steps {
+		c.findCycle(steps, i, state, nil)
+	}
+}
+
+// findCycle reports a cycle once, at the "after" that closes it.
+func (c *compiler) findCycle(steps []*stepDraft, i int, state []int, way []string) {
+	if state[i] == 2 {
+		return
+	}
+	d := steps[i]
+	state[i] = 1
+	way = append(way, d.step.Name)
+	for _, a := range d.step.After {
+		if n := steps[a].step.Name; state[a] == 1 {
+			from := slices.Index(way, n)
+			c.fault(d.tab.itemPos("after", n), "these steps wait for each other and none would start: %s", strings.Join(append(slices.Clone(way[from:]), n), " after "))
+			continue
+		}
+		c.findCycle(steps, a, state, way)
+	}
+	state[i] = 2
+}

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"firebreak/agent/hazard"
+	"firebreak/sensors/bus"
+	"firebreak/sensors/profile"
+)
+
+// Part is one named part of a worst case.
+type Part struct {
+	Name string
+	Dur  time.Duration
+}
+
+// WorstCase is the longest time from the condition at the sensor to the start of a stage's first
+// hook, countdown apart: at the slowest member of the slowest smallest quorum that is left when
+// any one member has failed.
+type WorstCase struct {
+	Never     bool     // no quorum is left
+	Lost      string   // the member whose failure makes it so slow; empty: it is so slow anyway
+	Member    string   // the slowest
+	Quorum    []string // the members that it waits with
+	Parts     []Part
+	Total     time.Duration
+	Countdown time.Duration
+}
+
+// memberParts is how long one member takes from the condition at its sensor to its own verdict.
+func (c *compiler) memberParts(l *leaf) []Part {
+	k := &c.hz.Conds[l.cond]
+	d := &c.cfg.Devices[l.device]
+	lag := time.Duration(0)
+	for _, p := range k.Members[l.index].Points {
+		lag = max(lag, c.hz.Points[p].Lag)
+	}
+	parts := []Part{{"sensor lag", lag - d.Transport}}
+	if d.Transport > 0 {
+		parts = append(parts, Part{"pipe transport", d.Transport})
+	}
+	parts = append(parts, Part{"poll", d.Poll}, Part{"bus round with one dead unit", c.busRound(d)})
+	if k.Window > 0 {
+		parts = append(parts, Part{"rate window", k.Window})
+	}
+	return append(parts, Part{"on-delay", k.OnDelay})
+}
+
+// busRound is the time until every other unit of the bus has been served once and this one has
+// been read, while one of the others is dead. Most probes of a dead unit are short, but now and
+// then one has the whole budget of a poll (sensors/bus): the worst case counts that one.
+func (c *compiler) busRound(d *Device) time.Duration {
+	sum, dead := c.exchange(d), time.Duration(0)
+	for i := range c.cfg.Devices {
+		o := &c.cfg.Devices[i]
+		if o.Bus != d.Bus || o.ID == d.ID {
+			continue
+		}
+		x := c.exchange(o)
+		sum += x
+		dead = max(dead, bus.DefaultTimeout-x)
+	}
+	return sum + dead
+}
+
+// exchange estimates how long one poll of a device keeps the bus busy when it answers.
+func (c *compiler) exchange(d *Device) time.Duration {
+	b := &c.cfg.Buses[d.Bus]
+	requests, bytes := traffic(d.Profile)
+	switch b.Kind {
+	case "modbus-rtu":
+		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
+		return onLine + time.Duration(requests)*(rtuTurnaround+d.Profile.Read.FrameGap)
+	case "i2c":
+		return time.Duration(requests) * i2cExchange
+	}
+	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
+}
+
+// traffic counts the requests of one poll and the bytes of requests and replies, joining what
+// lies close together as a block planner does.
+func traffic(p *profile.Profile) (requests, bytes int) {
+	spans := slices.Clone(p.Read.Blocks)
+	for i := range p.Channels {
+		spans = append(spans, p.Channels[i].Span())
+	}
+	slices.SortFunc(spans, func(a, b profile.Span) int {
+		if a.Func != b.Func {
+			return int(a.Func) - int(b.Func)
+		}
+		return int(a.First) - int(b.First)
+	})
+	start, end, fn := 0, -1, profile.Function(255)
+	for _, s := range spans {
+		limit := p.Read.MaxWords
+		if s.Func.Bits() {
+			limit = p.Read.MaxBits
+		}
+		if s.Func != fn || int(s.First) > end+p.Read.MaxGap || s.End()-start > limit {
+			requests++
+			bytes += 8 + 5
+			start, fn, end = int(s.First), s.Func, int(s.First)
+		}
+		if s.End() > end {
+			bytes += 2 * (s.End() - end) // bits are fewer bytes: counted as words, they are few
+			end = s.End()
+		}
+	}
+	return max(requests, 1), bytes
+}
+
+// worstCase finds the slowest member of any smallest quorum. A quorum that does not hold everybody
+// is still there when some member outside of it has failed, so the slowest one left is the slowest
+// one of all, unless none is left: then the answer is never.
+func (c *compiler) worstCase(m *model, whens []hazard.CondID) WorstCase {
+	scope := m.scope(whens)
+	slices.SortStableFunc(scope, func(a, b int) int { return cmp.Compare(c.delay(m, b), c.delay(m, a)) }) // slowest first
+	all := make([]bool, len(m.leaves))
+	for _, i := range scope {
+		all[i] = true
+	}
+	var w WorstCase
+	for _, i := range scope {
+		q := m.smallestWith(whens, scope, all, i)
+		if q == nil {
+			continue
+		}
+		w.Member = m.leaves[i].name
+		for _, o := range q {
+			w.Quorum = append(w.Quorum, m.leaves[o].name)
+		}
+		w.Parts = append(c.memberParts(&m.leaves[i]), Part{"decision", decisionTime},
+			Part{"journal bound", c.cfg.Rules.JournalBound}, Part{"hook start", hookStart})
+		break
+	}
+	for _, p := range w.Parts {
+		w.Total += p.Dur
+	}
+	for _, lost := range scope {
+		all[lost] = false
+		if !m.holds(whens, all) {
+			w.Never, w.Lost = true, m.leaves[lost].name
+			break
+		}
+		all[lost] = true
+	}
+	return w
+}
+
+func (c *compiler) delay(m *model, l int) time.Duration {
+	var d time.Duration
+	for _, p := range c.memberParts(&m.leaves[l]) {
+		d += p.Dur
+	}
+	return d
+}
+
+// maxExhaustive is the size up to which every subset is looked at for a quorum.
+const maxExhaustive = 12
+
+// smallestWith finds a smallest quorum within left that needs member i; nil when i is in none. It
+// takes the others out one by one until nobody more can be spared: in the order given, from each
+// place in turn and in both directions. What that misses, all subsets find while they are few.
+func (m *model) smallestWith(whens []hazard.CondID, scope []int, left []bool, i int) []int {
+	n := len(scope)
+	order := make([]int, n)
+	for try := range 2 * n {
+		for k := range n {
+			if order[k] = scope[(try+k)%n]; try >= n {
+				order[k] = scope[(try+n-1-k)%n]
+			}
+		}
+		if q := m.reduce(whens, order, slices.Clone(left), i); q != nil {
+			return q
+		}
+	}
+	if n > maxExhaustive {
+		return nil
+	}
+	for bits := range 1 << n {
+		set := make([]bool, len(left))
+		for k, o := range scope {
+			set[o] = left[o] && bits>>k&1 == 1
+		}
+		if !set[i] || !m.holds(whens, set) {
+			continue
+		}
+		if q := m.reduce(whens, scope, set, i); q != nil {
+			return q
+		}
+	}
+	return nil
+}
+
+// reduce spares members of set other than i, in order, as long as the conditions hold. It returns
+// what remains if that needs i.
+func (m *model) reduce(whens []hazard.CondID, order []int, set []bool, i int) []int {
+	for _, o := range order {
+		if o != i && set[o] {
+			set[o] = false
+			set[o] = !m.holds(whens, set)
+		}
+	}
+	set[i] = false
+	if m.holds(whens, set) {
+		return nil
+	}
+	q := []int{i}
+	for o := range set {
+		if set[o] {
+			q = append(q, o)
+		}
+	}
+	return q
+}

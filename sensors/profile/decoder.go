@@ -1,0 +1,88 @@
+package profile
+
+import (
+	"fmt"
+	"strings"
+
+	"firebreak/sensors"
+)
+
+// Raw is what one channel's registers held, or why they could not be read.
+type Raw struct {
+	Words []uint16       // exactly Channel.Type.Words() of them
+	Fail  sensors.Reason // not NoReason: Words do not count
+	At    sensors.Mono   // just before the request was sent
+}
+
+// Decoder turns one poll of a device into readings: decode, gates, then range and rate (S3). It
+// keeps the last value of each point, so it belongs to one device and one goroutine.
+type Decoder struct {
+	p      *Profile
+	points []sensors.Point
+	quals  []sensors.Qualifier
+	values []decoded
+}
+
+type decoded struct {
+	v float64
+	q sensors.Quality
+}
+
+// NewDecoder takes the points that p.Expand made, in that order and with their IDs set.
+func NewDecoder(p *Profile, points []sensors.Point) (*Decoder, error) {
+	if len(points) != len(p.Channels) {
+		return nil, fmt.Errorf("profile %s has %d channels, but there are %d points: use all that Expand made", p.Name, len(p.Channels), len(points))
+	}
+	for i := range points {
+		if !strings.HasSuffix(points[i].Name, "."+p.Channels[i].Name) {
+			return nil, fmt.Errorf("point %d is %q, but channel %d of profile %s is %q: keep the order of Expand", i, points[i].Name, i, p.Name, p.Channels[i].Name)
+		}
+	}
+	return &Decoder{p, points, make([]sensors.Qualifier, len(points)), make([]decoded, len(points))}, nil
+}
+
+// Decode appends one reading per point to out; raw has one entry per channel. It does not
+// allocate when out has room.
+func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
+	for i := range d.values {
+		v := decoded{q: sensors.BadQuality(sensors.Comm)}
+		if i < len(raw) {
+			if raw[i].Fail != sensors.NoReason {
+				v.q = sensors.BadQuality(raw[i].Fail)
+			} else {
+				v.v, v.q = d.p.Channels[i].Decode(raw[i].Words)
+			}
+		}
+		d.values[i] = v
+	}
+	for i := range d.values {
+		r := sensors.Reading{Point: d.points[i].ID, Value: d.values[i].v, Quality: d.gated(i)}
+		if i < len(raw) {
+			r.At = raw[i].At
+		}
+		if !r.Quality.Usable() {
+			r.Value = 0
+		}
+		out = append(out, d.quals[i].Qualify(&d.points[i], r))
+	}
+	return out
+}
+
+// gated is the quality of channel i after its gates. A gate that cannot be read closes: nobody
+// knows whether the value counts, and the reason is then the gate's own.
+func (d *Decoder) gated(i int) sensors.Quality {
+	q := d.values[i].q
+	if !q.Usable() {
+		return q
+	}
+	for _, g := range d.p.Channels[i].Gates {
+		other := d.values[g.Channel]
+		if !other.q.Usable() {
+			return other.q
+		}
+		if (other.v == g.Value) != g.Equal {
+			return sensors.BadQuality(g.Reason)
+		}
+	}
+	return q
+}

@@ -1,0 +1,258 @@
+package profile
+
+import (
+	"regexp"
+	"strings"
+	"time"
+)
+
+const (
+	maxWords    = 125 // Modbus application protocol 1.1b3, 6.3
+	maxBits     = 2000
+	maxChannels = 4096
+	maxFile     = 1 << 20
+)
+
+// Parse reads one profile. Its error is Faults: every fault as file:line:column.
+func Parse(file string, data []byte) (*Profile, error) {
+	d := &doc{file: file, at: map[string]pos{}}
+	if len(data) > maxFile {
+		d.fault("", "the file has %d bytes: a profile has at most %d", len(data), maxFile)
+		return nil, d.err()
+	}
+	t := open(d, data)
+	if t == nil {
+		return nil, d.err()
+	}
+	p := &Profile{
+		Name: t.need("name"), Title: t.need("title"), Maker: t.str("maker"),
+		Bus: t.need("bus"), Chip: t.str("chip"),
+		Source: t.need("source"), Unverified: t.str("unverified"),
+	}
+	if p.Name != "" && !nameForm().MatchString(p.Name) {
+		t.fault("name", "name %q: use small letters, digits and hyphens", p.Name)
+	}
+	switch {
+	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C:
+		t.fault("bus", "bus is %q: use %q or %q", p.Bus, Modbus, I2C)
+	case p.Bus == I2C && p.Chip == "":
+		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
+	case p.Bus == Modbus && p.Chip != "":
+		t.fault("chip", "chip belongs to I2C profiles; remove it")
+	}
+	p.readRules(t)
+	for _, ct := range t.tables("identity") {
+		p.Identity = append(p.Identity, check(ct, p))
+	}
+	p.channels(t)
+	t.done()
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
+
+func (p *Profile) readRules(t *table) {
+	p.Read = ReadRules{MaxWords: maxWords, MaxBits: maxBits, MaxGap: 0, Timeout: 500 * time.Millisecond}
+	list := t.tables("read")
+	switch {
+	case len(list) > 1:
+		t.fault("read", "there is one [read] table, not a list")
+	case len(list) == 1 && p.Bus == I2C:
+		t.fault("read", "[read] is for Modbus; the driver of the chip knows how to read it")
+	}
+	if len(list) != 1 {
+		p.Read.Turnaround = p.Read.Timeout
+		return
+	}
+	r := list[0]
+	p.Read.MaxWords = int(r.integer("max_words", 1, maxWords, maxWords))
+	p.Read.MaxBits = int(r.integer("max_bits", 1, maxBits, maxBits))
+	p.Read.MaxGap = int(r.integer("max_gap", 0, maxWords, 0))
+	p.Read.Timeout = r.duration("timeout", p.Read.Timeout)
+	p.Read.Turnaround = r.duration("turnaround", p.Read.Timeout)
+	p.Read.FrameGap = r.duration("frame_gap", 0)
+	if p.Read.Timeout == 0 {
+		r.fault("timeout", "timeout must be above zero: every read has a deadline")
+	}
+	for _, st := range r.tables("blocks") {
+		s := span(st, p)
+		limit := p.Read.MaxWords
+		if s.Func.Bits() {
+			limit = p.Read.MaxBits
+		}
+		if int(s.Count) > limit {
+			st.fault("count", "a block of %d is more than one request may read (%d)", s.Count, limit)
+		}
+		for _, o := range p.Read.Blocks {
+			if s.Touches(o) {
+				st.fault("first", "the block overlaps the one at %d", o.First)
+			}
+		}
+		p.Read.Blocks = append(p.Read.Blocks, s)
+		st.done()
+	}
+	for _, st := range r.tables("forbidden") {
+		s := span(st, p)
+		for _, b := range p.Read.Blocks {
+			if s.Touches(b) {
+				st.fault("first", "the forbidden range overlaps the block at %d", b.First)
+			}
+		}
+		p.Read.Forbidden = append(p.Read.Forbidden, s)
+		st.done()
+	}
+	r.done()
+}
+
+func function(t *table, p *Profile) Function {
+	const first = int(Coil)
+	if p.Bus == I2C {
+		if t.str("function") != "" {
+			t.fault("function", "function belongs to Modbus profiles; remove it")
+		}
+		return Register
+	}
+	if t.need("function") == "" {
+		return Holding
+	}
+	return Function(first + choice(t, "function", oneOf("function", functionNames[first:])))
+}
+
+// span reads function, first and count.
+func span(t *table, p *Profile) Span {
+	s := Span{Func: function(t, p)}
+	if !t.has("first") || !t.has("count") {
+		t.fault("first", "first (address on the wire, from zero) and count are needed")
+	}
+	s.First = uint16(t.integer("first", 0, 0xFFFF, 0))
+	s.Count = uint16(t.integer("count", 1, 0x10000-int64(s.First), 1))
+	return s
+}
+
+func check(t *table, p *Profile) Check {
+	c := Check{Span: span(t, p), Optional: t.boolean("optional")}
+	for _, w := range t.integers("want", 0, 0xFFFF) {
+		c.Want = append(c.Want, uint16(w))
+	}
+	c.Min, c.Max = uint16(t.integer("min", 0, 0xFFFF, 0)), uint16(t.integer("max", 0, 0xFFFF, 0xFFFF))
+	switch {
+	case p.Bus == I2C:
+		t.fault("function", "identity is for Modbus; the driver of the chip checks its id register")
+	case c.Count > maxWords:
+		t.fault("count", "one identity check reads at most %d registers", maxWords)
+	case c.Want != nil && len(c.Want) != int(c.Count):
+		t.fault("want", "want has %d words, count is %d", len(c.Want), c.Count)
+	case c.Want == nil && !t.has("min") && !t.has("max"):
+		t.fault("want", "say what is expected: want = [...] or min and max")
+	case c.Min > c.Max:
+		t.fault("min", "min is above max: nothing can match")
+	}
+	t.done()
+	return c
+}
+
+// channels reads [[channel]], unrolls arrays, and then resolves what refers to other channels.
+func (p *Profile) channels(t *table) {
+	list := t.tables("channel")
+	if len(list) == 0 {
+		t.fault("channel", "a profile needs at least one [[channel]]")
+	}
+	index := map[string]int{}
+	var links []link
+	for _, ct := range list {
+		base, count, stride := p.channel(ct)
+		first := ct.integer("number_from", 0, 0xFFFF, 1)
+		gates := p.gates(ct)
+		ct.done()
+		for i := range count {
+			c := base
+			n := itoa(int(first) + i)
+			c.Name = strings.Replace(base.Name, "*", n, 1)
+			address := int(base.Address) + i*stride
+			if address+c.Type.Words() > 0x10000 {
+				ct.fault("count", "element %s lies beyond register 65535", n)
+				break
+			}
+			c.Address = uint16(address)
+			if _, ok := index[c.Name]; ok {
+				ct.fault("name", "there is a channel %q already", c.Name)
+			}
+			if len(p.Channels) >= maxChannels {
+				ct.fault("count", "more than %d channels", maxChannels)
+				return
+			}
+			p.placed(ct, &c)
+			index[c.Name] = len(p.Channels)
+			p.Channels = append(p.Channels, c)
+			links = append(links, link{ct, gates, n})
+		}
+	}
+	for i := range links {
+		p.resolve(i, links, index)
+	}
+	p.overlaps(links)
+}
+
+// placed checks the address of c against the read rules.
+func (p *Profile) placed(t *table, c *Channel) {
+	s := c.Span()
+	if p.Bus == Modbus && !c.Func.Bits() && c.Type.Words() > p.Read.MaxWords {
+		t.fault("type", "a %s is never split, and max_words is %d", c.Type, p.Read.MaxWords)
+	}
+	for _, f := range p.Read.Forbidden {
+		if s.Touches(f) {
+			t.fault("address", "%s lies in the forbidden range from %d", c.Place(), f.First)
+		}
+	}
+	for _, b := range p.Read.Blocks {
+		if s.Touches(b) && !b.Holds(s) {
+			t.fault("address", "%s lies partly in the block from %d: a value is never split", c.Place(), b.First)
+		}
+	}
+}
+
+// overlaps refuses two channels that share a register but not their start, since the name of the
+// register decides what is one member of a quorum (S5).
+func (p *Profile) overlaps(links []link) {
+	if p.Bus != Modbus {
+		return
+	}
+	type cell struct {
+		f Function
+		a int
+	}
+	owner := map[cell]int{}
+	for i := range p.Channels {
+		s := p.Channels[i].Span()
+		for a := int(s.First); a < s.End(); a++ {
+			j, ok := owner[cell{s.Func, a}]
+			if !ok {
+				owner[cell{s.Func, a}] = i
+			} else if o := p.Channels[j].Span(); o != s {
+				links[i].t.fault("address", "%s overlaps channel %q at %s: give both the same start and width", s.Func, p.Channels[j].Name, p.Channels[j].Place())
+				break
+			}
+		}
+	}
+}
+
+// rangeOf reads range = [min, max].
+func rangeOf(t *table) (lo, hi float64) {
+	if !t.has("range") {
+		t.used["range"] = true
+		return 0, 0
+	}
+	list, _ := get[[]any](t, "range", "two numbers, such as [-40, 125]")
+	if len(list) == 2 {
+		a, okA := toFloat(list[0])
+		b, okB := toFloat(list[1])
+		if okA && okB && a < b {
+			return a, b
+		}
+	}
+	t.fault("range", "range must be two numbers, the lower first, such as [-40, 125]")
+	return 0, 0
+}

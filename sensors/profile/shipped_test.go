@@ -1,0 +1,267 @@
+package profile
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"firebreak/configs"
+	"firebreak/sensors"
+
+	"pgregory.net/rapid"
+)
+
+// shipped loads every profile in the binary.
+func shipped(t testing.TB) []*Profile {
+	t.Helper()
+	names := List(configs.Profiles())
+	if len(names) < 6 {
+		t.Fatalf("only %v are embedded", names)
+	}
+	var ps []*Profile
+	for _, n := range names {
+		p, err := Load(configs.Profiles(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// A profile ships with what proves it: a recorded case for each channel, and a note.
+func TestShippedProfiles(t *testing.T) {
+	for _, p := range shipped(t) {
+		t.Run(p.Name, func(t *testing.T) {
+			note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
+			if err != nil {
+				t.Errorf("the profile has no firmware note: %v", err)
+			}
+			if p.Unverified != "" && !strings.Contains(strings.ToLower(string(note)), "unverified") {
+				t.Error("the profile has unverified parts that its note does not name")
+			}
+			files, _ := filepath.Glob("testdata/" + p.Name + "/*.txt")
+			if len(files) == 0 {
+				t.Fatalf("the profile has no recorded case in testdata/%s", p.Name)
+			}
+			seen := map[string]bool{}
+			for _, f := range files {
+				text, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, c := range strings.Split(string(text), "---\n") {
+					replay(t, p, fmt.Sprintf("%s case %d", f, i+1), c, seen)
+				}
+			}
+			for i := range p.Channels {
+				if !seen[p.Channels[i].Name] {
+					t.Errorf("channel %q stands in no recorded case", p.Channels[i].Name)
+				}
+			}
+		})
+	}
+}
+
+// replay decodes the registers of one case and compares the readings with its want lines.
+func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) {
+	t.Helper()
+	regs := map[string]uint16{}
+	var wants [][]string
+	for _, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case f[0] == "want" && len(f) >= 3:
+			wants = append(wants, f[1:])
+		case len(f) >= 4 && f[2] == "=":
+			first := number(t, f[1])
+			for i, w := range f[3:] {
+				regs[fmt.Sprintf("%s %d", f[0], int(first)+i)] = number(t, w)
+			}
+		default:
+			t.Fatalf("%s: cannot read %q", where, line)
+		}
+	}
+	raw := make([]Raw, len(p.Channels))
+	for i := range p.Channels {
+		raw[i] = Raw{Words: span16(regs, p.Channels[i].Span())}
+		if raw[i].Words == nil {
+			raw[i].Fail = sensors.Comm
+		}
+	}
+	points := p.Expand(sensors.Device{Name: "dev"}, time.Second)
+	dec, err := NewDecoder(p, points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{"identity": identityOf(p, regs)}
+	for i, r := range dec.Decode(raw, nil) {
+		got[p.Channels[i].Name] = show(r)
+	}
+	for _, w := range wants {
+		seen[w[0]] = true
+		if want := strings.Join(w[1:], " "); got[w[0]] != want {
+			t.Errorf("%s: %s is %q, want %q", where, w[0], got[w[0]], want)
+		}
+	}
+}
+
+func show(r sensors.Reading) string {
+	if !r.Quality.Usable() {
+		return r.Quality.String()
+	}
+	s := strconv.FormatFloat(math.Round(r.Value*1e7)/1e7, 'g', -1, 64)
+	if r.Quality.Status() == sensors.Uncertain {
+		s += " " + r.Quality.String()
+	}
+	return s
+}
+
+func number(t *testing.T, s string) uint16 {
+	t.Helper()
+	n, err := strconv.ParseUint(s, 0, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint16(n)
+}
+
+func span16(regs map[string]uint16, s Span) []uint16 {
+	words := make([]uint16, s.Count)
+	for k := range words {
+		w, ok := regs[fmt.Sprintf("%s %d", s.Func, int(s.First)+k)]
+		if !ok {
+			return nil
+		}
+		words[k] = w
+	}
+	return words
+}
+
+func identityOf(p *Profile, regs map[string]uint16) string {
+	for i := range p.Identity {
+		if w := span16(regs, p.Identity[i].Span); w != nil && !p.Identity[i].Matches(w) {
+			return "wrong"
+		}
+	}
+	return "ok"
+}
+
+// Every channel that we ship can be written by a simulator and read back.
+func TestShippedRoundTrip(t *testing.T) {
+	for _, p := range shipped(t) {
+		for i := range p.Channels {
+			c := &p.Channels[i]
+			lo, hi := c.Min, c.Max
+			if lo == hi {
+				lo, hi = 0, 100
+			}
+			if c.Kind == sensors.Binary {
+				lo, hi = 0, 1
+			}
+			if c.Kind == sensors.State && c.Mask != 0 {
+				hi = 1
+			}
+			for _, v := range []float64{lo, hi, (lo + hi) / 2} {
+				if c.Kind != sensors.Measurement {
+					v = math.Round(v)
+				}
+				words := make([]uint16, c.Type.Words())
+				c.Encode(v, words)
+				got, q := c.Decode(words)
+				if !q.Usable() || math.Abs(got-v) > math.Max(c.Scale, 1e-5*hi) {
+					t.Errorf("%s %s: %v became %v %s (% x)", p.Name, c.Name, v, got, q, words)
+				}
+			}
+			if words := make([]uint16, c.Type.Words()); c.EncodeSentinel(words) {
+				if _, q := c.Decode(words); q.Usable() {
+					t.Errorf("%s %s: its sentinel decodes as %s", p.Name, c.Name, q)
+				}
+			}
+		}
+	}
+}
+
+// The plans of the shipped profiles read what the device allows, and every channel once.
+func TestShippedPlans(t *testing.T) {
+	want := map[string]int{"apc-smart-ups": 2, "soltaro-c": 6, "faast": 4, "calectro-ug3": 1, "tmp117": 1, "load-controller": 1}
+	for _, p := range shipped(t) {
+		plan := p.Plan()
+		checkPlan(t, p, plan)
+		if n, ok := want[p.Name]; ok && len(plan) != n {
+			t.Errorf("%s is read in %d requests, want %d: %v", p.Name, len(plan), n, plan)
+		}
+	}
+}
+
+type failer interface {
+	Helper()
+	Errorf(string, ...any)
+}
+
+func checkPlan(t failer, p *Profile, plan []Block) {
+	t.Helper()
+	times := make([]int, len(p.Channels))
+	for _, b := range plan {
+		for _, i := range b.Items {
+			times[i]++
+			if !b.Holds(p.Channels[i].Span()) {
+				t.Errorf("%v does not hold %s", b, p.Channels[i].Name)
+			}
+		}
+		limit := p.Read.MaxWords
+		if b.Func.Bits() {
+			limit = p.Read.MaxBits
+		}
+		if int(b.Count) > limit {
+			t.Errorf("%v is longer than %d", b, limit)
+		}
+		for _, f := range p.Read.Forbidden {
+			if f.Touches(b.Span) {
+				t.Errorf("%v reads the forbidden %v", b, f)
+			}
+		}
+		for _, d := range p.Read.Blocks {
+			if d.Touches(b.Span) && d != b.Span {
+				t.Errorf("%v reads the block %v in part", b, d)
+			}
+		}
+	}
+	for i, n := range times {
+		if n != 1 {
+			t.Errorf("%s is read %d times", p.Channels[i].Name, n)
+		}
+	}
+}
+
+func TestPlanProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := &Profile{Bus: Modbus, Read: ReadRules{
+			MaxWords: rapid.IntRange(2, 20).Draw(rt, "words"), MaxBits: rapid.IntRange(1, 40).Draw(rt, "bits"),
+			MaxGap: rapid.IntRange(0, 8).Draw(rt, "gap"),
+		}}
+		p.Read.Blocks = []Span{{Holding, 50, 2}}
+		p.Read.Forbidden = []Span{{Holding, 30, 3}, {Discrete, 10, 1}}
+		for range rapid.IntRange(1, 40).Draw(rt, "channels") {
+			c := Channel{Func: Function(rapid.IntRange(1, 4).Draw(rt, "function")), Address: uint16(rapid.IntRange(0, 45).Draw(rt, "address") * 2)}
+			if !c.Func.Bits() {
+				c.Type = Type(rapid.IntRange(int(U16), int(F32)).Draw(rt, "type"))
+			}
+			bad := false
+			for _, f := range p.Read.Forbidden {
+				bad = bad || f.Touches(c.Span())
+			}
+			if !bad {
+				p.Channels = append(p.Channels, c)
+			}
+		}
+		checkPlan(rt, p, p.Plan())
+	})
+}
