@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -59,8 +60,15 @@ func (c *Clock) Real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / c.factor)
 }
 
-// Until returns the real time from now to m; it is negative when m has passed.
-func (c *Clock) Until(m Mono) time.Duration { return c.Real(m.Sub(c.Now())) }
+// Until returns the real time from now to m, rounded up, so that a timer set to it does not fire
+// before m; it is negative when m has passed.
+func (c *Clock) Until(m Mono) time.Duration {
+	d := m.Sub(c.Now())
+	if d > 0 && c.factor != 1 {
+		return time.Duration(math.Ceil(float64(d)/c.factor)) + 1
+	}
+	return d
+}
 
 const clockBoottime = 7 // linux/time.h
 
