@@ -1,0 +1,236 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"firebreak/sensors/profile"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every register of the test devices holds its own address mixed with its function, and every bit
+// the parity of its own: a value that reaches the wrong point shows.
+func wordOf(f profile.Function, address int) uint16 { return uint16(address*7 + int(f)*4096) }
+func bitOf(f profile.Function, address int) byte    { return byte(address*5/3+int(f)) & 1 }
+
+// goodPDU answers the read request in pdu.
+func goodPDU(pdu []byte) []byte {
+	f, address, n := profile.Function(pdu[0]), int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
+	out := []byte{pdu[0], 0}
+	if f.Bits() {
+		out = append(out, make([]byte, (n+7)/8)...)
+		for i := range n {
+			out[2+i/8] |= bitOf(f, address+i) << (i % 8)
+		}
+	} else {
+		for i := range n {
+			out = binary.BigEndian.AppendUint16(out, wordOf(f, address+i))
+		}
+	}
+	out[1] = byte(len(out) - 2)
+	return out
+}
+
+// checkData fails when data is not what r asks for.
+func wrongData(r Request, data []byte) bool {
+	if len(data) != r.dataLen() {
+		return true
+	}
+	for i := range int(r.Quantity) {
+		want := wordOf(r.Func, int(r.Address)+i)
+		if r.Func.Bits() {
+			want = uint16(bitOf(r.Func, int(r.Address)+i))
+		}
+		if wordAt(r.Func, data, i) != want {
+			return true
+		}
+	}
+	return false
+}
+
+func mbap(tx []byte, unit byte, pdu []byte) []byte {
+	out := []byte{tx[0], tx[1], 0, 0, 0, byte(len(pdu) + 1), unit}
+	return append(out, pdu...)
+}
+
+// goodTCP answers a whole request frame.
+func goodTCP(req []byte) []byte { return mbap(req, req[6], goodPDU(req[7:])) }
+
+func crc(b []byte) []byte {
+	c := uint16(0xFFFF)
+	for _, x := range b {
+		c ^= uint16(x)
+		for range 8 {
+			lsb := c & 1
+			c >>= 1
+			if lsb != 0 {
+				c ^= 0xA001
+			}
+		}
+	}
+	return []byte{byte(c), byte(c >> 8)}
+}
+
+func rtuFrame(unit byte, pdu []byte) []byte {
+	out := append([]byte{unit}, pdu...)
+	return append(out, crc(out)...)
+}
+
+func goodRTU(req []byte) []byte { return rtuFrame(req[0], goodPDU(req[1:6])) }
+
+// handler answers request n (from zero, over all connections) on line.
+type handler func(n int, line io.ReadWriteCloser, req []byte)
+
+// tcpServer serves handler on a real socket and returns its address.
+func tcpServer(t testing.TB, h handler) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	n := 0
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			wg.Go(func() {
+				defer c.Close()
+				req := make([]byte, 12)
+				for {
+					if _, err := io.ReadFull(c, req); err != nil {
+						return
+					}
+					mu.Lock()
+					k := n
+					n++
+					mu.Unlock()
+					h(k, c, append([]byte(nil), req...))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// openPTY returns the device's end and the path of the agent's.
+func openPTY(t testing.TB) (*os.File, string) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := os.NewFile(uintptr(fd), "ptmx")
+	t.Cleanup(func() { m.Close() })
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/dev/pts/" + strconv.Itoa(n)
+	// Held open and raw, so that the line neither echoes before the agent opens it nor hangs up
+	// when the agent closes it.
+	s, err := openSerial(RTUOptions{Path: path, Baud: 115200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(s.fd, unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return m, path
+}
+
+// rtuServer serves handler on a pty and returns the path of the agent's end.
+func rtuServer(t testing.TB, h handler) string {
+	t.Helper()
+	m, path := openPTY(t)
+	serveRTU(t, m, h)
+	return path
+}
+
+func serveRTU(t testing.TB, m *os.File, h handler) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		req := make([]byte, 8)
+		for n := 0; ; n++ {
+			if _, err := io.ReadFull(m, req); err != nil {
+				return
+			}
+			h(n, m, append([]byte(nil), req...))
+		}
+	})
+	t.Cleanup(func() { m.Close(); wg.Wait() })
+}
+
+func newRTU(t testing.TB, path string) *RTULink {
+	t.Helper()
+	l, err := NewRTU(RTUOptions{Path: path, Baud: 115200, Gap: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func newTCP(t testing.TB, address string) *TCPLink {
+	l := NewTCP(address, TCPOptions{})
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+const (
+	short = 60 * time.Millisecond // a time-out that the test waits for
+	long  = 20 * time.Second      // one that must not come
+)
+
+func holding(address, n uint16) Request {
+	return Request{Unit: 17, Func: profile.Holding, Address: address, Quantity: n, Timeout: long, Turnaround: short}
+}
+
+// mustRead fails unless r is answered with its own data.
+func mustRead(t testing.TB, l Link, r Request) {
+	t.Helper()
+	data, err := l.Read(context.Background(), r)
+	if err != nil {
+		t.Fatalf("%s: %v", r, err)
+	}
+	if wrongData(r, data) {
+		t.Fatalf("%s: data % x belong to another request", r, data)
+	}
+}
+
+func mustFail(t testing.TB, l Link, r Request, want error) {
+	t.Helper()
+	data, err := l.Read(context.Background(), r)
+	if !errors.Is(err, want) {
+		t.Fatalf("%s: error %v with data % x, want %v", r, err, data, want)
+	}
+}
