@@ -79,36 +79,24 @@ func (c *compiler) exchange(d *Device) time.Duration {
 	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
 }
 
-// traffic counts the requests of one poll and the bytes of requests and replies, joining what
-// lies close together as a block planner does.
+// traffic counts the requests of one poll, as the poller plans them, and the bytes of requests and
+// replies: 8 and 5 around the data. It counts the identity checks that every hundredth poll makes.
 func traffic(p *profile.Profile) (requests, bytes int) {
-	spans := slices.Clone(p.Read.Blocks)
-	for i := range p.Channels {
-		spans = append(spans, p.Channels[i].Span())
-	}
-	slices.SortFunc(spans, func(a, b profile.Span) int {
-		if a.Func != b.Func {
-			return int(a.Func) - int(b.Func)
-		}
-		return int(a.First) - int(b.First)
-	})
-	start, end, fn := 0, -1, profile.Function(255)
-	for _, s := range spans {
-		limit := p.Read.MaxWords
+	count := func(s profile.Span) {
+		requests++
+		data := 2 * int(s.Count)
 		if s.Func.Bits() {
-			limit = p.Read.MaxBits
+			data = (int(s.Count) + 7) / 8
 		}
-		if s.Func != fn || int(s.First) > end+p.Read.MaxGap || s.End()-start > limit {
-			requests++
-			bytes += 8 + 5
-			start, fn, end = int(s.First), s.Func, int(s.First)
-		}
-		if s.End() > end {
-			bytes += 2 * (s.End() - end) // bits are fewer bytes: counted as words, they are few
-			end = s.End()
-		}
+		bytes += 8 + 5 + data
 	}
-	return max(requests, 1), bytes
+	for _, b := range p.Plan() {
+		count(b.Span)
+	}
+	for i := range p.Identity {
+		count(p.Identity[i].Span)
+	}
+	return requests, bytes
 }
 
 // worstCase finds the slowest member of any smallest quorum. A quorum that does not hold everybody
