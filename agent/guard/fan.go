@@ -3,7 +3,6 @@ package guard
 import (
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"firebreak/plugins"
 )
@@ -29,6 +28,7 @@ func newFan(p plugins.Publisher, name string, log *slog.Logger) *fan {
 	return &fan{p: p, name: name, ch: make(chan plugins.Update, fanQueue), end: make(chan struct{}), ended: make(chan struct{}), log: log}
 }
 
+// start runs until end is closed and the last words have been given; then ended is closed.
 func (f *fan) start() {
 	go func() {
 		defer close(f.ended)
@@ -68,13 +68,12 @@ func (f *fan) offer(u plugins.Update) {
 	}
 }
 
-// stop waits for the last words, at most so long.
-func (f *fan) stop(limit time.Duration) bool {
-	close(f.end)
+// over says whether the last words have been given.
+func (f *fan) over() bool {
 	select {
 	case <-f.ended:
 		return true
-	case <-time.After(limit):
+	default:
 		return false
 	}
 }

@@ -55,9 +55,10 @@ type Config struct {
 // Limits of the loop. The margin is what a hook gets after its time-out to end what it started
 // and to say so.
 const (
-	hookMargin    = 5 * time.Second
+	hookMargin    = 8 * time.Second
 	stopMargin    = 2 * time.Second
 	journalLag    = 2 * time.Second
+	healPause     = time.Second
 	snapshotEvery = 2000 // records
 	eventQueue    = 256
 	maxIdle       = 500 * time.Millisecond // the loop turns at least so often, for the watchdog
@@ -65,24 +66,26 @@ const (
 
 // Guard runs the safety loop.
 type Guard struct {
-	c        Config
-	fx       []core.Effect
-	wake     sensors.Mono
-	batches  []sensors.Batch
-	in       chan core.Event // from hooks
-	orders   chan order
-	pending  []pendingStart
-	replies  map[uint64]chan error
-	fans     []*fan
-	hooks    sync.WaitGroup
-	stopped  chan struct{}
-	orderID  uint64
-	lastSeq  uint64 // of the last record handed to the journal
-	refused  bool   // the journal has refused a record since
-	records  int    // since the last snapshot
-	waitFrom time.Time
-	jerr     string
-	stats    statsBox
+	c       Config
+	fx      []core.Effect
+	wake    sensors.Mono
+	batches []sensors.Batch
+	in      chan core.Event // from hooks
+	orders  chan order
+	pending []pendingStart
+	replies map[uint64]chan error
+	fans    []*fan
+	hooks   sync.WaitGroup
+	stopped chan struct{}
+	orderID uint64
+	lastSeq uint64 // of the last record handed to the journal
+	gap     bool   // the journal has refused a record: what follows it does not fit until the state is written whole
+	healAt  time.Time
+	records int    // since the last snapshot
+	markSeq uint64 // a record that is waited for, and since when: the measure of a slow disk
+	markAt  time.Time
+	jerr    string
+	stats   statsBox
 }
 
 type order struct {
@@ -95,6 +98,7 @@ type pendingStart struct {
 	hook int
 	call plugins.Call
 	seq  uint64
+	lost bool // its record was refused, or follows one that was
 	due  time.Time
 }
 
@@ -133,7 +137,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		if err == nil {
 			err = errors.New("there is none")
 		}
-		g.journalState(err)
+		g.tellJournal(hookCtx, err)
 	}
 	g.writeBoot()
 	g.step(hookCtx, core.Event{Kind: core.Resumed, Resumed: g.c.Resume})
@@ -144,8 +148,8 @@ func (g *Guard) Run(ctx context.Context) error {
 		durable = g.c.Journal.Durable()
 	}
 	for {
-		g.launchDue(hookCtx)
 		g.watchJournal(hookCtx)
+		g.launchDue(hookCtx)
 		timer.Reset(g.untilNext())
 		g.c.Alive()
 		select {
@@ -158,7 +162,9 @@ func (g *Guard) Run(ctx context.Context) error {
 		case o := <-g.orders:
 			g.order(hookCtx, o)
 		case d := <-durable:
-			g.journalState(d.Err)
+			if d.Err != nil { // that it is well again, watchJournal sees when it has caught up
+				g.tellJournal(hookCtx, d.Err)
+			}
 		case <-timer.C:
 			if g.c.Clock.Now() >= g.wake {
 				g.step(hookCtx, core.Event{Kind: core.Tick})
@@ -190,7 +196,7 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 		case core.Write:
 			g.write(now, e.Record)
 		case core.Start:
-			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq, time.Now().Add(e.Wait)})
+			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq, g.gap || g.c.Journal == nil, time.Now().Add(e.Wait)})
 		case core.Tell:
 			e.Update.Wall = time.Now()
 			g.tell(e.Update)
@@ -214,9 +220,16 @@ func (g *Guard) tell(u plugins.Update) {
 func (g *Guard) untilNext() time.Duration {
 	d := maxIdle
 	if g.wake != 0 {
-		d = min(d, g.c.Clock.Until(g.wake))
+		until := g.c.Clock.Until(g.wake)
+		if g.wake > g.c.Clock.Now() {
+			until = max(until, 1) // of a scaled clock it is rounded down: a zero would spin
+		}
+		d = min(d, until)
 	}
 	for i := range g.pending {
+		if start, _ := g.ready(&g.pending[i]); start {
+			return 0
+		}
 		d = min(d, time.Until(g.pending[i].due))
 	}
 	return max(d, 0)
@@ -236,9 +249,14 @@ func (g *Guard) Order(ctx context.Context, o core.Order) error {
 	case err := <-reply:
 		return err
 	case <-g.stopped:
-		return errors.New("the agent is stopping: the order may not have been carried out")
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	select { // the loop may have answered before it stopped
+	case err := <-reply:
+		return err
+	default:
+		return errors.New("the agent is stopping: the order may not have been carried out")
 	}
 }
 
@@ -249,7 +267,9 @@ func (g *Guard) order(ctx context.Context, o order) {
 	g.step(ctx, core.Event{Kind: core.OrderGiven, Order: o.o})
 }
 
-// stop ends what the loop started. Hooks are told to let go: exec hooks run on without us (S10).
+// stop ends what the loop started, in at most twice stopMargin. Hooks are told to let go: exec hooks
+// run on without us (S10). What a hook says from here on is not heard, because it may say "failed"
+// only for having been told to let go; its key stands, and the next start asks again.
 func (g *Guard) stop(endHooks func()) error {
 	close(g.stopped)
 	endHooks()
@@ -262,12 +282,22 @@ func (g *Guard) stop(endHooks func()) error {
 		errs = append(errs, errors.New("a hook did not let go in time; it is left behind"))
 	}
 	if g.c.Journal != nil {
-		if err := g.snapshot(g.c.Clock.Now()); err != nil {
+		if err := g.snapshot(g.whole(g.c.Clock.Now())); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	for _, f := range g.fans {
-		if !f.stop(stopMargin) {
+		close(f.end)
+	}
+	limit, cancel := context.WithTimeout(context.Background(), stopMargin) // one for all
+	defer cancel()
+	for _, f := range g.fans {
+		select {
+		case <-f.ended:
+		case <-limit.Done():
+			if f.over() {
+				continue
+			}
 			errs = append(errs, fmt.Errorf("%s did not return in time; it is left behind", f.name))
 		}
 	}

@@ -10,31 +10,46 @@ import (
 	"firebreak/plugins"
 )
 
-// launchDue starts the hooks whose record is durable, whose bound has passed, or whose record the
-// journal has refused (S9: protection beats bookkeeping).
+// ready says whether a hook starts now: its record is durable, or will not be (there is no journal,
+// or it has refused), or the bound has passed (S9: protection beats bookkeeping).
+func (g *Guard) ready(p *pendingStart) (start, journaled bool) {
+	if p.lost {
+		return true, false
+	}
+	if p.seq > 0 && g.c.Journal.DurableSeq() >= p.seq {
+		return true, true
+	}
+	return !time.Now().Before(p.due), false
+}
+
+// launchDue starts the hooks that are ready, all of them before the core hears of the first: what
+// one costs the core must not delay the next.
 func (g *Guard) launchDue(ctx context.Context) {
 	if len(g.pending) == 0 {
 		return
 	}
-	var durable uint64
-	if g.c.Journal != nil {
-		durable = g.c.Journal.DurableSeq()
-	}
-	now := time.Now()
-	due := g.pending
-	g.pending = nil // step below may add to it
-	for _, p := range due {
-		journaled := g.c.Journal != nil && p.seq > 0 && !g.refused && durable >= p.seq
-		if !journaled && g.c.Journal != nil && !g.refused && now.Before(p.due) {
-			g.pending = append(g.pending, p)
+	var begun []core.Event
+	wait := g.pending[:0]
+	for i := range g.pending {
+		p := g.pending[i]
+		start, journaled := g.ready(&p)
+		if !start {
+			wait = append(wait, p)
 			continue
 		}
-		g.launch(ctx, p, journaled)
+		p.call.Journaled = journaled
+		g.launch(ctx, p)
+		begun = append(begun, core.Event{Kind: core.HookStarted, Key: p.call.Key, Journaled: journaled})
+	}
+	g.pending = wait
+	// Only now, when nothing walks over pending any more: a step may add to it. What it adds is
+	// looked at in the next turn, which untilNext makes come at once.
+	for _, ev := range begun {
+		g.step(ctx, ev)
 	}
 }
 
-func (g *Guard) launch(ctx context.Context, p pendingStart, journaled bool) {
-	p.call.Journaled = journaled
+func (g *Guard) launch(ctx context.Context, p pendingStart) {
 	g.hooks.Add(1)
 	go func() {
 		defer g.hooks.Done()
@@ -44,7 +59,6 @@ func (g *Guard) launch(ctx context.Context, p pendingStart, journaled bool) {
 		case <-g.stopped:
 		}
 	}()
-	g.step(ctx, core.Event{Kind: core.HookStarted, Key: p.call.Key, Journaled: journaled})
 }
 
 // call runs one hook on a goroutine of its own and gives it up when it does not return: its key

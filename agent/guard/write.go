@@ -36,26 +36,27 @@ func (g *Guard) entry(now sensors.Mono) entry {
 	return entry{Mono: now, Wall: time.Now().UnixMilli(), Synced: g.c.Synced()}
 }
 
-func (g *Guard) append(e entry) {
+func (g *Guard) append(e entry) bool {
 	if g.c.Journal == nil {
-		return
+		return false
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
 		g.c.Log.Error("a record cannot be encoded", "err", err)
-		g.refused = true
-		return
+		g.gap = true
+		return false
 	}
 	seq := g.c.Journal.Append(b)
 	if seq == 0 {
-		g.refused = true
-		return
+		g.gap = true
+		return false
 	}
-	if g.c.Journal.DurableSeq() >= g.lastSeq {
-		g.waitFrom = time.Now() // nothing waited before this one
+	if g.c.Journal.DurableSeq() >= g.markSeq {
+		g.markSeq, g.markAt = seq, time.Now()
 	}
-	g.lastSeq, g.refused = seq, false
+	g.lastSeq = seq
 	g.records++
+	return true
 }
 
 func (g *Guard) write(now sensors.Mono, r core.Record) {
@@ -75,15 +76,20 @@ func (g *Guard) maybeSnapshot(now sensors.Mono) {
 	if g.records < snapshotEvery || len(g.pending) > 0 || g.c.Journal == nil || g.jerr != "" {
 		return
 	}
-	if err := g.snapshot(now); err != nil {
+	if err := g.snapshot(g.whole(now)); err != nil {
 		g.c.Log.Warn("no snapshot was taken; the journal grows until the next", "err", err)
 	}
 	g.records = 0
 }
 
-func (g *Guard) snapshot(now sensors.Mono) error {
+// whole is an entry with all that a start needs.
+func (g *Guard) whole(now sensors.Mono) entry {
 	e := g.entry(now)
 	e.Boot, e.Snap = &g.c.Boot, g.c.Core.Snapshot(nil)
+	return e
+}
+
+func (g *Guard) snapshot(e entry) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
@@ -91,27 +97,42 @@ func (g *Guard) snapshot(now sensors.Mono) error {
 	return g.c.Journal.Snapshot(b, g.lastSeq)
 }
 
-// watchJournal notices a journal that does not answer at all, as when an fsync hangs.
+// watchJournal notices a journal that refuses, and one that does not answer at all, as when an
+// fsync hangs.
 func (g *Guard) watchJournal(ctx context.Context) {
 	if g.c.Journal == nil {
 		return
 	}
+	durable := g.c.Journal.DurableSeq()
+	if durable >= g.markSeq && durable < g.lastSeq { // it moves: measure the next
+		g.markSeq, g.markAt = g.lastSeq, time.Now()
+	}
 	switch {
-	case g.refused:
-		g.tellJournal(ctx, errors.New("it refuses records: its queue is full"))
-	case g.c.Journal.DurableSeq() < g.lastSeq && time.Since(g.waitFrom) > journalLag:
+	case g.gap:
+		g.tellJournal(ctx, errors.New("it has refused records: is its queue full, or a record too large"))
+		if durable >= g.lastSeq {
+			g.heal()
+		}
+	case durable < g.markSeq && time.Since(g.markAt) > journalLag:
 		g.tellJournal(ctx, fmt.Errorf("the disk has not answered for %v", journalLag))
-	case g.c.Journal.DurableSeq() >= g.lastSeq && g.jerr != "":
+	case durable >= g.lastSeq && g.jerr != "":
 		g.tellJournal(ctx, nil)
 	}
 }
 
-// journalState notes what the journal says of itself; the loop tells the core at its next turn.
-func (g *Guard) journalState(err error) {
-	if err == nil {
-		return // watchJournal sees when it has caught up
+// heal writes the whole state once the journal takes records again: what it refused is missing,
+// and later records may not fit without. As a record among the others it stands before all that
+// builds on it; as a snapshot, which has more room, it may come a moment after.
+func (g *Guard) heal() {
+	now := time.Now()
+	if now.Before(g.healAt) {
+		return
 	}
-	g.tellJournal(context.Background(), err)
+	g.healAt = now.Add(healPause)
+	e := g.whole(g.c.Clock.Now())
+	if g.append(e) || g.snapshot(e) == nil {
+		g.gap, g.records = false, 0
+	}
 }
 
 func (g *Guard) tellJournal(ctx context.Context, err error) {
@@ -174,9 +195,8 @@ func Recover(rules *core.Rules, rec *journal.Recovered, now sensors.Mono, bootID
 	if len(rec.Snapshot) > 0 {
 		var e entry
 		if err = json.Unmarshal(rec.Snapshot, &e); err == nil {
-			if out.Core, err = core.New(rules, e.Snap); err == nil {
-				take(e)
-			}
+			take(e)
+			out.Core, err = core.New(rules, e.Snap)
 		}
 		if err != nil {
 			out.Notes = append(out.Notes, "the snapshot cannot be read: "+err.Error())
@@ -197,11 +217,18 @@ func Recover(rules *core.Rules, rec *journal.Recovered, now sensors.Mono, bootID
 			continue
 		}
 		take(e)
-		if e.Rec == nil {
-			continue
+		switch {
+		case e.Rec != nil:
+			err = out.Core.Apply(*e.Rec)
+		case len(e.Snap) > 0: // the whole state, after a gap
+			var c *core.Core
+			if c, err = core.New(rules, e.Snap); err == nil {
+				out.Core = c
+			}
 		}
-		if err := out.Core.Apply(*e.Rec); err != nil {
+		if err != nil {
 			out.Notes = append(out.Notes, fmt.Sprintf("record %d: %v", r.Seq, err))
+			err = nil
 		}
 	}
 	out.Resume = resumeInfo(last, boot, now, bootID, synced, wall)

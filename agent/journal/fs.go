@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // File is one file of an FS, open for reading or, after create, for writing at its end.
@@ -33,8 +34,17 @@ type Dir struct {
 	lock *os.File
 }
 
-// OS opens a directory for a journal, makes it if absent, and locks it against a second agent.
-// The lock ends with Close or with the process.
+// lockPatience is how long OS waits for the lock. A child that a killed agent had forked, and that
+// had not yet executed its program, holds a copy of the agent's descriptors for some milliseconds
+// more; a start right after a kill must not go on without a journal because of that.
+const (
+	lockPatience = 2 * time.Second
+	lockPause    = 5 * time.Millisecond
+)
+
+// OS opens a directory for a journal, makes it if absent, and locks it against a second agent: it
+// waits for a lock that is about to be freed, for two seconds. The lock ends with Close or with
+// the process.
 func OS(dir string) (*Dir, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("journal: make directory: %w", err)
@@ -43,7 +53,7 @@ func OS(dir string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: open directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lock(f); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("journal: directory %s is in use by another process; give each agent its own: %w", dir, err)
@@ -56,6 +66,17 @@ func OS(dir string) (*Dir, error) {
 		p.Close()
 	}
 	return &Dir{path: dir, lock: f}, nil
+}
+
+func lock(f *os.File) error {
+	pause := time.NewTicker(lockPause)
+	defer pause.Stop()
+	for end := time.Now().Add(lockPatience); ; <-pause.C {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // Close gives the lock back. Close the Journal first.

@@ -58,21 +58,13 @@ func New(r *Rules, hash string) (*Machine, error) {
 	m := &Machine{r: r, hash: hash, state: map[string]*PlanRun{}}
 	for i := range r.Plans {
 		p := &r.Plans[i]
-		m.state[p.Name] = &PlanRun{}
-		for k := range p.Steps {
-			s := &p.Steps[k]
-			if s.Hook < 0 || s.Hook >= len(r.Hooks) {
-				return nil, fmt.Errorf("plan %q, step %q: no hook %d", p.Name, s.Name, s.Hook)
-			}
-			if s.Stage < plugins.Shed && s.Irreversible {
-				return nil, fmt.Errorf("plan %q, step %q: an irreversible step in stage %s (S15)", p.Name, s.Name, s.Stage)
-			}
-			for _, a := range s.After {
-				if a < 0 || a >= len(p.Steps) || a == k || p.Steps[a].Stage > s.Stage {
-					return nil, fmt.Errorf("plan %q, step %q: waits for a step that does not come before it", p.Name, s.Name)
-				}
-			}
+		if m.state[p.Name] != nil {
+			return nil, fmt.Errorf("plan %q: there are two of this name", p.Name)
 		}
+		if err := p.check(len(r.Hooks)); err != nil {
+			return nil, fmt.Errorf("plan %q: %w", p.Name, err)
+		}
+		m.state[p.Name] = &PlanRun{}
 	}
 	return m, nil
 }
@@ -148,6 +140,9 @@ func (m *Machine) resumeSteps(now sensors.Mono, rule *Plan, p *PlanRun, sameBoot
 			m.putStep(now, rule, p, s, o)
 			continue
 		}
+		if now >= s.Start.Add(rule.Steps[k].Cap) {
+			continue // downtime counts: the plan goes on without it
+		}
 		m.call(now, rule, p, k, s, o) // attaches to what runs
 	}
 }
@@ -162,7 +157,16 @@ func (m *Machine) step(p *PlanRun, name string) StepRecord {
 
 func (m *Machine) putStep(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, o *Out) {
 	m.put(o, Record{Kind: "step", Plan: rule.Name, At: now, Episode: p.Run.Episode, Step: &s})
-	o.Events = append(o.Events, plugins.Event{Type: "step." + s.State.String(), Plan: rule.Name, Step: s.Name, Detail: s.Detail})
+	ev := plugins.Event{Type: "step." + s.State.String(), Plan: rule.Name, Step: s.Name, Detail: s.Detail}
+	for k := range rule.Steps {
+		if st := &rule.Steps[k]; st.Name == s.Name {
+			ev.Stage = st.Stage.String()
+			if s.Start != 0 {
+				ev.Key = key(rule, p, st, s.Attempt).String()
+			}
+		}
+	}
+	o.Events = append(o.Events, ev)
 }
 
 // Step looks at every plan. It returns the instant at which it must be called again.
@@ -180,9 +184,6 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 	for i := range rule.Stages {
 		st := &rule.Stages[i]
 		v := j.Verdict(st.When)
-		if v.Is == hazard.True {
-			p.LastTrue = now
-		}
 		if opens(st.Level, v) {
 			target = max(target, st.Level)
 		}
@@ -194,6 +195,7 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 		return never
 	}
 	m.openStages(now, rule, p, target, j, o)
+	m.seeTrue(now, rule, p, j)
 	if m.falls(rule, p, j) {
 		m.put(o, Record{Kind: "end", Plan: rule.Name, At: now, Episode: p.Run.Episode, Reason: "its conditions are false"})
 		m.put(o, Record{Kind: "next", Plan: rule.Name, At: now, Episode: p.Next})
@@ -211,6 +213,25 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 		}
 	}
 	return wake
+}
+
+// seeTrue notes when a member of any vote of the plan was last true, whether it was enough for a
+// vote or not: the clear time runs from there (S6). A member that was true at the last look was
+// true until now, however long ago that was.
+func (m *Machine) seeTrue(now sensors.Mono, rule *Plan, p *PlanRun, j Judge) {
+	is := anyTrue(rule, j)
+	if is || p.True {
+		p.LastTrue = now
+	}
+	p.True = is
+}
+
+func anyTrue(rule *Plan, j Judge) bool {
+	is := false
+	for i := 0; i < len(rule.Stages) && !is; i++ {
+		j.Leaves(rule.Stages[i].When, func(_ string, v hazard.Verdict) { is = is || v.Is == hazard.True })
+	}
+	return is
 }
 
 // opens says whether a verdict opens a stage: stage 1 on anything that votes; above it at least one
@@ -271,7 +292,14 @@ func (m *Machine) highest(p *PlanRun) plugins.Stage {
 }
 
 // Active is true while any plan has an open episode.
-func (m *Machine) Active() bool { return m.RunHash() != "" }
+func (m *Machine) Active() bool {
+	for i := range m.r.Plans {
+		if m.state[m.r.Plans[i].Name].Run != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // RunHash returns the hash of the configuration to which an open run is pinned; empty if none is.
 func (m *Machine) RunHash() string {

@@ -3,6 +3,7 @@ package response
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -113,6 +114,7 @@ type PlanRun struct {
 	Next     uint64       `json:"next"` // id of the next episode, known while idle (S9)
 	Run      *Run         `json:"run,omitempty"`
 	LastTrue sensors.Mono `json:"last_true,omitempty"` // a stage's condition was true
+	True     bool         `json:"true,omitempty"`      // one is, as of the last look
 }
 
 // Apply takes one record. It is the only way to change lasting state, so that the journal rebuilds
@@ -135,9 +137,12 @@ func (m *Machine) Apply(rec Record) error {
 		p.Next = max(p.Next, rec.Episode+1)
 		return nil
 	case "end":
-		if p.Run != nil {
-			p.Next, p.Run = max(p.Next, p.Run.Episode+1), nil
+		if p.Run != nil && p.Run.Episode != rec.Episode {
+			break
 		}
+		// Without a run too, when its opening was lost: an id that has ended is never given again,
+		// or the hooks of the next episode would be answered with the outcomes of this one.
+		p.Next, p.Run = max(p.Next, rec.Episode+1), nil
 		return nil
 	}
 	if p.Run == nil || p.Run.Episode != rec.Episode {
@@ -191,8 +196,11 @@ func (m *Machine) SetState(s map[string]*PlanRun) {
 		if p == nil {
 			continue
 		}
-		if p.Run != nil && p.Run.Steps == nil {
-			p.Run.Steps = map[string]*StepRecord{}
+		if p.Run != nil {
+			if p.Run.Steps == nil {
+				p.Run.Steps = map[string]*StepRecord{}
+			}
+			maps.DeleteFunc(p.Run.Steps, func(_ string, s *StepRecord) bool { return s == nil })
 		}
 		m.state[name] = p
 	}

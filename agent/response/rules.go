@@ -1,6 +1,8 @@
 package response
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"firebreak/agent/hazard"
@@ -103,4 +105,65 @@ type Step struct {
 	OnlyIf       hazard.CondID // NoCond: always
 	Proof        bool          // proof_required: waits for the evidence of After, never starts on a cap (S15)
 	Irreversible bool          // only in stages 3 and 4
+}
+
+// check refuses a plan that could not run as it reads. The configuration says the same with file
+// and line; here it holds for every other maker of rules too.
+func (p *Plan) check(hooks int) error {
+	var levels uint
+	for i := range p.Stages {
+		if i > 0 && p.Stages[i].Level <= p.Stages[i-1].Level {
+			return errors.New("its stages do not ascend")
+		}
+		levels |= 1 << p.Stages[i].Level
+	}
+	names := map[string]bool{}
+	for k := range p.Steps {
+		s := &p.Steps[k]
+		switch {
+		case names[s.Name]:
+			return fmt.Errorf("step %q: there are two of this name", s.Name)
+		case s.Hook < 0 || s.Hook >= hooks:
+			return fmt.Errorf("step %q: no hook %d", s.Name, s.Hook)
+		case levels&(1<<s.Stage) == 0:
+			return fmt.Errorf("step %q: the plan has no stage %s that could open", s.Name, s.Stage)
+		case s.Stage < plugins.Shed && s.Irreversible:
+			return fmt.Errorf("step %q: an irreversible step in stage %s (S15)", s.Name, s.Stage)
+		case s.Cap <= 0:
+			return fmt.Errorf("step %q: no cap: those that wait for it could wait for ever", s.Name)
+		}
+		names[s.Name] = true
+		for _, a := range s.After {
+			if a < 0 || a >= len(p.Steps) || a == k || p.Steps[a].Stage > s.Stage {
+				return fmt.Errorf("step %q: waits for a step that does not come before it", s.Name)
+			}
+		}
+	}
+	return p.checkOrder()
+}
+
+// checkOrder refuses steps that wait for each other in a circle.
+func (p *Plan) checkOrder() error {
+	done := make([]bool, len(p.Steps))
+	for again := true; again; {
+		again = false
+	steps:
+		for k := range p.Steps {
+			if done[k] {
+				continue
+			}
+			for _, a := range p.Steps[k].After {
+				if !done[a] {
+					continue steps
+				}
+			}
+			done[k], again = true, true
+		}
+	}
+	for k := range done {
+		if !done[k] {
+			return fmt.Errorf("step %q: waits, through others, for itself", p.Steps[k].Name)
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package response
 
 import (
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"firebreak/agent/hazard"
@@ -18,7 +19,11 @@ func (m *Machine) advance(now sensors.Mono, rule *Plan, p *PlanRun, k int, j Jud
 		if s.Start != 0 && now >= s.Start.Add(st.Cap) {
 			return m.to(now, rule, p, s, Capped, fmt.Sprintf("no evidence within its cap of %v", st.Cap), o), never
 		}
-		return m.begin(now, rule, p, k, s, j, o)
+		did, wake = m.begin(now, rule, p, k, s, j, o)
+		if s.Start != 0 { // withheld after a first start: its cap goes on
+			wake = min(wake, s.Start.Add(st.Cap))
+		}
+		return did, wake
 	case s.State.started() || s.State == Capped:
 		if st.Evidence == ByCondition {
 			// Only a reading taken after the start is evidence of this step's work.
@@ -76,7 +81,7 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 		if !prev.State.ended() {
 			return false, never
 		}
-		if st.Proof && !(prev.State == Done && prev.Evidence) {
+		if st.Proof && !(prev.State == Done && prev.Evidence) && prev.State != Observed {
 			return m.to(now, rule, p, s, Withheld, fmt.Sprintf("needs proof of step %q, which is %s", prev.Name, prev.State), o), never
 		}
 	}
@@ -107,11 +112,8 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 // withheld is the re-vote before an irreversible step (S4), and what a stale run (S8) or a run of
 // another configuration lacks. It returns the reason, or nothing.
 func (m *Machine) withheld(rule *Plan, p *PlanRun, st *Step, j Judge) string {
-	if p.Run.Hash != m.hash {
-		return "the run belongs to configuration " + p.Run.Hash + ": start the agent with that one, or reset"
-	}
-	if p.Run.Stale {
-		return "the run is old or of unknown age: it waits for a fresh vote"
+	if why := m.unfit(p); why != "" {
+		return why
 	}
 	if !st.Irreversible {
 		return ""
@@ -137,6 +139,17 @@ func (m *Machine) withheld(rule *Plan, p *PlanRun, st *Step, j Judge) string {
 	return "the re-vote does not hold: it starts by itself when it does, or trip it by hand"
 }
 
+// unfit is why no step of a run may start at all (S8); empty: it may.
+func (m *Machine) unfit(p *PlanRun) string {
+	switch {
+	case p.Run.Hash != m.hash:
+		return "the run belongs to configuration " + p.Run.Hash + ": start the agent with that one, or reset"
+	case p.Run.Stale:
+		return "the run is old or of unknown age: it waits for a fresh vote"
+	}
+	return ""
+}
+
 func countdown(rule *Plan, level plugins.Stage) time.Duration {
 	for i := range rule.Stages {
 		if rule.Stages[i].Level == level {
@@ -158,8 +171,11 @@ func ifBlind(rule *Plan, level plugins.Stage) BlindPolicy {
 func (m *Machine) call(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepRecord, o *Out) {
 	st := &rule.Steps[k]
 	o.Starts = append(o.Starts, Start{Hook: st.Hook, Call: plugins.Call{
-		Key:     plugins.Key{Plan: rule.Name, Zone: rule.Zone, Stage: st.Stage, Step: st.Name, Episode: p.Run.Episode, Attempt: s.Attempt},
-		Timeout: st.Timeout, Why: p.Run.Stages[st.Stage].Why}})
+		Key: key(rule, p, st, s.Attempt), Timeout: st.Timeout, Why: p.Run.Stages[st.Stage].Why}})
+}
+
+func key(rule *Plan, p *PlanRun, st *Step, attempt uint16) plugins.Key {
+	return plugins.Key{Plan: rule.Name, Zone: rule.Zone, Stage: st.Stage, Step: st.Name, Episode: p.Run.Episode, Attempt: attempt}
 }
 
 // find returns the plan and step that a key of the present episode and attempt belongs to.
@@ -203,6 +219,11 @@ func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o 
 		return
 	}
 	st, s := &rule.Steps[k], m.step(p, rule.Steps[k].Name)
+	if s.State == Capped && s.Attempt == key.Attempt && oc.Result == plugins.Done && st.Evidence == ByOutcome {
+		s.Evidence = true
+		m.to(now, rule, p, s, Done, "evidence came after the cap", o)
+		return
+	}
 	if (s.State != Starting && s.State != Running) || s.Attempt != key.Attempt {
 		return
 	}
@@ -216,7 +237,7 @@ func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o 
 	case oc.Result == plugins.Skipped:
 		m.to(now, rule, p, s, Skipped, oc.Detail, o)
 	case again:
-		s.Retry = now.Add(backoff(st.Backoff, s.Tries))
+		s.Retry = now.Add(backoff(st.Backoff, s.Tries, key))
 		s.Tries++
 		if oc.Result == plugins.Failed {
 			s.Attempt++ // only a known failure earns a new key (S9)
@@ -227,14 +248,18 @@ func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o 
 	}
 }
 
-// backoff doubles from first up to a minute. Its jitter is the guard's affair: this package is
-// deterministic.
-func backoff(first time.Duration, tries int) time.Duration {
+// backoff doubles from first up to a minute, and is spread by up to a quarter so that the agents
+// of one building do not come back to one target at once. The spread follows from the key: equal
+// input gives equal output.
+func backoff(first time.Duration, tries int, key plugins.Key) time.Duration {
 	d := max(first, 100*time.Millisecond)
 	for ; tries > 0 && d < time.Minute; tries-- {
 		d *= 2
 	}
-	return min(d, time.Minute)
+	d = min(d, time.Minute)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key.String()))
+	return d + time.Duration(h.Sum32()%1024)*(d/4096)
 }
 
 // Seen takes evidence from a hook. It may be late and may come twice.

@@ -27,6 +27,9 @@ func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) erro
 	if p.Run == nil {
 		return &Refusal{[]string{"no episode is open"}}
 	}
+	if anyTrue(rule, j) {
+		p.LastTrue = now
+	}
 	var why []string
 	seen := map[string]bool{}
 	for i := range rule.Stages {
@@ -129,6 +132,9 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 		if (s.State == Withheld || s.State == Blocked) && v.Asking == "" {
 			v.Asking = fmt.Sprintf("step %s: %s", s.Name, s.Detail)
 		}
+	}
+	if v.Asking == "" {
+		v.Asking = m.unfit(p)
 	}
 	if v.Asking == "" && high.Latches() {
 		v.Asking = m.inhibited(rule, p, j)
