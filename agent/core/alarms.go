@@ -3,6 +3,8 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"firebreak/agent/hazard"
 	"firebreak/plugins"
@@ -14,10 +16,6 @@ import (
 func (c *Core) condAlarms(now sensors.Mono, fx []Effect) []Effect {
 	for _, ch := range c.ch.Conds {
 		rule := &c.r.Hazard.Conds[ch.Cond]
-		if rule.Kind == hazard.Vote {
-			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "inhibited/" + rule.Name, Active: ch.To.Basis == hazard.Inhibited, Basis: hazard.Inhibited,
-				Priority: 2, Cause: "vote " + rule.Name + " cannot trip: too few of its members can be read"})
-		}
 		if rule.Priority == 0 {
 			continue
 		}
@@ -40,18 +38,80 @@ func (c *Core) condAlarms(now sensors.Mono, fx []Effect) []Effect {
 // causes that are gone (S2).
 func (c *Core) lossAlarms(now sensors.Mono, fx []Effect) []Effect {
 	var active []string
+	dead := c.deadVotes()
 	for _, l := range c.eng.Losses() {
 		name := "loss/" + l.Name
 		active = append(active, name)
 		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: true, Priority: 2, Children: l.Children,
-			Cause: fmt.Sprintf("%s is silent: %d devices, %d points cannot be read; check its power and wiring", l.Name, len(l.Devices), len(l.Children))})
+			Cause: fmt.Sprintf("%s is silent: %d devices, %d points cannot be read; check its power and wiring%s", l.Name, len(l.Devices), len(l.Children), dead)})
 	}
 	for _, name := range c.losses {
-		if !slices.Contains(active, name) {
+		switch {
+		case slices.Contains(active, name):
+		case c.lossHold != never && now < c.lossHold:
+			active = append(active, name) // just started: nothing was heard yet, which is no recovery
+		default:
 			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name})
 		}
 	}
+	if now >= c.lossHold {
+		c.lossHold = never
+	}
 	c.losses = active
+	return fx
+}
+
+// deadVotes names the votes that cannot trip because of the losses that are told.
+func (c *Core) deadVotes() string {
+	var names []string
+	for i := range c.r.Hazard.Conds {
+		id := hazard.CondID(i)
+		if c.eng.Verdict(id).Basis == hazard.Inhibited && c.eng.LossExplains(id) {
+			names = append(names, c.r.Hazard.Conds[i].Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "; cannot trip until then: " + strings.Join(names, ", ")
+}
+
+func (c *Core) lossPersist() time.Duration {
+	if p := c.r.Hazard.LossPersist; p > 0 {
+		return p
+	}
+	return hazard.DefaultLossPersist
+}
+
+// inhibitedAlarms tells of votes that cannot trip: after the persist time of a loss, for a start or
+// a short silence is none, and not where the alarm of a loss says it already (S2).
+func (c *Core) inhibitedAlarms(now sensors.Mono, fx []Effect) []Effect {
+	persist := c.lossPersist()
+	c.inhibitedWake = never
+	for i := range c.r.Hazard.Conds {
+		rule := &c.r.Hazard.Conds[i]
+		if rule.Kind != hazard.Vote {
+			continue
+		}
+		since, known := c.inhibited[rule.Name]
+		if c.eng.Verdict(hazard.CondID(i)).Basis != hazard.Inhibited {
+			if known {
+				delete(c.inhibited, rule.Name)
+				fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "inhibited/" + rule.Name})
+			}
+			continue
+		}
+		if !known {
+			since = now
+			c.inhibited[rule.Name] = now
+		}
+		if due := since.Add(persist); now < due {
+			c.inhibitedWake = min(c.inhibitedWake, due)
+			continue
+		}
+		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "inhibited/" + rule.Name, Active: !c.eng.LossExplains(hazard.CondID(i)),
+			Basis: hazard.Inhibited, Priority: 2, Cause: "vote " + rule.Name + " cannot trip: too few of its members can be read"})
+	}
 	return fx
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"firebreak/agent/hazard"
@@ -42,6 +43,11 @@ type Core struct {
 	respWake sensors.Mono
 	bookWake sensors.Mono
 	begun    bool
+
+	inhibited     map[string]sensors.Mono // votes that cannot trip, since when
+	inhibitedWake sensors.Mono
+	lossHold      sensors.Mono // after a start: no loss clears before; never: no start waits
+	journalTold   bool         // by this process
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -60,7 +66,8 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 			return nil, err
 		}
 	}
-	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never}
+	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -103,7 +110,7 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	case Durable:
 		c.journal(now, ev, &fx)
 	case Resumed:
-		c.resume(now, ev.Resumed)
+		fx = c.resume(now, ev.Resumed, fx)
 	case OrderGiven:
 		reply = &Effect{Kind: Reply, OrderID: ev.Order.ID, Err: c.order(now, ev.Order, &fx)}
 	}
@@ -126,7 +133,7 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 		wake = min(wake, c.lastRec.Add(aliveEvery))
 	}
 	c.begun = true
-	return fx, min(wake, c.respWake, c.bookWake)
+	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold)
 }
 
 // emit turns what engine and machine decided into effects: first what the hooks wait for.
@@ -150,8 +157,11 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		c.pending = c.eng.Pending()
 	}
 	fx = c.condAlarms(now, fx)
-	if c.ch.Losses {
+	if c.ch.Losses || now >= c.lossHold {
 		fx = c.lossAlarms(now, fx)
+	}
+	if len(c.ch.Conds) > 0 || c.ch.Losses || now >= c.inhibitedWake {
+		fx = c.inhibitedAlarms(now, fx)
 	}
 	if len(c.out.Records) > 0 || !c.begun {
 		c.resp.Alarms(func(in hazard.AlarmInput) { fx = c.setAlarm(now, fx, in) })
@@ -185,27 +195,39 @@ func (c *Core) alive(now sensors.Mono, fx []Effect) []Effect {
 // nobody (S9).
 func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 	cause := ""
+	c.journalTold = c.journalTold || ev.Kind == Durable
 	if ev.Err != nil {
 		cause = "the journal cannot be written: " + ev.Err.Error() + "; hooks start without it, marked journaled: false"
 	}
 	*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/journal", Active: ev.Err != nil, Priority: 1, Cause: cause})
 }
 
-func (c *Core) resume(now sensors.Mono, r ResumeInfo) {
+func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
 	c.book.Shift(r.Shift)
 	c.resp.Resume(now, r.Resumed, &c.out)
 	c.bookWake = now
 	c.pending = true // looked at once
+	c.lastRec, c.lossHold = now, now.Add(c.lossPersist())
+	if !c.journalTold {
+		c.journal(now, Event{}, &fx) // its failure in an earlier life is over until it is told again
+	}
+	clear(c.inhibited)
 	c.losses = c.losses[:0]
 	for _, a := range c.book.Records() {
-		if a.Active && len(a.Name) > 5 && a.Name[:5] == "loss/" {
+		if a.Active && strings.HasPrefix(a.Name, "loss/") {
 			c.losses = append(c.losses, a.Name)
 		}
+		if vote, ok := strings.CutPrefix(a.Name, "inhibited/"); ok && a.Active {
+			c.inhibited[vote] = now // the persist time anew: nothing has been read yet
+		}
+		// What a broker retains may be older than this start: the present state of each is told.
+		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Alarm: c.alarmState(now, a)}})
 	}
 	for i := range c.r.Response.Plans {
 		c.out.Changed = append(c.out.Changed, c.r.Response.Plans[i].Name)
 	}
+	return fx
 }
 
 // View returns the present state of a plan.
@@ -245,11 +267,14 @@ type snapshot struct {
 	Pending bool                         `json:"pending"`
 	Begun   bool                         `json:"begun"`
 	Book    sensors.Mono                 `json:"book_wake"`
+
+	Inhibited map[string]sensors.Mono `json:"inhibited,omitempty"`
+	LossHold  sensors.Mono            `json:"loss_hold"`
 }
 
 // Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
 func (c *Core) Snapshot(dst []byte) []byte {
-	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake})
+	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold})
 	if err != nil {
 		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
 	}
@@ -270,5 +295,9 @@ func (c *Core) restore(b []byte) error {
 	}
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
+	c.lossHold = s.LossHold
+	for name, since := range s.Inhibited {
+		c.inhibited[name] = since
+	}
 	return nil
 }

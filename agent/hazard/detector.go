@@ -12,6 +12,7 @@ type input struct {
 	cond   CondID
 	member int32
 	point  sensors.PointID
+	series int32 // of a rate detector: index into Engine.series
 
 	raw    Tri           // comparison of the last usable reading, deadband included
 	lost   bool          // the point is silent, bad or not ready since lostAt
@@ -22,12 +23,14 @@ type input struct {
 	on     time.Duration // on-delay served up to onAt
 	onAt   sensors.Mono  // the on-delay counts from here, while raw is true and not lost
 	offAt  sensors.Mono  // raw is false since, while active
+	held   bool          // the off-delay runs after a silence: the alarm is kept, without a vote
 	lostAt sensors.Mono
 	fresh  sensors.Mono // of the last usable reading
 
 	is    Tri
 	basis Basis
 	dirty bool // lasting state changed since the last record
+	pend  bool // counted in Engine.pending
 }
 
 // member is the part of a detector on one device. It votes as one.
@@ -37,9 +40,11 @@ type member struct {
 	i0, i1 int32
 	v      Verdict
 	faulty bool // silent or bad as a whole, not by test mode or a person
+	read   bool // some of it can be read: it can become true
 }
 
-// observe takes the point's reading, of instant t, into the detector.
+// observe takes the point's reading, of instant t, into the detector. Every change that a restart
+// must not forget makes the input dirty.
 func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	if in.out {
 		return
@@ -52,29 +57,45 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	raw := e.compare(in, p)
 	if raw == Unknown { // a rate whose window is not filled again: as if silent
 		in.lose(t, false)
-		in.fresh = t
 		e.touch(in)
 		return
 	}
-	back := in.lost
-	in.lost, in.noVote, in.fresh = false, false, t
-	weak := p.rise.weak || p.q.Reason() == sensors.Replaced
+	back, was := in.lost, in.raw
+	in.lost, in.noVote = false, false
 	switch {
 	case raw == True:
-		if in.raw != True {
-			in.on, in.weak, in.dirty = 0, weak, true
+		weak := p.rise.weak || p.q.Reason() == sensors.Replaced
+		if was != True {
+			in.on, in.dirty = 0, true
+			in.weak = in.weak || !in.active // a new occurrence is as strong as what made it
 		}
-		if in.raw != True || back {
-			in.onAt = t
+		if was != True || back {
+			in.onAt, in.dirty = t, true
 		}
-		in.weak = in.weak && weak // a supported rise makes it strong; strength is not lost
-		in.offAt = 0
-	case in.raw != False || back:
+		if in.weak && !weak { // a supported rise makes it strong; strength is not lost
+			in.weak, in.dirty = false, true
+		}
+		in.offAt, in.held = 0, false
+	case was != False || back:
 		in.on, in.offAt = 0, t // silence restarts the off-delay: it is not recovery
-		in.dirty = in.dirty || in.active
+		in.held = in.active && (in.held || back)
+		in.dirty = in.dirty || in.active || was == True
 	}
 	in.raw = raw
-	e.touch(in)
+	if raw == True || !in.active {
+		in.fresh = t // while the off-delay runs, "true" rests on the last reading that was
+	}
+	if back || raw != was || raw == True { // a reading that stays false changes nothing above
+		e.touch(in)
+	}
+}
+
+// serve ends an on-delay that was served by t, before something else happens at t: whoever steps
+// late must find the same as who steps in time.
+func (e *Engine) serve(in *input, t sensors.Mono) {
+	if !in.lost && in.raw == True && !in.active && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
+		in.active, in.dirty = true, true
+	}
 }
 
 // lose notes that the point cannot be read since t.
@@ -86,6 +107,7 @@ func (in *input) lose(t sensors.Mono, noVote bool) {
 		in.lost, in.lostAt = true, t
 		in.dirty = in.dirty || in.raw == True || in.active
 	}
+	in.dirty = in.dirty || in.noVote != noVote && in.active
 	in.noVote = noVote
 }
 
@@ -111,7 +133,7 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 	if !in.lost && in.raw == False && in.active {
 		due := in.offAt.Add(c.OffDelay)
 		if now >= due {
-			in.active, in.dirty, in.on, in.weak = false, true, 0, false
+			in.active, in.dirty, in.on, in.weak, in.held = false, true, 0, false, false
 		} else {
 			e.wakeAt(due)
 		}
@@ -128,14 +150,29 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 		} else {
 			is, basis = Unknown, Held
 		}
-	case in.lost && in.active:
-		is, basis = Unknown, Held
+	case in.active && (in.lost || in.held):
+		is, basis = Unknown, Held // false readings after a silence do not give the vote back
 	case in.lost:
 		is = Unknown
 	}
-	if is != in.is || basis != in.basis {
+	if is != in.is || basis != in.basis || in.dirty {
 		in.is, in.basis = is, basis
 		e.touch(in)
+	}
+	e.advancePend(in)
+}
+
+// advancePend keeps the count of the on-delays that run.
+func (e *Engine) advancePend(in *input) {
+	pend := in.raw == True && !in.active && !in.lost
+	if pend == in.pend {
+		return
+	}
+	in.pend = pend
+	if pend {
+		e.pending++
+	} else {
+		e.pending--
 	}
 }
 
@@ -160,7 +197,7 @@ func (e *Engine) heldTrue(c *Cond) time.Duration {
 	return 30 * time.Minute
 }
 
-func (e *Engine) touch(in *input) { e.conds[in.cond].dirty = true }
+func (e *Engine) touch(in *input) { e.mark(in.cond) }
 
 // compare applies the detector to a usable reading. While the detector is true, or its on-delay
 // runs, the deadband must be crossed for it to become false.
@@ -179,7 +216,7 @@ func (e *Engine) compare(in *input, p *point) Tri {
 		}
 		return tri(found == (c.Kind == In))
 	case Rate:
-		slope, ok := rate(p.samples, c.Window)
+		slope, ok := rate(e.series[in.series].samples, c.Window)
 		if !ok {
 			return Unknown
 		}
@@ -197,84 +234,4 @@ func tri(b bool) Tri {
 		return True
 	}
 	return False
-}
-
-// judgeDetector combines the inputs of each member, and the members of the detector.
-func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) Verdict {
-	c := &e.conds[id]
-	var all tally
-	for m := c.m0; m < c.m1; m++ {
-		mb := &e.members[m]
-		var t tally
-		mb.faulty = true
-		for i := mb.i0; i < mb.i1; i++ {
-			in := &e.inputs[i]
-			mb.faulty = mb.faulty && in.lost && !in.noVote && !in.out
-			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Strong: !in.weak,
-				Firm: !in.weak && in.raw == True}, !in.lost && !in.out)
-			if in.dirty {
-				in.dirty = false
-				out.Members = append(out.Members, e.record(in))
-			}
-		}
-		v := t.verdict()
-		v.Since = mb.v.Since
-		if v.Is != mb.v.Is || v.Since == 0 {
-			v.Since = now
-		}
-		mb.v = v
-		all.add(v, v.Is != Unknown)
-	}
-	return all.verdict()
-}
-
-// tally combines truths: true if any is, unknown if none is true and under half are usable.
-type tally struct {
-	n, usable int
-	best      Verdict // of the true ones
-	held      bool
-	bypassed  int
-	fresh     sensors.Mono
-}
-
-func (t *tally) add(v Verdict, usable bool) {
-	t.n++
-	if usable {
-		t.usable++
-	}
-	if v.Fresh > t.fresh {
-		t.fresh = v.Fresh
-	}
-	t.held = t.held || v.Basis == Held
-	if v.Basis == Bypassed {
-		t.bypassed++
-	}
-	if v.Is != True {
-		return
-	}
-	if t.best.Is != True {
-		t.best = v
-		return
-	}
-	if v.Basis == Measured {
-		t.best.Basis = Measured
-	}
-	t.best.Strong = t.best.Strong || v.Strong
-	t.best.Firm = t.best.Firm || v.Firm
-}
-
-func (t *tally) verdict() Verdict {
-	switch {
-	case t.best.Is == True:
-		v := t.best
-		v.Fresh = t.fresh
-		return v
-	case t.n > 0 && t.bypassed == t.n:
-		return Verdict{Is: Unknown, Basis: Bypassed, Fresh: t.fresh}
-	case t.held:
-		return Verdict{Is: Unknown, Basis: Held, Fresh: t.fresh}
-	case 2*t.usable < t.n || t.usable == 0:
-		return Verdict{Is: Unknown, Fresh: t.fresh}
-	}
-	return Verdict{Is: False, Fresh: t.fresh}
 }

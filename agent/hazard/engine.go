@@ -3,7 +3,7 @@ package hazard
 import (
 	"fmt"
 	"math"
-	"time"
+	"math/bits"
 
 	"firebreak/sensors"
 )
@@ -21,23 +21,27 @@ type Engine struct {
 	devices []device
 	groups  []group
 	losses  []Loss
+	series  []series // samples of the rate detectors
+	dirty   []uint64 // set of conditions to judge again
 
 	started  bool
 	next     sensors.Mono // no timer is due before
 	scanLoss bool
+	pending  int // on-delays that run
 	late     uint64
+	foreign  uint64
 }
 
 // point is the last reading of a point and what is remembered of its movement.
 type point struct {
-	val     float64
-	at      sensors.Mono
-	q       sensors.Quality
-	have    bool
-	usable  bool // usable and fresh, as of the last look
-	out     bool // out of service
-	rise    rise
-	samples []sample // for rate detectors; nil when there is none
+	val    float64
+	at     sensors.Mono
+	q      sensors.Quality
+	have   bool
+	usable bool // usable and fresh, as of the last look
+	out    bool // out of service
+	rise   rise
+	series []int32 // of its rate detectors; nil when there is none
 }
 
 type cond struct {
@@ -45,13 +49,13 @@ type cond struct {
 	m0, m1  int32 // members of a detector
 	vote    *vote
 	parents []CondID
-	dirty   bool
 }
 
 // New builds an engine for r, whose conditions must be in dependency order.
 func New(r *Rules) (*Engine, error) {
 	e := &Engine{r: r, points: make([]point, len(r.Points)), byPoint: make([][]int32, len(r.Points)),
-		conds: make([]cond, len(r.Conds)), devices: make([]device, len(r.Devices))}
+		conds: make([]cond, len(r.Conds)), devices: make([]device, len(r.Devices)),
+		dirty: make([]uint64, (len(r.Conds)+63)/64)}
 	for i := range r.Conds {
 		if err := e.addCond(CondID(i)); err != nil {
 			return nil, fmt.Errorf("condition %q: %w", r.Conds[i].Name, err)
@@ -61,7 +65,9 @@ func New(r *Rules) (*Engine, error) {
 		if int(r.Points[i].Device) >= len(r.Devices) {
 			return nil, fmt.Errorf("point %q: no device %d", r.Points[i].Name, r.Points[i].Device)
 		}
-		e.devices[r.Points[i].Device].points++
+		d := &e.devices[r.Points[i].Device]
+		d.points++
+		d.list = append(d.list, sensors.PointID(i))
 	}
 	e.buildGroups()
 	return e, nil
@@ -70,7 +76,7 @@ func New(r *Rules) (*Engine, error) {
 func (e *Engine) addCond(id CondID) error {
 	c := &e.r.Conds[id]
 	rt := &e.conds[id]
-	rt.dirty = true
+	e.mark(id)
 	if c.Kind == Vote {
 		for _, of := range c.Of {
 			if of >= id {
@@ -91,10 +97,11 @@ func (e *Engine) addCond(id CondID) error {
 				return fmt.Errorf("no point %d", p)
 			}
 			e.byPoint[p] = append(e.byPoint[p], int32(len(e.inputs)))
-			e.inputs = append(e.inputs, input{cond: id, member: mi, point: p, lost: true})
-			if c.Kind == Rate && e.points[p].samples == nil {
-				e.points[p].samples = make([]sample, 0, maxSamples)
+			in := input{cond: id, member: mi, point: p, lost: true}
+			if c.Kind == Rate {
+				in.series = e.addSeries(p, c.Window)
 			}
+			e.inputs = append(e.inputs, in)
 		}
 		e.members[mi].i1 = int32(len(e.inputs))
 	}
@@ -112,6 +119,9 @@ func (e *Engine) Verdict(id CondID) Verdict {
 
 // Late counts readings that came after a newer one of the same point and were ignored.
 func (e *Engine) Late() uint64 { return e.late }
+
+// Foreign counts readings of another origin than the rules', which were ignored (S7).
+func (e *Engine) Foreign() uint64 { return e.foreign }
 
 // Step takes readings in, lets time pass to now, and adds what changed to out. It returns the
 // instant at which it must be called again even if nothing is read; never is a very late one.
@@ -146,6 +156,10 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	if int(r.Point) >= len(e.points) {
 		return
 	}
+	if r.Quality.Origin() != e.r.Origin {
+		e.foreign++ // not even as a failure: an injected value must not silence a real point (S7)
+		return
+	}
 	p := &e.points[r.Point]
 	if p.have && r.At < p.at {
 		e.late++
@@ -158,15 +172,20 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		r.Quality = sensors.BadQuality(sensors.OutOfService)
 	} else if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
 		r.Value, r.Quality = 0, sensors.MakeQuality(sensors.Bad, sensors.Implausible, r.Quality.Origin())
-	} else if r.Quality.Origin() != e.r.Origin {
-		r.Quality = sensors.MakeQuality(sensors.Bad, sensors.TestMode, r.Quality.Origin()) // S7
 	}
 	rule := &e.r.Points[r.Point]
 	if r.Quality.Usable() {
 		p.rise.observe(rule, p, r)
-		if p.samples != nil {
-			p.samples = addSample(p.samples, r, e.rateWindow(r.Point))
+		for _, s := range p.series {
+			e.series[s].samples = addSample(e.series[s].samples, r, e.series[s].window)
 		}
+	}
+	seen := r.At // until here what was true before counts as true
+	if p.usable {
+		seen = min(seen, p.at.Add(rule.Stale))
+	}
+	for _, i := range e.byPoint[r.Point] {
+		e.serve(&e.inputs[i], seen)
 	}
 	p.val, p.at, p.q, p.have = r.Value, r.At, r.Quality, true
 	e.setUsable(r.Point, r.Quality.Usable() && now < r.At.Add(rule.Stale), r.At)
@@ -177,17 +196,6 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		e.observe(&e.inputs[i], p, r.At)
 		e.advance(&e.inputs[i], now)
 	}
-}
-
-// rateWindow is the longest window of the rate detectors on a point.
-func (e *Engine) rateWindow(p sensors.PointID) time.Duration {
-	var w time.Duration
-	for _, i := range e.byPoint[p] {
-		if c := &e.r.Conds[e.inputs[i].cond]; c.Kind == Rate && c.Window > w {
-			w = c.Window
-		}
-	}
-	return w
 }
 
 // scan looks at every timer. It runs only when one may be due, and finds the next.
@@ -202,7 +210,9 @@ func (e *Engine) scan(now sensors.Mono) {
 		if now >= staleAt {
 			e.setUsable(sensors.PointID(id), false, staleAt)
 			for _, i := range e.byPoint[id] {
+				e.serve(&e.inputs[i], staleAt)
 				e.inputs[i].lose(staleAt, false)
+				e.touch(&e.inputs[i])
 			}
 			continue
 		}
@@ -214,51 +224,53 @@ func (e *Engine) scan(now sensors.Mono) {
 	e.scanLoss = true
 }
 
-// settle brings members, detectors and votes up to date, in dependency order.
+func (e *Engine) mark(id CondID) { e.dirty[id/64] |= 1 << (id % 64) }
+
+// settle brings members, detectors and votes up to date, in dependency order: a condition marks
+// only later ones.
 func (e *Engine) settle(now sensors.Mono, out *Changes) {
-	for i := range e.conds {
-		c := &e.conds[i]
-		if !c.dirty {
-			continue
+	for w := range e.dirty {
+		for e.dirty[w] != 0 {
+			bit := bits.TrailingZeros64(e.dirty[w])
+			e.dirty[w] &^= 1 << bit
+			e.judge(CondID(w*64+bit), now, out)
 		}
-		c.dirty = false
-		id := CondID(i)
-		var v Verdict
-		if c.vote != nil {
-			v = e.judgeVote(id, now)
-		} else {
-			v = e.judgeDetector(id, now, out)
-		}
-		v.Since = c.v.Since
-		if v.Is != c.v.Is || v.Since == 0 {
-			v.Since = now
-		}
-		changed := !v.same(c.v)
-		if changed {
-			out.Conds = append(out.Conds, CondChange{id, c.v, v})
-		}
-		if changed || v.Fresh != c.v.Fresh {
-			for _, p := range c.parents {
-				e.conds[p].dirty = true
-			}
-		}
-		c.v = v
 	}
+}
+
+func (e *Engine) judge(id CondID, now sensors.Mono, out *Changes) {
+	c := &e.conds[id]
+	var v Verdict
+	moved := false
+	if c.vote != nil {
+		// It is judged only when something below has moved: what nests it looks through it.
+		v, moved = e.judgeVote(id, now), true
+	} else {
+		v, moved = e.judgeDetector(id, now, out)
+	}
+	v.Since = c.v.Since
+	if v.Is != c.v.Is || v.Since == 0 {
+		v.Since = now
+	}
+	if !v.same(c.v) {
+		out.Conds = append(out.Conds, CondChange{id, c.v, v})
+	}
+	if moved || v != c.v {
+		for _, p := range c.parents {
+			e.mark(p)
+		}
+	}
+	c.v = v
 }
 
 // SetOutOfService takes a point out of every vote, or returns it. A destroyed point is taken out
 // by name before a reset (S6).
 func (e *Engine) SetOutOfService(now sensors.Mono, id sensors.PointID, out bool) {
-	p := &e.points[id]
-	p.out = out
-	if out {
-		p.q = sensors.BadQuality(sensors.OutOfService)
-		e.setUsable(id, false, now)
-	}
+	e.setOut(id, now, out)
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		if out {
-			*in = input{cond: in.cond, member: in.member, point: in.point}
+			*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend}
 		}
 		in.out, in.lost, in.lostAt, in.dirty = out, true, now, true
 		e.advance(in, now)

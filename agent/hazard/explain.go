@@ -125,8 +125,8 @@ func (w *Why) Cause() string {
 			if i == 2 {
 				break
 			}
-			fmt.Fprintf(&b, " %s %.6g %s", r.Point, r.Value, r.Unit)
-			if r.Quality != "good" {
+			fmt.Fprintf(&b, " %s", strings.TrimSpace(fmt.Sprintf("%s %.6g %s", r.Point, r.Value, r.Unit)))
+			if !strings.HasPrefix(r.Quality, "good") {
 				b.WriteString(" " + r.Quality)
 			}
 		}

@@ -9,8 +9,11 @@ import (
 
 // device counts what can be read of a device.
 type device struct {
-	points, usable int
+	points, usable int          // points in service, usable ones among them
 	lostSince      sensors.Mono // no usable point since; 0: some are
+	due            bool         // lost for the persist time
+	told           bool         // one of the present losses takes it along
+	list           []sensors.PointID
 }
 
 // group is a set of devices that one cause takes along: a bus, a gateway or a supply.
@@ -42,6 +45,9 @@ func (e *Engine) buildGroups() {
 	}
 	for _, kind := range []string{"bus", "gateway", "supply"} {
 		for i := range e.r.Devices {
+			if e.devices[i].points == 0 {
+				continue // nothing is read from it: it cannot fall silent
+			}
 			p := e.r.Devices[i].Path
 			switch {
 			case kind == "bus" && p.Bus != "":
@@ -78,11 +84,14 @@ func (e *Engine) hasGroup(d []sensors.DeviceID) bool {
 	return false
 }
 
+// DefaultLossPersist is how long a silence lasts before it is an alarm, unless the rules say.
+const DefaultLossPersist = 10 * time.Second
+
 func (e *Engine) lossPersist() time.Duration {
 	if e.r.LossPersist > 0 {
 		return e.r.LossPersist
 	}
-	return 10 * time.Second
+	return DefaultLossPersist
 }
 
 // setUsable keeps the count of usable points of the point's device.
@@ -106,6 +115,27 @@ func (e *Engine) setUsable(id sensors.PointID, usable bool, at sensors.Mono) {
 	p.usable = usable
 }
 
+// setOut takes a point out of service, or back: what a person took out is no loss.
+func (e *Engine) setOut(id sensors.PointID, now sensors.Mono, out bool) {
+	p := &e.points[id]
+	if p.out == out {
+		return
+	}
+	d := &e.devices[e.r.Points[id].Device]
+	e.scanLoss = true
+	if out {
+		p.q = sensors.BadQuality(sensors.OutOfService)
+		e.setUsable(id, false, now)
+		d.points--
+	} else {
+		d.points++
+		if d.usable == 0 && d.lostSince == 0 {
+			d.lostSince = now
+		}
+	}
+	p.out = out
+}
+
 func (e *Engine) lost(d sensors.DeviceID) bool {
 	return e.devices[d].points > 0 && e.devices[d].usable == 0 && e.devices[d].lostSince != 0
 }
@@ -121,6 +151,7 @@ func (e *Engine) judgeLosses(now sensors.Mono, out *Changes) {
 	e.scanLoss = false
 	taken := make([]bool, len(e.devices))
 	var found []Loss
+	e.fallDue(now)
 	for g := range e.groups {
 		e.judgeGroup(&e.groups[g], now, taken)
 		if e.groups[g].active {
@@ -132,19 +163,64 @@ func (e *Engine) judgeLosses(now sensors.Mono, out *Changes) {
 		if taken[d] || !e.lost(id) {
 			continue
 		}
-		if due := e.devices[d].lostSince.Add(e.lossPersist()); now < due {
-			e.wakeAt(due)
+		if !e.devices[d].due {
 			continue
 		}
 		found = append(found, e.loss("device/"+e.r.Devices[d].Name, []sensors.DeviceID{id}))
 	}
 	if !sameLosses(found, e.losses) {
 		e.losses, out.Losses = found, true
-		for c := range e.conds { // a fault may vote from now on (S2): look once more
-			e.conds[c].dirty = e.conds[c].dirty || e.conds[c].vote != nil
-		}
-		e.next = now
+		e.markTold()
 	}
+}
+
+// fallDue notes which devices have been lost for the persist time. A fault may vote from then on
+// (S2), so the votes are looked at once more.
+func (e *Engine) fallDue(now sensors.Mono) {
+	for d := range e.devices {
+		due := e.lostLongEnough(sensors.DeviceID(d), now)
+		if due != e.devices[d].due {
+			e.devices[d].due = due
+			for c := range e.conds {
+				if e.conds[c].vote != nil {
+					e.mark(CondID(c))
+				}
+			}
+			e.next = now
+		}
+		if !due && e.lost(sensors.DeviceID(d)) {
+			e.wakeAt(e.devices[d].lostSince.Add(e.lossPersist()))
+		}
+	}
+}
+
+func (e *Engine) markTold() {
+	told := map[string]bool{}
+	for _, l := range e.losses {
+		for _, d := range l.Devices {
+			told[d] = true
+		}
+	}
+	for d := range e.devices {
+		e.devices[d].told = told[e.r.Devices[d].Name]
+	}
+}
+
+// LossExplains is true when every member that a condition cannot read sits on a device whose loss
+// is told already: then its being inhibited is no alarm of its own (S2).
+func (e *Engine) LossExplains(id CondID) bool {
+	c := &e.conds[id]
+	for _, of := range e.r.Conds[id].Of {
+		if !e.LossExplains(of) {
+			return false
+		}
+	}
+	for m := c.m0; m < c.m1; m++ {
+		if e.members[m].v.Is == Unknown && !e.devices[e.members[m].device].told {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {
@@ -156,7 +232,7 @@ func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {
 		}
 		l := e.lost(d)
 		all, any = all && l, any || l
-		due = due || e.lostLongEnough(d, now)
+		due = due || e.devices[d].due
 	}
 	g.active = any && (g.active || all && due)
 	if !g.active {
@@ -175,9 +251,9 @@ func (e *Engine) loss(name string, devices []sensors.DeviceID) Loss {
 		}
 		l.Devices = append(l.Devices, e.r.Devices[d].Name)
 		l.Since = min(l.Since, e.devices[d].lostSince)
-		for i := range e.r.Points {
-			if e.r.Points[i].Device == d {
-				l.Children = append(l.Children, e.r.Points[i].Name)
+		for _, p := range e.devices[d].list {
+			if !e.points[p].out {
+				l.Children = append(l.Children, e.r.Points[p].Name)
 			}
 		}
 	}

@@ -17,6 +17,26 @@ type sample struct {
 	Val float64
 }
 
+// series holds the samples of one point for one window: a short window next to a long one has its
+// own, or it would find too few of them.
+type series struct {
+	point   sensors.PointID
+	window  time.Duration
+	samples []sample
+}
+
+func (e *Engine) addSeries(p sensors.PointID, window time.Duration) int32 {
+	for _, i := range e.points[p].series {
+		if e.series[i].window == window {
+			return i
+		}
+	}
+	i := int32(len(e.series))
+	e.series = append(e.series, series{p, window, make([]sample, 0, maxSamples)})
+	e.points[p].series = append(e.points[p].series, i)
+	return i
+}
+
 // addSample keeps at most maxSamples samples that span window. When they come faster than that,
 // the newest takes the place of the one before it until a slot's width has passed.
 func addSample(s []sample, r sensors.Reading, window time.Duration) []sample {
@@ -87,21 +107,30 @@ type rise struct {
 
 // observe takes a usable reading, before it is stored in p.
 func (s *rise) observe(rule *sensors.Point, p *point, r sensors.Reading) {
-	if rule.Hazard == 0 || !p.have {
+	if rule.Hazard == 0 {
 		return
 	}
 	dir := float64(rule.Hazard)
 	sudden := r.Quality.Reason() == sensors.OverRange || r.Quality.Reason() == sensors.Fast
+	if !p.have { // the first reading of all: over range from the start is no rise
+		if sudden {
+			s.weak, s.base, s.peak = true, rule.Min, dir*r.Value
+			if dir < 0 {
+				s.base = rule.Max
+			}
+		}
+		return
+	}
 	if s.weak {
 		s.peak = math.Max(s.peak, dir*r.Value)
-		if !sudden && dir*r.Value < (dir*s.base+s.peak)/2 {
+		if !sudden && dir*r.Value < dir*s.base/2+s.peak/2 {
 			s.weak = false // it came back: a new rise counts as any other
 		}
 	} else if sudden && !s.supported(rule) {
 		s.weak, s.base, s.peak = true, p.val, dir*r.Value
 	}
 	if step := dir * (r.Value - p.val); step > 0 {
-		s.run, s.steps = s.run+step, s.steps+1
+		s.run, s.steps = min(s.run+step, math.MaxFloat64), s.steps+1 // finite, for the snapshot
 	} else if step < 0 {
 		s.run, s.steps = 0, 0
 	}

@@ -17,6 +17,7 @@ type MemberRecord struct {
 	NoVote bool          `json:"no_vote,omitempty"`
 	Out    bool          `json:"out,omitempty"`
 	Weak   bool          `json:"weak,omitempty"`
+	Held   bool          `json:"held,omitempty"`
 	On     time.Duration `json:"on,omitempty"`
 	OnAt   sensors.Mono  `json:"on_at,omitempty"`
 	OffAt  sensors.Mono  `json:"off_at,omitempty"`
@@ -26,7 +27,7 @@ type MemberRecord struct {
 
 func (e *Engine) record(in *input) MemberRecord {
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
-		Active: in.active, Lost: in.lost, NoVote: in.noVote, Out: in.out, Weak: in.weak, On: in.on,
+		Active: in.active, Lost: in.lost, NoVote: in.noVote, Out: in.out, Weak: in.weak, Held: in.held, On: in.on,
 		OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh}
 }
 
@@ -48,21 +49,15 @@ func (e *Engine) Restore(m MemberRecord) {
 	if in == nil {
 		return
 	}
-	*in = input{cond: in.cond, member: in.member, point: in.point, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, out: m.Out, weak: m.Weak, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
-	e.points[in.point].out = m.Out
+	*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
+		noVote: m.NoVote, out: m.Out, weak: m.Weak, held: m.Held, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+	e.setOut(in.point, m.LostAt, m.Out)
+	e.advancePend(in)
 	e.touch(in)
 }
 
 // Pending is true while an on-delay runs: what a restart must not forget changes by the second.
-func (e *Engine) Pending() bool {
-	for i := range e.inputs {
-		if in := &e.inputs[i]; in.raw == True && !in.active && !in.lost {
-			return true
-		}
-	}
-	return false
-}
+func (e *Engine) Pending() bool { return e.pending > 0 }
 
 // Resume carries the restored members over a restart. shift is added to every stored instant (0
 // within one boot); last is the instant of the last record, after the shift. No reading is known
@@ -83,11 +78,14 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 				in.on = min(in.on, max(0, in.on-now.Sub(last))) // only up to the last sign of life
 			}
 		}
+		e.advancePend(in)
 		e.touch(in)
 	}
 	for i := range e.points {
-		e.points[i].have, e.points[i].usable, e.points[i].samples = false, false, e.points[i].samples[:0]
-		e.points[i].rise = rise{}
+		e.points[i].have, e.points[i].usable, e.points[i].rise = false, false, rise{}
+	}
+	for i := range e.series {
+		e.series[i].samples = e.series[i].samples[:0]
 	}
 	for i := range e.devices {
 		e.devices[i].usable, e.devices[i].lostSince = 0, now
@@ -95,19 +93,24 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 }
 
 type pointState struct {
-	Name    string          `json:"name"`
-	Val     float64         `json:"val"`
-	At      sensors.Mono    `json:"at"`
-	Q       sensors.Quality `json:"q"`
-	Have    bool            `json:"have"`
-	Usable  bool            `json:"usable"`
-	Out     bool            `json:"out,omitempty"`
-	Run     float64         `json:"run,omitempty"`
-	Steps   int             `json:"steps,omitempty"`
-	Weak    bool            `json:"weak,omitempty"`
-	Base    float64         `json:"base,omitempty"`
-	Peak    float64         `json:"peak,omitempty"`
-	Samples []sample        `json:"samples,omitempty"`
+	Name   string          `json:"name"`
+	Val    float64         `json:"val"`
+	At     sensors.Mono    `json:"at"`
+	Q      sensors.Quality `json:"q"`
+	Have   bool            `json:"have"`
+	Usable bool            `json:"usable"`
+	Out    bool            `json:"out,omitempty"`
+	Run    float64         `json:"run,omitempty"`
+	Steps  int             `json:"steps,omitempty"`
+	Weak   bool            `json:"weak,omitempty"`
+	Base   float64         `json:"base,omitempty"`
+	Peak   float64         `json:"peak,omitempty"`
+}
+
+type seriesState struct {
+	Point   string        `json:"point"`
+	Window  time.Duration `json:"window"`
+	Samples []sample      `json:"samples"`
 }
 
 type condState struct {
@@ -120,6 +123,7 @@ type condState struct {
 type State struct {
 	Started bool                    `json:"started"`
 	Points  []pointState            `json:"points"`
+	Series  []seriesState           `json:"series,omitempty"`
 	Inputs  []MemberRecord          `json:"inputs"`
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
@@ -133,7 +137,11 @@ func (e *Engine) State() State {
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
-			p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak, append([]sample(nil), p.samples...)})
+			p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak})
+	}
+	for i := range e.series {
+		sr := &e.series[i]
+		s.Series = append(s.Series, seriesState{e.r.Points[sr.point].Name, sr.window, append([]sample(nil), sr.samples...)})
 	}
 	for i := range e.inputs {
 		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
@@ -162,6 +170,7 @@ func (e *Engine) State() State {
 // over, what is new starts as unknown.
 func (e *Engine) SetState(s State) {
 	e.started, e.next, e.losses = s.Started, 0, append([]Loss(nil), s.Losses...)
+	e.markTold()
 	points := map[string]int{}
 	for i := range e.r.Points {
 		points[e.r.Points[i].Name] = i
@@ -175,13 +184,18 @@ func (e *Engine) SetState(s State) {
 			continue
 		}
 		p := &e.points[i]
-		p.val, p.at, p.q, p.have, p.usable, p.out = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable, ps.Out
+		p.val, p.at, p.q, p.have, p.usable = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable
+		e.setOut(sensors.PointID(i), 0, ps.Out)
 		p.rise = rise{ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
-		if p.samples != nil && len(ps.Samples) <= maxSamples {
-			p.samples = append(p.samples[:0], ps.Samples...)
-		}
 		if p.usable {
 			e.devices[e.r.Points[i].Device].usable++
+		}
+	}
+	for _, sr := range s.Series {
+		for i := range e.series {
+			if t := &e.series[i]; e.r.Points[t.point].Name == sr.Point && t.window == sr.Window && len(sr.Samples) <= maxSamples {
+				t.samples = append(t.samples[:0], sr.Samples...)
+			}
 		}
 	}
 	for _, m := range s.Inputs {

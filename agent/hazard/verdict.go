@@ -75,7 +75,7 @@ type Verdict struct {
 	Is    Tri
 	Basis Basis
 	Since sensors.Mono // of Is
-	Fresh sensors.Mono // newest usable reading that it rests on
+	Fresh sensors.Mono // newest usable reading that it rests on: if true, one that was true
 
 	// Strong: true without members that went over range or jumped with no preceding rise, which
 	// count up to stage 2 only (S3), and without faulty members that vote (S2).

@@ -16,12 +16,13 @@ type entry struct {
 	nested  CondID
 	cond    CondID // the detector or nested vote itself
 	weight  int    // a supervised contact of a cross-zoned panel counts as two (S5)
-	span    span
+	span    span   // of a member; that of a nested vote depends on what is true in it
 	overlap uint64 // entries that share a register with this one, itself included
 	device  sensors.DeviceID
 	votes   bool // on_fault = vote
 }
 
+// vote is the compiled form of one vote.
 type vote struct{ entries []entry }
 
 // span says over how many physics, devices and paths a set of members extends: one or more than
@@ -62,28 +63,26 @@ func (s *span) independent() bool {
 	return s.physics.multi && s.device.multi && s.bus.multi && s.gateway.multi && s.supply.multi
 }
 
-// addMember extends s by a member on device d that reads points.
-func (s *span) addMember(r *Rules, d sensors.DeviceID, points []sensors.PointID) (panel bool) {
-	dev := &r.Devices[d]
+// memberSpan is the span of one member. A member that observes several effects at once is still one
+// observation: it spans one physics. A supervised panel contact stands for two of each (S5).
+func memberSpan(r *Rules, m *Member) (s span, panel bool) {
+	dev := &r.Devices[m.Device]
 	s.device.add(dev.Name)
 	s.bus.add(dev.Path.Bus)
 	s.supply.add(dev.Path.Supply)
 	s.gateway.add(dev.Path.Gateway)
-	if dev.Path.Gateway == "" {
-		s.gateway.multi = true // no gateway: none can take all of them
-	}
-	for _, p := range points {
+	s.gateway.multi = dev.Path.Gateway == "" // no gateway: none can take all of them
+	for _, p := range m.Points {
 		s.physics.add(r.Points[p].Physics.String())
 		panel = panel || r.Points[p].Panel
 	}
-	// A member that observes several effects at once is still one observation: it spans one.
 	s.physics.multi = false
 	if panel {
 		for _, a := range []*axis{&s.physics, &s.device, &s.bus, &s.gateway, &s.supply} {
 			a.multi = true
 		}
 	}
-	return panel
+	return s, panel
 }
 
 func (e *Engine) newVote(c *Cond) (*vote, error) {
@@ -94,17 +93,15 @@ func (e *Engine) newVote(c *Cond) (*vote, error) {
 		if k.Kind == Vote {
 			n := entry{member: -1, nested: of, cond: of, weight: 1}
 			set := map[string]bool{}
-			e.leaves(of, func(m *Member) {
-				n.span.addMember(e.r, m.Device, m.Points)
-				addRegisters(e.r, m, set)
-			})
+			e.leaves(of, func(m *Member) { addRegisters(e.r, m, set) })
 			v.entries, regs = append(v.entries, n), append(regs, set)
 			continue
 		}
 		for i := range k.Members {
 			m := &k.Members[i]
 			n := entry{member: e.conds[of].m0 + int32(i), cond: of, weight: 1, device: m.Device, votes: k.OnFault == FaultVotes}
-			if n.span.addMember(e.r, m.Device, m.Points) {
+			var panel bool
+			if n.span, panel = memberSpan(e.r, m); panel {
 				n.weight = 2
 			}
 			set := map[string]bool{}
@@ -116,6 +113,7 @@ func (e *Engine) newVote(c *Cond) (*vote, error) {
 		return nil, fmt.Errorf("%d members: a vote holds at most %d; nest votes", len(v.entries), maxEntries)
 	}
 	for i := range regs {
+		v.entries[i].overlap = 1 << i
 		for j := range regs {
 			if intersects(regs[i], regs[j]) {
 				v.entries[i].overlap |= 1 << j
@@ -156,99 +154,13 @@ func (e *Engine) leaves(id CondID, visit func(*Member)) {
 	}
 }
 
-func (e *Engine) entryVerdict(n *entry) (v Verdict, faulty bool) {
+func (e *Engine) entryVerdict(n *entry) (v Verdict, faulty, read bool) {
 	if n.member < 0 {
-		return e.conds[n.nested].v, false
+		v = e.conds[n.nested].v
+		return v, false, v.Basis != Inhibited && v.Basis != Bypassed
 	}
 	m := &e.members[n.member]
-	return m.v, m.faulty
-}
-
-// judgeVote counts the members of a vote.
-func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
-	c, v := &e.r.Conds[id], e.conds[id].vote
-	var isTrue, strong, firm, usable, unknown, measured, faulty uint64
-	var fresh sensors.Mono
-	for i := range v.entries {
-		n := &v.entries[i]
-		bit := uint64(1) << i
-		ev, bad := e.entryVerdict(n)
-		switch ev.Is {
-		case True:
-			isTrue |= bit
-			usable |= bit
-			if ev.Basis == Measured {
-				measured |= bit
-			}
-			if ev.Strong {
-				strong |= bit
-			}
-			if ev.Firm {
-				firm |= bit
-			}
-			fresh = max(fresh, ev.Fresh)
-		case False:
-			usable |= bit
-		default:
-			if ev.Basis != Bypassed {
-				unknown |= bit
-			}
-			if bad && n.votes && e.lostLongEnough(n.device, now) {
-				faulty |= bit
-			}
-		}
-	}
-	out := Verdict{Is: False, Fresh: fresh}
-	lost := e.causes(v, faulty)
-	switch {
-	case e.quorum(c, v, isTrue, lost):
-		out.Is = True
-		out.Basis = HeldTrue
-		if measured != 0 {
-			out.Basis = Measured
-		} else if isTrue == 0 {
-			out.Basis = Held // faults alone: opens stage 1 at most (S2)
-		}
-		out.Strong = e.quorum(c, v, strong, 0)
-		out.Firm = e.quorum(c, v, firm, 0)
-		if out.Firm && measured&firm == 0 && out.Basis == Measured {
-			out.Basis = HeldTrue // what is fresh in it is not firm
-		}
-	case !e.quorum(c, v, usable, 0):
-		out.Is, out.Basis = Unknown, Inhibited
-	case e.quorum(c, v, isTrue|unknown, 0):
-		out.Is = Unknown
-	}
-	return out
-}
-
-// quorum: at least Need members, each register counted once; if independent, over two physics,
-// two devices and two paths. faults adds votes of lost members.
-func (e *Engine) quorum(c *Cond, v *vote, set uint64, faults int) bool {
-	count := faults
-	var s span
-	for rest := set; rest != 0; {
-		one := uint64(1) << bits.TrailingZeros64(rest)
-		for { // all that share a register with one, directly or through another
-			grown := one
-			for b := one; b != 0; b &= b - 1 {
-				grown |= v.entries[bits.TrailingZeros64(b)].overlap & set
-			}
-			if grown == one {
-				break
-			}
-			one = grown
-		}
-		weight := 0
-		for b := one; b != 0; b &= b - 1 {
-			n := &v.entries[bits.TrailingZeros64(b)]
-			weight = max(weight, n.weight)
-			s.merge(n.span)
-		}
-		count += weight
-		rest &^= one
-	}
-	return count >= c.Need && (!c.Independent || s.independent())
+	return m.v, m.faulty, m.read
 }
 
 // causes counts the losses among faulty members: those that share a bus, a gateway or a supply

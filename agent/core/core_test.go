@@ -1,0 +1,87 @@
+package core_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"firebreak/agent/core"
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
+)
+
+func journalAlarm(c *core.Core) (active bool) {
+	c.Alarms(func(a hazard.Alarm) { active = active || a.Name == "agent/journal" && a.Active })
+	return active
+}
+
+// The alarm of a journal that failed in an earlier life does not stand for ever; that of the present
+// one does.
+func TestJournalAlarmAcrossARestart(t *testing.T) {
+	for name, failsNow := range map[string]bool{"works": false, "fails": true} {
+		t.Run(name, func(t *testing.T) {
+			c, err := core.New(benchRules(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := hazard.Alarm{Name: "agent/journal", State: hazard.Unacknowledged, Active: true, Priority: 1}
+			if err := c.Apply(core.Record{Alarm: &old}); err != nil {
+				t.Fatal(err)
+			}
+			if failsNow {
+				c.Step(firstMono, core.Event{Kind: core.Durable, Err: errors.New("read-only")}, nil)
+			}
+			c.Step(firstMono, core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{SameBoot: true, AgeKnown: true}, Last: firstMono}}, nil)
+			if got := journalAlarm(c); got != failsNow {
+				t.Fatalf("the alarm is active: %v, want %v", got, failsNow)
+			}
+		})
+	}
+}
+
+func TestOrdersThatAreRefused(t *testing.T) {
+	c, err := core.New(benchRules(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, o := range map[string]core.Order{
+		"name of the person": {Kind: core.ResetPlan, Name: "p"},
+		"no episode is open": {Kind: core.ResetPlan, Name: "p", By: "kim"},
+		"no plan":            {Kind: core.ResetPlan, Name: "q", By: "kim"},
+		"no alarm":           {Kind: core.AckAlarm, Name: "q", By: "kim"},
+		"no point":           {Kind: core.TakeOutOfServe, Name: "q", By: "kim"},
+		"unknown order":      {Kind: "power-on", Name: "p", By: "kim"},
+		"does not apply":     {Kind: core.AckAlarm, Name: "agent/journal", By: "kim"},
+	} {
+		if want == "does not apply" {
+			c.Step(firstMono, core.Event{Kind: core.Durable, Err: errors.New("read-only")}, nil)
+			c.Step(firstMono, core.Event{Kind: core.OrderGiven, Order: o}, nil)
+		}
+		o.ID = 7
+		fx, _ := c.Step(firstMono, core.Event{Kind: core.OrderGiven, Order: o}, nil)
+		found := false
+		for _, e := range fx {
+			found = found || e.Kind == core.Reply && e.OrderID == 7 && e.Err != nil && strings.Contains(e.Err.Error(), want)
+		}
+		if !found {
+			t.Errorf("%+v: want an answer with %q, got %+v", o, want, fx)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	if _, err := core.New(benchRules(), []byte(`{"v":2}`)); err == nil || !strings.Contains(err.Error(), "version") {
+		t.Errorf("a snapshot of another version: %v", err)
+	}
+	if _, err := core.New(benchRules(), []byte(`{`)); err == nil {
+		t.Error("a torn snapshot is taken")
+	}
+	r := benchRules()
+	r.Response.Plans[0].Stages[0].When = 99
+	if _, err := core.New(r, nil); err == nil {
+		t.Error("a stage without a condition is taken")
+	}
+	if err := func() error { c, _ := core.New(benchRules(), nil); return c.Apply(core.Record{}) }(); err == nil {
+		t.Error("an empty record is taken")
+	}
+}

@@ -1,0 +1,118 @@
+package core_test
+
+import (
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/sensors"
+)
+
+// act reads a line of what happens:
+//
+//	10s            asd-1.smoke = 0.5
+//	10s..60s       asd-1.smoke = 0.01 -> 0.5  every=1s
+//	10s..60s       bms-*.*     = bad:comm     every=1s
+//	70s            kill back=2s
+//	70s            kill back=480h reboot [clock-known]
+//	70s            snapshot
+//	5s             journal fails | works
+//	20m            reset evacuate by kim
+func (s *script) act(l *line) {
+	from, to := l.words[0], ""
+	if a, b, ok := strings.Cut(from, ".."); ok {
+		from, to = a, b
+	}
+	a := act{at: duration(from)}
+	w := l.words[1:]
+	if len(w) == 0 {
+		must(fmt.Errorf("nothing happens at %s", from))
+	}
+	switch w[0] {
+	case "kill":
+		a.kind, a.back = "kill", l.dur("back")
+		for _, x := range w[1:] {
+			a.reboot = a.reboot || x == "reboot"
+			a.clock = a.clock || x == "clock-known"
+		}
+	case "snapshot":
+		a.kind = "snapshot"
+	case "journal":
+		a.kind, a.fails = "journal", w[1] == "fails"
+	case "ack", "reset-alarm", "reset", "out-of-service", "in-service":
+		a.kind, a.order = "order", core.Order{Kind: core.OrderKind(w[0]), Name: w[1], By: w[3]}
+	default:
+		s.readings(l, a.at, to, w)
+		return
+	}
+	s.acts = append(s.acts, a)
+}
+
+func (s *script) readings(l *line, from time.Duration, until string, w []string) {
+	if len(w) < 3 || w[1] != "=" {
+		must(fmt.Errorf("neither an order nor a reading"))
+	}
+	to, every := from, time.Second
+	if until != "" {
+		to, every = duration(until), l.dur("every")
+		if every <= 0 {
+			must(fmt.Errorf("a range of time needs every=1s or the like"))
+		}
+	}
+	var reason sensors.Reason
+	isBad := strings.HasPrefix(w[2], "bad:")
+	v0, v1 := 0.0, 0.0
+	if isBad {
+		r, err := sensors.ParseReason(strings.TrimPrefix(w[2], "bad:"))
+		must(err)
+		reason = r
+	} else {
+		v0 = number(w[2])
+		v1 = v0
+		if len(w) == 5 && w[3] == "->" {
+			v1 = number(w[4])
+		}
+	}
+	found := false
+	for i := range s.hz.Points {
+		if ok, err := path.Match(w[0], s.hz.Points[i].Name); err != nil || !ok {
+			must(err)
+			continue
+		}
+		found = true
+		for t := from; t < to || t == from; t += every {
+			v := v0
+			if to > from {
+				v += (v1 - v0) * float64(t-from) / float64(to-from)
+			}
+			s.acts = append(s.acts, act{at: t, kind: "read", point: sensors.PointID(i), value: v, bad: reason, isBad: isBad})
+		}
+	}
+	if !found {
+		must(fmt.Errorf("no point fits %q", w[0]))
+	}
+}
+
+// sorted returns the acts by time. Of one instant the readings come first, device by device, then
+// the rest as it was written.
+func (s *script) sorted() []act {
+	out := append([]act(nil), s.acts...)
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		if a.at != b.at {
+			return a.at < b.at
+		}
+		return s.order(a) < s.order(b)
+	})
+	return out
+}
+
+func (s *script) order(a *act) int {
+	if a.kind == "read" {
+		return int(s.hz.Points[a.point].Device)
+	}
+	return len(s.hz.Devices)
+}

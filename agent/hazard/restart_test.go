@@ -1,0 +1,98 @@
+package hazard
+
+import (
+	"testing"
+	"time"
+
+	"firebreak/sensors"
+)
+
+// restart makes a new engine from the records alone, after the agent was down for gap.
+func (m *room) restart(gap, shift time.Duration) {
+	last := m.now
+	m.now = m.now.Add(gap + shift)
+	e, err := New(&m.r)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, rec := range m.members {
+		e.Restore(rec)
+	}
+	m.e = e
+	e.Resume(m.now, last.Add(shift), shift)
+	m.step()
+}
+
+func TestRestartKeepsTheOnDelay(t *testing.T) {
+	for name, shift := range map[string]time.Duration{"same boot": 0, "another boot": -500 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			m := newRoom(t)
+			p, id := hot(m, 30*time.Second, 0)
+			m.keep(20*time.Second, 70, p)
+			m.restart(time.Minute, shift)
+			m.want(id, "unknown")
+			m.keep(9*time.Second, 70, p)
+			m.want(id, "false")
+			m.keep(2*time.Second, 70, p)
+			m.want(id, "true")
+		})
+	}
+}
+
+func TestRestartForgetsAnOnDelayThatHasEnded(t *testing.T) {
+	m := newRoom(t)
+	p, id := hot(m, 30*time.Second, 0)
+	m.keep(20*time.Second, 70, p)
+	m.read(p, 20)
+	m.restart(time.Second, 0)
+	m.keep(20*time.Second, 70, p)
+	m.want(id, "false")
+}
+
+func TestRestartOfATrueMember(t *testing.T) {
+	m := newRoom(t)
+	p, id := hot(m, 0, 10*time.Second)
+	m.read(p, 70)
+	m.bad(p, sensors.Comm)
+	m.wait(20 * time.Minute)
+	m.keep(20*time.Minute, 70, p) // back long before the end of held-true
+	m.want(id, "true")
+	m.restart(time.Second, 0)
+	m.want(id, "true held-true") // what was read a second ago is not lost since 40 min
+	m.read(p, 20)
+	m.want(id, "unknown held")
+	m.restart(time.Second, 0)
+	m.want(id, "unknown held")
+	m.keep(11*time.Second, 20, p)
+	m.want(id, "false")
+	m.restart(time.Second, 0)
+	m.want(id, "unknown")
+	m.read(p, 20)
+	m.want(id, "false")
+}
+
+func TestRestartKeepsWhatNeverVotes(t *testing.T) {
+	m := newRoom(t)
+	p, id := hot(m, 0, 0)
+	q := m.point("bms", "u", sensors.Temperature)
+	other := m.over(Cond{Name: "other", Threshold: 60}, q)
+	m.read(p, 70)
+	m.read(q, 70)
+	m.bad(p, sensors.Comm)
+	m.bad(p, sensors.TestMode)
+	m.e.SetOutOfService(m.now, q, true)
+	m.step()
+	m.restart(time.Second, 0)
+	m.want(id, "unknown held")
+	m.want(other, "unknown bypassed")
+}
+
+func TestWeakIsKept(t *testing.T) {
+	m := newRoom(t)
+	p, id := hot(m, 0, 0)
+	m.sensed(p, 20)
+	m.sensed(p, 900)
+	m.want(id, "true weak")
+	m.restart(time.Second, 0)
+	m.want(id, "true held-true weak")
+}
