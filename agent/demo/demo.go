@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	res := result(o, now, old)
-	printTimeline(o.Out, sc, res, now)
+	printTimeline(o.Out, sc, res, now, old)
 	if o.JSON {
 		if err := printJSON(o.Out, res); err != nil {
 			return err

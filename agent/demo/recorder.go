@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/sensors"
 )
 
 // recorder is a publisher that keeps what the agent tells, with the wall time of each.
@@ -25,7 +26,12 @@ type recorder struct {
 	plan    plugins.PlanState
 	planAt  time.Time
 	lines   []line // what happened, for the headless readout
+	watched sensors.DeviceID
+	polls   []time.Time // of the watched device, the first few
 }
+
+// maxPolls bounds the polls that are noted: enough for one every ten minutes.
+const maxPolls = 8
 
 type ending struct {
 	at       time.Time
@@ -44,8 +50,8 @@ type line struct {
 	text string
 }
 
-func newRecorder(r *run) *recorder {
-	return &recorder{r: r, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
+func newRecorder(r *run, watched sensors.DeviceID) *recorder {
+	return &recorder{r: r, watched: watched, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
 		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}}
 }
 
@@ -54,6 +60,10 @@ func (c *recorder) Offer(u plugins.Update) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case u.State != nil:
+		if u.State.Device == c.watched && len(c.polls) < maxPolls {
+			c.polls = append(c.polls, u.State.Wall)
+		}
 	case u.Alarm != nil:
 		c.alarm(u.Wall, *u.Alarm)
 	case u.Plan != nil:

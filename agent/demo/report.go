@@ -163,7 +163,7 @@ var record2022 = []struct {
 }
 
 // printTimeline shows what happened in 2022 beside what firebreak did.
-func printTimeline(w io.Writer, sc sim.Scenario, res Result, now *run) {
+func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	fmt.Fprintf(w, "\n%s\n\n", sc.Title)
 	fmt.Fprintf(w, "%-9s %s\n", "T+", "2022, on record")
 	for _, e := range record2022 {
@@ -178,11 +178,12 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now *run) {
 	}
 	now.rec.mu.Unlock()
 	fmt.Fprintf(w, "%-9s the building loses power (given, not modelled)\n\n", clockText(sc.PowerLossAfter))
-	old := "reached no stage"
+	reached := "reached no stage"
 	if res.Old.Opened != nil {
-		old = fmt.Sprintf("reached stage %s at T+%s", res.Old.Stage, clockText(time.Duration(*res.Old.Opened*float64(time.Second))))
+		reached = fmt.Sprintf("reached stage %s at T+%s", res.Old.Stage, clockText(time.Duration(*res.Old.Opened*float64(time.Second))))
 	}
-	fmt.Fprintf(w, "With the sensors of 2022 (UPS and BMS every 10 minutes, the panel wired to no machine) the same agent %s;\nstage 3 it may not open with them: they are one kind of evidence.\n", old)
+	fmt.Fprintf(w, "With the sensors of 2022 (UPS and BMS every 10 minutes, the panel wired to no machine) the same agent %s.\n", reached)
+	fmt.Fprintf(w, "Its polls of the BMS fell at %s. One that falls minutes after the spark sees a hot cell and opens stage 2b;\nstage 3 it may never open: UPS and BMS are one kind of evidence.\n", pollTimes(old))
 	var last float64
 	for _, s := range res.Stages {
 		if s.Done != nil {
@@ -196,6 +197,19 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now *run) {
 	}
 	fmt.Fprintf(w, "%d hooks run, %d failed; %d MQTT messages; decision to hook p50 %.1f ms, p99 %.1f ms, max %.1f ms (real time).\n",
 		res.HooksRun, res.HooksBad, res.Messages, res.Delay.P50, res.Delay.P99, res.Delay.Max)
+}
+
+// pollTimes are the instants at which the sensors of 2022 were read, up to the loss of power.
+func pollTimes(r *run) string {
+	r.rec.mu.Lock()
+	defer r.rec.mu.Unlock()
+	var out []string
+	for _, p := range r.rec.polls {
+		if at := r.at(p); at < r.sc.PowerLossAfter {
+			out = append(out, "T"+signed(at))
+		}
+	}
+	return strings.Join(out, " and ")
 }
 
 func clockText(d time.Duration) string {

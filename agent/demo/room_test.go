@@ -169,7 +169,7 @@ func TestSensorsOf2022(t *testing.T) {
 	if at, ok := p.first("stage.opened 3"); ok {
 		t.Errorf("stage 3 opens at %v s with one kind of evidence", at)
 	}
-	if at, ok := p.first("stage.opened 2b"); ok && at < 300 {
-		t.Errorf("stage 2b opens at %v s, before the only poll that can see the fire", at)
+	if at, ok := p.first("stage.opened 2b"); !ok || at < 300 {
+		t.Errorf("stage 2b opens at %v s, %v: want at 300 s, the only poll that can see the fire", at, ok)
 	}
 }

@@ -95,7 +95,13 @@ func newRun(ctx context.Context, o Options, sc sim.Scenario, name, tmpl, dir, br
 		r.close()
 		return nil, err
 	}
-	r.rec = newRecorder(r)
+	var bms sensors.DeviceID
+	for i := range c.Devices {
+		if c.Devices[i].Name == sim.BMSName {
+			bms = c.Devices[i].ID
+		}
+	}
+	r.rec = newRecorder(r, bms)
 	r.wg.Go(func() { r.work(ctx) })
 	r.wg.Go(func() {
 		r.died <- app.Run(ctx, app.Options{Config: c, Source: text, Clock: r.clock, Origin: sensors.Simulated, Drill: true,
