@@ -152,11 +152,8 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 		}
 	}()
 	seen := watchMarked(t, batches, 150)
-	if seen.good[0] == 0 || seen.good[1] == 0 || seen.good[2] == 0 || seen.good[3] != 0 {
-		t.Errorf("usable readings by device: %v: want some of each but the hung one", seen.good)
-	}
-	if seen.bad[0] == 0 || seen.bad[2] == 0 || seen.bad[3] == 0 {
-		t.Errorf("bad readings by device: %v: the faults were not seen", seen.bad)
+	if seen.good[3] != 0 {
+		t.Errorf("%d usable readings from a device that never answered", seen.good[3])
 	}
 	if seen.bad[4] != 0 {
 		t.Errorf("the healthy bus has %d bad readings", seen.bad[4])
@@ -165,16 +162,22 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 
 type tallies struct{ good, bad [5]int }
 
-// watchMarked reads batches until the healthy device (the last) has brought so many.
+// enough: each tormented device has been read well and badly, and the hung one has been given up.
+func (s *tallies) enough() bool {
+	return s.good[0] > 0 && s.good[1] > 0 && s.good[2] > 0 && s.bad[0] > 0 && s.bad[1] > 0 && s.bad[2] > 0 && s.bad[3] > 0
+}
+
+// watchMarked reads batches until the healthy device (the last) has brought so many, and the faults
+// have been seen on all others.
 func watchMarked(t *testing.T, batches <-chan sensors.Batch, want int) tallies {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var out tallies
-	for healthy := 0; healthy < want; {
+	for healthy := 0; healthy < want || !out.enough(); {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the healthy bus brought %d of %d polls in 30 s beside a tormented one", healthy, want)
+			t.Fatalf("in a minute the healthy bus brought %d of %d polls beside a tormented one; readings by device: %+v", healthy, want, out)
 		case b := <-batches:
 			if b.Device == 4 {
 				healthy++

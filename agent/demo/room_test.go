@@ -26,7 +26,6 @@ type play struct {
 	told  []string // what happened, with its simulated time after T+0
 	spark sensors.Mono
 	now   sensors.Mono
-	ask   bool // check after each step that nothing is told
 }
 
 func newPlay(t *testing.T, scenario, tmpl string, poll time.Duration) (*play, *sim.Source) {

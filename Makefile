@@ -1,0 +1,74 @@
+# Everything that is done with this repository. build, test, demo and clean need Go alone; race
+# needs a C compiler too, and peers the programs that .ci/run installs.
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+ROUNDS   ?= 1
+
+# Tests against programs that we did not write stand behind the build tag peers.
+peer_files = $(shell grep -rl --include='*_test.go' '^//go:build peers' agent sensors plugins)
+peer_dirs  = $(sort $(dir $(peer_files)))
+peer_tests = $(shell grep -hoE '^func Test[A-Za-z0-9_]+.t ' $(peer_files) | sed -E 's/^func (Test[A-Za-z0-9_]+).*/\1/')
+
+empty :=
+space := $(empty) $(empty)
+
+.DEFAULT_GOAL := help
+.PHONY: build test lint race demo fuzz bench peers soak crash ci clean help
+
+build: ## build bin/firebreak, static; needs Go alone
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
+
+test: ## run all tests that need nothing but Go and /bin/sh
+	$(GO) test ./...
+
+race: ## run the same tests with the race detector
+	$(GO) test -race ./...
+
+lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
+	@bad=$$(gofmt -l agent sensors plugins configs); if [ -n "$$bad" ]; then echo "not in gofmt's form:"; echo "$$bad"; exit 1; fi
+	$(GO) vet -tags peers ./...
+	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers ./...
+	GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null ./agent
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./agent
+	$(GO) tool staticcheck -tags peers ./...
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	@if [ "$$CI" = true ]; then dirty=$$(git status --porcelain); if [ -n "$$dirty" ]; then echo "building and testing changed the tree:"; echo "$$dirty"; exit 1; fi; fi
+
+demo: build ## build, and play the fire of 2022 in the simulated room
+	bin/firebreak demo
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@set -e; grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' agent sensors plugins | sed 's/:func /:/' | sort | while IFS=: read -r file name; do \
+		echo "== $$name ($$(dirname $$file)), $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file) </dev/null; \
+	done
+
+bench: ## run the benchmarks; with mosquitto there, also cold start and flip to hook
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	@if command -v mosquitto_sub >/dev/null; then set -x; $(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x ./agent/e2e; \
+	else echo "agent/e2e left out: it needs mosquitto and mosquitto-clients"; fi
+
+peers: ## run the tests against pymodbus, mbpoll and mosquitto (see .ci/run for the packages)
+	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
+
+crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; tear its journal at every byte
+	$(GO) test -count=$(ROUNDS) -timeout 2h -v -run 'Crash|Kill' ./agent/guard ./agent/journal
+
+soak: ## the long versions: hours
+	$(MAKE) crash ROUNDS=20
+	$(MAKE) fuzz FUZZTIME=5m
+	$(GO) test -race -count=10 -timeout 2h ./...
+	for i in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) peers || exit 1; done
+
+ci: ## what .ci/run does once the programs are installed
+	FIREBREAK_INSTALL=no bash .ci/run
+
+clean: ## remove what was built
+	rm -rf bin .ci/tmp
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'

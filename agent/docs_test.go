@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"maps"
+	"os/exec"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"firebreak/agent/app"
+	"firebreak/agent/config"
+)
+
+// TestFirstScreen: what firebreak is not stands on the first screen and in the usage text (S26).
+func TestFirstScreen(t *testing.T) {
+	lines := strings.Split(readFile(t, "README.md"), "\n")
+	screen := strings.Join(strings.Fields(strings.ReplaceAll(strings.Join(lines[:24], "\n"), "\n>", "\n")), " ")
+	for _, want := range []string{"make demo", "make test", "not a fire alarm, gas-detection or extinguishing-control system", "not listed as one",
+		"NFPA 72, UL 864/268/2075, EN 54, EN 60079-29", "no SIL", "IEC 61508/61511", "EPO", "reset, silence, delay or release",
+		"must work fully without it", "only through contacts meant for that", "proof of safety", "call the fire service",
+		"does not call them", "can drop the load", "owns its hazard analysis"} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("the first screen of README.md does not say %q", want)
+		}
+	}
+	short := strings.Join(strings.Fields(usage), " ")
+	for _, want := range []string{"not a fire alarm or extinguishing system", "leave and call the fire service", "does not call them"} {
+		if !strings.Contains(short, want) {
+			t.Errorf("the usage text does not say %q", want)
+		}
+	}
+}
+
+// TestReadmeExcerpt: the configuration in the README is 15 lines of the annotated example, verbatim
+// and in order.
+func TestReadmeExcerpt(t *testing.T) {
+	_, rest, ok := strings.Cut(readFile(t, "README.md"), "```toml\n")
+	excerpt, _, closed := strings.Cut(rest, "\n```")
+	if !ok || !closed {
+		t.Fatal("README.md has no block of toml")
+	}
+	lines := strings.Split(excerpt, "\n")
+	if len(lines) != 15 {
+		t.Errorf("the excerpt has %d lines, want 15", len(lines))
+	}
+	example := strings.Split(readFile(t, "configs/firebreak.toml"), "\n")
+	for _, line := range lines {
+		i := slices.Index(example, line)
+		if i < 0 {
+			t.Fatalf("this line of the README is not in configs/firebreak.toml, or not in this order: %q", line)
+		}
+		example = example[i+1:]
+	}
+}
+
+// commands are the beginnings of all command lines that a document may show, and who runs them.
+var commands = map[string]string{
+	"make":                     "the Makefile has the target, and .ci/run or a person runs it",
+	"firebreak run":            "TestRunStatusAckKillAndGoOn starts it",
+	"firebreak check":          "here",
+	"firebreak demo":           "TestDemoJSON and .ci/run play it",
+	"firebreak status":         "TestRunStatusAckKillAndGoOn asks it; here without an agent",
+	"firebreak ack":            "TestRunStatusAckKillAndGoOn gives it; here without an agent",
+	"firebreak reset":          "TestResetAfterClearTime gives it; here without an agent",
+	"firebreak reset-alarm":    "here without an agent",
+	"firebreak out-of-service": "here without an agent",
+	"firebreak in-service":     "here without an agent",
+	"firebreak version":        "here",
+	"sudo useradd":             "installing: by a person",
+	"sudo install":             "installing: by a person; the sources exist",
+	"sudo systemctl":           "installing: by a person",
+	"echo":                     "trying a hook: by a person",
+}
+
+// shown are the command lines in the code blocks of the documents for users, without comments.
+func shown(t *testing.T) []string {
+	var out []string
+	indented := regexp.MustCompile(`(?m)^    ((?:make|firebreak|sudo) .*)$`)
+	block := regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
+	for _, doc := range allFiles(t) {
+		if !strings.HasSuffix(doc, ".md") || strings.HasPrefix(doc, "firmware-notes/") {
+			continue
+		}
+		text := readFile(t, doc)
+		for _, m := range indented.FindAllStringSubmatch(text, -1) {
+			out = append(out, m[1])
+		}
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			out = append(out, strings.Split(strings.TrimSpace(m[1]), "\n")...)
+		}
+	}
+	for i := range out {
+		out[i] = regexp.MustCompile(` #.*|   .*`).ReplaceAllString(out[i], "")
+		out[i] = strings.TrimPrefix(out[i], "sudo -u firebreak ")
+	}
+	return out
+}
+
+// TestShownCommands: a command that a document shows is one that somebody runs, what it names
+// exists, and it is understood.
+func TestShownCommands(t *testing.T) {
+	lines := shown(t)
+	if len(lines) < 20 {
+		t.Errorf("only %d command lines found: the search is broken", len(lines))
+	}
+	makefile := readFile(t, "Makefile")
+	for _, line := range lines {
+		f := strings.Fields(line)
+		two := strings.Join(f[:min(2, len(f))], " ")
+		if commands[f[0]] == "" && commands[two] == "" {
+			t.Errorf("%q: nobody is known to run this; say in this test who does", line)
+			continue
+		}
+		switch {
+		case f[0] == "make" && !strings.Contains(makefile, "\n"+f[1]+":"):
+			t.Errorf("%q: the Makefile has no such target", line)
+		case f[0] == "firebreak":
+			understood(t, f[1:])
+		}
+		for _, w := range f {
+			if strings.HasPrefix(w, "configs/") && !exists(w) {
+				t.Errorf("%q: %s does not exist", line, w)
+			}
+		}
+	}
+}
+
+// understood runs a command without an agent, but for those that would start one.
+func understood(t *testing.T, args []string) {
+	t.Helper()
+	if args[0] == "run" || args[0] == "demo" {
+		if !strings.Contains(usage, "firebreak "+args[0]) {
+			t.Errorf("the usage text does not know %q", args[0])
+		}
+		return
+	}
+	want := 1 // no agent answers
+	switch args[0] {
+	case "check", "version":
+		want = 0
+	}
+	args = slices.Clone(args)
+	if args[0] != "version" {
+		if i := slices.Index(args, "-c"); i > 0 && i+1 < len(args) {
+			args = slices.Delete(args, i, i+2)
+		}
+		args = append(args, "-c", path.Join(repo, "configs/firebreak.toml"))
+	}
+	var stderr bytes.Buffer
+	if code := run(args, io.Discard, &stderr); code != want {
+		t.Errorf("firebreak %s: exit %d, want %d: %s", strings.Join(args, " "), code, want, stderr.String())
+	}
+}
+
+// mustHold are the clauses that hold in this version, with tests; a part of one may be open.
+var mustHold = []string{"S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S15", "S24"}
+
+// TestSafetyScripts: the scripts that docs/safety.md names exist, each script is named, and the
+// clauses that must hold name tests.
+func TestSafetyScripts(t *testing.T) {
+	const dir = "agent/core/testdata/timelines/"
+	text := readFile(t, "docs/safety.md")
+	named := map[string]bool{}
+	for _, s := range regexp.MustCompile(`\b[\w-]+\.txt\b`).FindAllString(text, -1) {
+		named[s] = true
+		if !exists(dir + s) {
+			t.Errorf("docs/safety.md names %s, which is not in %s", s, dir)
+		}
+	}
+	for _, f := range allFiles(t) {
+		if s, ok := strings.CutPrefix(f, dir); ok && strings.HasSuffix(s, ".txt") && !named[s] {
+			t.Errorf("no clause of docs/safety.md names the script %s", s)
+		}
+	}
+	for _, clause := range mustHold {
+		_, rest, _ := strings.Cut(text, "\n## "+clause+" ")
+		body, _, _ := strings.Cut(rest, "\n## ")
+		if !regexp.MustCompile(`(?m)^Tests: .*\bTest`).MatchString(body) {
+			t.Errorf("clause %s must hold in this version, and names no test", clause)
+		}
+	}
+}
+
+// TestUnit: without these lines a stop or an upgrade of the agent would end or double hooks (S10), or
+// the service manager would give up (S22).
+func TestUnit(t *testing.T) {
+	unit := "\n" + readFile(t, "configs/deploy/firebreak.service")
+	for _, want := range []string{"KillMode=process", "RuntimeDirectory=firebreak", "RuntimeDirectoryPreserve=yes", "StateDirectory=firebreak",
+		"StartLimitIntervalSec=0", "Restart=always", "Type=notify", "WatchdogSec=10"} {
+		if !strings.Contains(unit, "\n"+want+"\n") {
+			t.Errorf("the unit lacks the line %s", want)
+		}
+	}
+}
+
+// tables of a configuration: the section of docs/configuration.md that lists the keys, and the
+// beginning of a file that has such a table with some of its keys.
+var tables = []struct{ section, text, given string }{
+	{"Top of the file", "site = \"s\"\nzone = \"z\"\nagent = \"a\"\njournal = \"/j\"\n", "site zone agent journal"},
+	{"[[bus]]", "[[bus]]\nkind = \"modbus-tcp\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"modbus-rtu\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
+	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
+	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
+	{"[[detector]]", "[[detector]]\n", ""},
+	{"[[vote]]", "[[vote]]\n", ""},
+	{"[[target]]", "[[target]]\n", ""},
+	{"[[broker]]", "[[broker]]\n", ""},
+	{"[[hook]]", "[[hook]]\nkind = \"exec\"\n", "kind"},
+	{"[[hook]]", "[[hook]]\nkind = \"webhook\"\n", "kind"},
+	{"[[plan]]", "[[plan]]\n", ""},
+	{"[[plan.stage]]", "[[plan]]\n[[plan.stage]]\nlevel = \"3\"\n", "level"},
+	{"[[plan.stage.step]]", "[[plan]]\n[[plan.stage]]\n[[plan.stage.step]]\n", ""},
+}
+
+// keysOf asks the configuration which keys a table may have: its answer to one that it cannot have.
+func keysOf(t *testing.T, text, given string) []string {
+	t.Helper()
+	const odd = "qqqqqqqqqqqqqqqqqqqqqqqqqq"
+	_, faults := config.Parse("f", []byte(text+odd+" = 1\n"), app.Kinds())
+	for _, f := range faults {
+		if _, list, ok := strings.Cut(f.Text, ": use one of "); ok && strings.Contains(f.Text, odd) {
+			return append(strings.Split(list, ", "), strings.Fields(given)...)
+		}
+	}
+	t.Fatalf("no fault lists the keys of\n%s\n%v", text, faults)
+	return nil
+}
+
+// TestConfigurationDoc: docs/configuration.md lists every key that the configuration knows, and no
+// other.
+func TestConfigurationDoc(t *testing.T) {
+	known := map[string]map[string]bool{}
+	for _, tab := range tables {
+		if known[tab.section] == nil {
+			known[tab.section] = map[string]bool{}
+		}
+		for _, k := range keysOf(t, tab.text, tab.given) {
+			known[tab.section][k] = true
+		}
+	}
+	text := readFile(t, "docs/configuration.md")
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|")
+	for section, keys := range known {
+		_, rest, ok := strings.Cut(text, "\n## "+section+"\n")
+		if !ok {
+			t.Errorf("docs/configuration.md has no section %q", section)
+			continue
+		}
+		body, _, _ := strings.Cut(rest, "\n## ")
+		listed := map[string]bool{}
+		for _, m := range row.FindAllStringSubmatch(body, -1) {
+			listed[m[1]] = true
+			if !keys[m[1]] {
+				t.Errorf("docs/configuration.md lists %q in %s, which the configuration does not know", m[1], section)
+			}
+		}
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			if !listed[k] {
+				t.Errorf("docs/configuration.md does not list the key %q of %s", k, section)
+			}
+		}
+	}
+}
+
+// TestLicences: docs/licences.md has one row for each module of go.mod, with its version, and says of
+// each whether it is in the binary.
+func TestLicences(t *testing.T) {
+	type row struct{ version, licence, linked string }
+	rows := map[string]row{}
+	cells := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (v\\S+) \\| ([^|]+) \\| (yes|no) \\|$")
+	for _, m := range cells.FindAllStringSubmatch(readFile(t, "docs/licences.md"), -1) {
+		rows[m[1]] = row{m[2], m[3], m[4]}
+	}
+	required := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*([a-zA-Z0-9./_-]+\.[a-z]+/\S+|[a-z.]+/\S+) (v\S+)`).FindAllStringSubmatch(readFile(t, "go.mod"), -1) {
+		required[m[1]] = true
+		if rows[m[1]].version != m[2] {
+			t.Errorf("go.mod requires %s %s; docs/licences.md has version %q of it: read its licence and correct the row", m[1], m[2], rows[m[1]].version)
+		}
+	}
+	if len(required) < 15 {
+		t.Errorf("only %d modules found in go.mod: the search is broken", len(required))
+	}
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./agent")
+	cmd.Dir = repo
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	for m, r := range rows {
+		if !required[m] {
+			t.Errorf("docs/licences.md has %s, which go.mod does not require", m)
+		}
+		if in := slices.Contains(linked, m); in != (r.linked == "yes") {
+			t.Errorf("docs/licences.md says %q of %s; in the binary: %v", r.linked, m, in)
+		}
+	}
+}
+
+// TestFigures: the README shows the figures of docs/figures.md, and a command that measures one
+// names a benchmark of the package that it runs.
+func TestFigures(t *testing.T) {
+	readme, doc := readFile(t, "README.md"), readFile(t, "docs/figures.md")
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(doc, -1)
+	if len(rows) < 10 {
+		t.Errorf("only %d rows found in docs/figures.md: the search is broken", len(rows))
+	}
+	where := testFuncs(t)
+	bench := regexp.MustCompile(`-bench (\w+) \./(\S+)` + "`")
+	for _, r := range rows {
+		if row := "| " + r[1] + " | " + r[3] + " |"; r[1] != "what" && !strings.Contains(readme, "\n"+row+"\n") {
+			t.Errorf("README.md lacks the row %q of docs/figures.md", row)
+		}
+		if m := bench.FindStringSubmatch(r[2]); m != nil && path.Dir(where[m[1]]) != m[2] {
+			t.Errorf("docs/figures.md names %s in %s; it is in %q", m[1], m[2], where[m[1]])
+		}
+	}
+	machine := regexp.MustCompile(`(?m)^Machine: .*$`)
+	if machine.FindString(readme) != machine.FindString(doc) {
+		t.Errorf("README.md and docs/figures.md name different machines")
+	}
+}

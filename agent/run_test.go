@@ -1,0 +1,342 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"firebreak/agent/app"
+	"firebreak/agent/config"
+	"firebreak/plugins/hooks/exec"
+	"firebreak/sensors"
+	"firebreak/sensors/sim/slave"
+)
+
+// asMain in the environment makes the test's binary the agent, so that a test can run it as a
+// process of its own and kill it.
+const asMain = "FIREBREAK_TEST_AS_MAIN"
+
+// patience bounds every wait for an event.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" || len(os.Args) > 1 && os.Args[1] == exec.ShimCommand {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// firebreak runs a command in this process.
+func firebreak(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCheckExample(t *testing.T) {
+	code, out, errs := firebreak("check", "-c", "../configs/firebreak.toml")
+	if code != 0 || errs != "" {
+		t.Fatalf("exit %d, stderr:\n%s", code, errs)
+	}
+	for _, want := range []string{"plan evacuate", "stage 1", "stage 2a", "stage 2b", "stage 3", "stage 4", "worst case", "from the condition to the first hook"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the report does not speak of %q:\n%s", want, out)
+		}
+	}
+}
+
+// All faults come at once, each with its place, and nothing but faults is on stderr.
+func TestCheckBroken(t *testing.T) {
+	text := readFile(t, "configs/firebreak.toml")
+	for _, r := range [][2]string{{`poll *= "1s" # \[1s\]`, `pol = "1s"`}, {`above *= "0.33 %/m"`, `above = "0.33 V"`}, {`hook *= "page-noc"`, `hook = "page-nok"`}} {
+		at := regexp.MustCompile(`(?m)^` + r[0]).FindStringIndex(text)
+		if at == nil {
+			t.Fatalf("the example has no line %s any more", r[0])
+		}
+		text = text[:at[0]] + r[1] + text[at[1]:]
+	}
+	file := filepath.Join(t.TempDir(), "broken.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	place := regexp.MustCompile(`^` + regexp.QuoteMeta(file) + `:[1-9]\d*:[1-9]\d*: .{10}`)
+	for _, cmd := range []string{"check", "run", "status"} {
+		code, out, errs := firebreak(cmd, "-c", file)
+		lines := strings.Split(strings.TrimSpace(errs), "\n")
+		if code != 1 || out != "" || len(lines) < 3 || slices.ContainsFunc(lines, func(l string) bool { return !place.MatchString(l) }) {
+			t.Errorf("%s: exit %d, want 1 and three faults with their places:\n%s%s", cmd, code, out, errs)
+		}
+		for _, word := range []string{"pol", "V", "page-nok"} {
+			if !strings.Contains(errs, word) {
+				t.Errorf("%s: no fault speaks of %q:\n%s", cmd, word, errs)
+			}
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "no-such.toml")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string // on stdout if the code is 0, else on stderr
+	}{
+		{[]string{"check", "-c", missing}, 2, "no-such.toml"},
+		{[]string{"run", "-c", missing}, 2, "no-such.toml"},
+		{[]string{"check", "-c", t.TempDir()}, 2, "directory"},
+		{[]string{}, 2, "firebreak run"},
+		{[]string{"burn"}, 2, `"burn"`},
+		{[]string{"check", "--no-such-flag"}, 2, "no-such-flag"},
+		{[]string{"reset", "-c", "../configs/firebreak.toml"}, 2, "reset NAME"},
+		{[]string{"demo", "--scenario", "nothing"}, 2, "nothing"},
+		{[]string{"demo", "--speed", "1000"}, 2, "1 to 120"},
+		{[]string{"help"}, 0, "call\nthe fire service"},
+		{[]string{"version"}, 0, ""},
+	} {
+		code, out, errs := firebreak(c.args...)
+		said := errs
+		if c.code == 0 {
+			said = out
+		}
+		if code != c.code || !strings.Contains(said, c.says) {
+			t.Errorf("%q: exit %d, want %d and %q in:\n%s", c.args, code, c.code, c.says, said)
+		}
+	}
+}
+
+// The demo at twice its speed: the racks are left in time, and the last line is one JSON object.
+func TestDemoJSON(t *testing.T) {
+	if testing.Short() {
+		t.Skip("several seconds of real time")
+	}
+	code, out, errs := firebreak("demo", "--headless", "--json", "--speed", "120")
+	if code != 0 {
+		t.Fatalf("exit %d\n%s%s", code, out, errs)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var res map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &res); err != nil {
+		t.Fatalf("the last line is not JSON: %v\n%s", err, lines[len(lines)-1])
+	}
+	for _, k := range []string{"scenario", "speed", "first_alarm_s", "stages", "power_lost_s", "evacuated_before_power_lost", "hooks_run", "hooks_failed", "mqtt_messages", "sensors_2022", "decision_to_hook_ms"} {
+		if _, ok := res[k]; !ok {
+			t.Errorf("the result has no %q: %s", k, lines[len(lines)-1])
+		}
+	}
+	for k, want := range map[string]string{"scenario": `"pangyo-2022"`, "speed": "120", "evacuated_before_power_lost": "true", "hooks_failed": "0", "power_lost_s": "480"} {
+		if string(res[k]) != want {
+			t.Errorf("%s is %s, want %s", k, res[k], want)
+		}
+	}
+	var stages []struct {
+		Stage     string
+		Opened    *float64 `json:"opened_s"`
+		FirstHook *float64 `json:"first_hook_s"`
+		Done      *float64 `json:"done_s"`
+	}
+	if err := json.Unmarshal(res["stages"], &stages); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stages {
+		if slices.Contains([]string{"2a", "2b", "3"}, s.Stage) && (s.Opened == nil || s.FirstHook == nil || s.Done == nil || *s.Opened > *s.FirstHook || *s.FirstHook > *s.Done || *s.Done > 480) {
+			t.Errorf("stage %s: %s", s.Stage, res["stages"])
+		}
+	}
+}
+
+// box is a detector behind a socket, and the configuration of an agent that reads it.
+type box struct {
+	bank  *slave.Bank
+	file  string
+	hooks *bufio.Scanner // one line a hook
+}
+
+func (b *box) smoke(on uint16) { b.bank.Set(slave.Discretes, 2, on) }
+
+func newBox(t *testing.T) *box {
+	t.Helper()
+	dir := t.TempDir()
+	b := &box{bank: slave.NewBank(), file: filepath.Join(dir, "firebreak.toml")}
+	b.bank.Set(slave.Discretes, 0, 1, 0, 0, 0)
+	srv, err := slave.ListenTCP("127.0.0.1:0", map[byte]*slave.Bank{3: b.bank})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(fifo, os.O_RDWR|syscall.O_NONBLOCK, 0) // both ways: no end of file between two hooks
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if err := f.SetReadDeadline(time.Now().Add(4 * patience)); err != nil {
+		t.Fatal(err)
+	}
+	b.hooks = bufio.NewScanner(f)
+	text, err := os.ReadFile("testdata/box.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.file, []byte(strings.NewReplacer("@DIR@", dir, "@DUCT@", srv.Addr(), "@FIFO@", fifo).Replace(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// hook waits for the next hook and checks which it is.
+func (b *box) hook(t *testing.T, want string) {
+	t.Helper()
+	if !b.hooks.Scan() || b.hooks.Text() != want {
+		t.Fatalf("hook %q ran (%v), want %q", b.hooks.Text(), b.hooks.Err(), want)
+	}
+}
+
+// until repeats a command until its answer is as wanted.
+func until(t *testing.T, code int, says string, args ...string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(patience); ; {
+		got, out, errs := firebreak(args...)
+		if got == code && strings.Contains(out+errs, says) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%q: exit %d, want %d and %q in:\n%s%s", args, got, code, says, out, errs)
+		}
+	}
+}
+
+// agent runs the agent as a process of its own and waits until its loop runs.
+func (b *box) agent(t *testing.T) *osexec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.Command(self, "run", "-c", b.file)
+	cmd.Env = append(os.Environ(), asMain+"=1")
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready, read := make(chan bool, 1), make(chan struct{})
+	var said bytes.Buffer
+	go func() {
+		defer close(read)
+		sc := bufio.NewScanner(errs)
+		for sc.Scan() {
+			fmt.Fprintln(&said, sc.Text())
+			if strings.Contains(sc.Text(), "firebreak runs") {
+				ready <- true
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		<-read
+		if t.Failed() {
+			t.Logf("the agent said:\n%s", &said)
+		}
+	})
+	select {
+	case <-ready:
+	case <-read:
+		t.Fatal("the agent ended at its start")
+	case <-time.After(patience):
+		t.Fatal("the agent does not run")
+	}
+	return cmd
+}
+
+// The agent as a process: a detector sees smoke, the plan opens, a person at the box sees it and
+// acknowledges; a reset while it burns is refused; SIGKILL and a restart go on where it stood, and
+// no hook runs twice (S8, S10).
+func TestRunStatusAckKillAndGoOn(t *testing.T) {
+	b := newBox(t)
+	cmd := b.agent(t)
+	until(t, 0, "plan evacuate: armed, stage 0", "status", "-c", b.file)
+	b.smoke(1)
+	b.hook(t, "freeze")
+	until(t, 0, "stage 2a, episode ", "status", "-c", b.file)
+	until(t, 0, "alarm P1 smoke: unacknowledged", "status", "-c", b.file)
+	if code, _, errs := firebreak("ack", "smoke", "-c", b.file, "--by", "anna"); code != 0 {
+		t.Errorf("ack: exit %d: %s", code, errs)
+	}
+	until(t, 0, "alarm P1 smoke: acknowledged", "status", "-c", b.file)
+	until(t, 0, "done", "status", "-c", b.file)
+	if code, _, errs := firebreak("reset", "evacuate", "-c", b.file, "--by", "anna"); code != 1 || !strings.Contains(errs, "refused") {
+		t.Errorf("a reset while it burns: exit %d: %s", code, errs)
+	}
+	_, before, _ := firebreak("status", "-c", b.file)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code, _, errs := firebreak("status", "-c", b.file); code != 1 || !strings.Contains(errs, "no agent answers") {
+		t.Errorf("status of an agent that is gone: exit %d: %s", code, errs)
+	}
+
+	cmd = b.agent(t)
+	until(t, 0, strings.TrimSpace(strings.Split(before, "\n")[0]), "status", "-c", b.file)
+	until(t, 0, "alarm P1 smoke: acknowledged", "status", "-c", b.file)
+	b.bank.Set(slave.Discretes, 1, 1) // another plan: its hook is the next, so freeze did not come again
+	b.hook(t, "tell-service")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the agent ended with %v on SIGTERM, want 0", err)
+	}
+}
+
+// In this process, with a clock that runs 120 times as fast: once all has been quiet for the clear
+// time, a person resets the plan (S6).
+func TestResetAfterClearTime(t *testing.T) {
+	b := newBox(t)
+	c, faults := config.Load(b.file, app.Kinds())
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- app.Run(ctx, app.Options{Config: c, Clock: sensors.NewScaledClock(0, 120), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	}()
+	until(t, 0, "stage 0", "status", "-c", b.file)
+	b.smoke(1)
+	b.hook(t, "freeze")
+	until(t, 0, "stage 2a", "status", "-c", b.file)
+	b.smoke(0)
+	until(t, 0, "", "reset", "evacuate", "-c", b.file, "--by", "anna")
+	until(t, 0, "plan evacuate: armed, stage 0\n", "status", "-c", b.file)
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
