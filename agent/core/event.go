@@ -126,6 +126,9 @@ func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
 	case AckAlarm, ResetAlarm:
 		ev := hazard.Ack
 		if o.Kind == ResetAlarm {
+			if c.eng.Latched(o.Name) { // gas over range (S3): the alarm follows the condition
+				return c.eng.Unlatch(now, o.Name)
+			}
 			ev = hazard.ResetLatch
 		}
 		a, changed := c.book.Do(now, o.Name, ev)

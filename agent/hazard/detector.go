@@ -14,18 +14,20 @@ type input struct {
 	point  sensors.PointID
 	series int32 // of a rate detector: index into Engine.series
 
-	raw    Tri           // comparison of the last usable reading, deadband included
-	lost   bool          // the point is silent, bad or not ready since lostAt
-	noVote bool          // lost for a reason that never votes: test mode, not ready (S2)
-	out    bool          // out of service
-	active bool          // true: the on-delay has been served
-	weak   bool          // true only by a reading without preceding rise (S3)
-	on     time.Duration // on-delay served up to onAt
-	onAt   sensors.Mono  // the on-delay counts from here, while raw is true and not lost
-	offAt  sensors.Mono  // raw is false since, while active
-	held   bool          // the off-delay runs after a silence: the alarm is kept, without a vote
-	lostAt sensors.Mono
-	fresh  sensors.Mono // of the last usable reading
+	raw     Tri           // comparison of the last usable reading, deadband included
+	lost    bool          // the point is silent, bad or not ready since lostAt
+	noVote  bool          // lost for a reason that never votes: test mode, not ready (S2)
+	test    bool          // was in test mode when last heard: silence after it does not give the vote back
+	out     bool          // out of service
+	active  bool          // true: the on-delay has been served
+	weak    bool          // true only by a reading without preceding rise (S3)
+	on      time.Duration // on-delay served up to onAt
+	onAt    sensors.Mono  // the on-delay counts from here, while raw is true and not lost
+	offAt   sensors.Mono  // raw is false since, while active
+	latched bool          // gas over range: true until a person resets it (S3)
+	held    bool          // the off-delay runs after a silence: the alarm is kept, without a vote
+	lostAt  sensors.Mono
+	fresh   sensors.Mono // of the last usable reading
 
 	is    Tri
 	basis Basis
@@ -50,10 +52,15 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	if !p.usable {
-		in.lose(t, neverVotes(p.q.Reason()))
+		why := p.q.Reason()
+		if test := why == sensors.TestMode || in.test && (why == sensors.Comm || why == sensors.Stale); test != in.test {
+			in.test, in.dirty = test, in.dirty || in.active
+		}
+		in.lose(t, in.test || neverVotes(why))
 		e.touch(in)
 		return
 	}
+	in.test = false
 	raw := e.compare(in, p)
 	if raw == Unknown { // a rate whose window is not filled again: as if silent
 		in.lose(t, false)
@@ -130,7 +137,8 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 			e.wakeAt(due)
 		}
 	}
-	if !in.lost && in.raw == False && in.active {
+	e.latch(in)
+	if !in.lost && in.raw == False && in.active && !in.latched {
 		due := in.offAt.Add(c.OffDelay)
 		if now >= due {
 			in.active, in.dirty, in.on, in.weak, in.held = false, true, 0, false, false
@@ -142,6 +150,8 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 	switch {
 	case in.out:
 		is, basis = Unknown, Bypassed
+	case in.latched && (in.lost && !in.noVote || !in.lost && in.raw != True):
+		is, basis = True, HeldTrue
 	case in.lost && in.active && in.raw == True && !in.noVote:
 		until := in.lostAt.Add(e.heldTrue(c))
 		if now < until {

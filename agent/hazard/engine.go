@@ -175,7 +175,7 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	}
 	rule := &e.r.Points[r.Point]
 	if r.Quality.Usable() {
-		p.rise.observe(rule, p, r)
+		p.rise.observe(rule, r)
 		for _, s := range p.series {
 			e.series[s].samples = addSample(e.series[s].samples, r, e.series[s].window)
 		}

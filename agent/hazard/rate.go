@@ -98,6 +98,8 @@ func rate(s []sample, window time.Duration) (perSecond float64, ok bool) {
 // rise remembers whether a point moved towards the hazard before it went over range or jumped
 // (S3): a fire is seen coming, a broken wire is not.
 type rise struct {
+	seen  bool    // a usable reading was
+	last  float64 // its value: what a bad reading holds is no value, and coming back from it no rise
 	run   float64 // total of the present run of readings, each more hazardous than the one before
 	steps int     // readings in it
 	weak  bool    // over range or jumped with no preceding rise
@@ -105,14 +107,16 @@ type rise struct {
 	peak  float64
 }
 
-// observe takes a usable reading, before it is stored in p.
-func (s *rise) observe(rule *sensors.Point, p *point, r sensors.Reading) {
+// observe takes a usable reading.
+func (s *rise) observe(rule *sensors.Point, r sensors.Reading) {
 	if rule.Hazard == 0 {
 		return
 	}
+	was, seen := s.last, s.seen
+	s.last, s.seen = r.Value, true
 	dir := float64(rule.Hazard)
 	sudden := r.Quality.Reason() == sensors.OverRange || r.Quality.Reason() == sensors.Fast
-	if !p.have { // the first reading of all: over range from the start is no rise
+	if !seen { // the first reading of all: over range from the start is no rise
 		if sudden {
 			s.weak, s.base, s.peak = true, rule.Min, dir*r.Value
 			if dir < 0 {
@@ -127,9 +131,9 @@ func (s *rise) observe(rule *sensors.Point, p *point, r sensors.Reading) {
 			s.weak = false // it came back: a new rise counts as any other
 		}
 	} else if sudden && !s.supported(rule) {
-		s.weak, s.base, s.peak = true, p.val, dir*r.Value
+		s.weak, s.base, s.peak = true, was, dir*r.Value
 	}
-	if step := dir * (r.Value - p.val); step > 0 {
+	if step := dir * (r.Value - was); step > 0 {
 		s.run, s.steps = min(s.run+step, math.MaxFloat64), s.steps+1 // finite, for the snapshot
 	} else if step < 0 {
 		s.run, s.steps = 0, 0

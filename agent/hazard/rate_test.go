@@ -151,6 +151,17 @@ func TestWeakWithoutRise(t *testing.T) {
 		feed(m, p, 850)
 		m.want(id, "true weak")
 	})
+	t.Run("coming back from silence is no rise", func(t *testing.T) {
+		m, p, id := setup(t)
+		feed(m, p, 25)
+		for range 3 { // a loose wire: what a bad reading holds is no value
+			m.bad(p, sensors.Comm)
+			m.wait(time.Second)
+			feed(m, p, 25)
+		}
+		feed(m, p, 850)
+		m.want(id, "true weak")
+	})
 	t.Run("a strong one stays strong", func(t *testing.T) {
 		m, p, id := setup(t)
 		for v := 25.0; v < 70; v += 4 {

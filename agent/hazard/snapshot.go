@@ -9,25 +9,27 @@ import (
 // MemberRecord is the lasting state of one detector on one point, as the journal holds it. Names,
 // not numbers: it must outlive a change of the configuration.
 type MemberRecord struct {
-	Cond   string        `json:"cond"`
-	Point  string        `json:"point"`
-	Raw    Tri           `json:"raw"`
-	Active bool          `json:"active,omitempty"`
-	Lost   bool          `json:"lost,omitempty"`
-	NoVote bool          `json:"no_vote,omitempty"`
-	Out    bool          `json:"out,omitempty"`
-	Weak   bool          `json:"weak,omitempty"`
-	Held   bool          `json:"held,omitempty"`
-	On     time.Duration `json:"on,omitempty"`
-	OnAt   sensors.Mono  `json:"on_at,omitempty"`
-	OffAt  sensors.Mono  `json:"off_at,omitempty"`
-	LostAt sensors.Mono  `json:"lost_at,omitempty"`
-	Fresh  sensors.Mono  `json:"fresh,omitempty"`
+	Cond    string        `json:"cond"`
+	Point   string        `json:"point"`
+	Raw     Tri           `json:"raw"`
+	Active  bool          `json:"active,omitempty"`
+	Lost    bool          `json:"lost,omitempty"`
+	NoVote  bool          `json:"no_vote,omitempty"`
+	Test    bool          `json:"test,omitempty"`
+	Out     bool          `json:"out,omitempty"`
+	Weak    bool          `json:"weak,omitempty"`
+	Held    bool          `json:"held,omitempty"`
+	Latched bool          `json:"latched,omitempty"`
+	On      time.Duration `json:"on,omitempty"`
+	OnAt    sensors.Mono  `json:"on_at,omitempty"`
+	OffAt   sensors.Mono  `json:"off_at,omitempty"`
+	LostAt  sensors.Mono  `json:"lost_at,omitempty"`
+	Fresh   sensors.Mono  `json:"fresh,omitempty"`
 }
 
 func (e *Engine) record(in *input) MemberRecord {
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
-		Active: in.active, Lost: in.lost, NoVote: in.noVote, Out: in.out, Weak: in.weak, Held: in.held, On: in.on,
+		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: in.out, Weak: in.weak, Held: in.held, Latched: in.latched, On: in.on,
 		OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh}
 }
 
@@ -50,7 +52,7 @@ func (e *Engine) Restore(m MemberRecord) {
 		return
 	}
 	*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, out: m.Out, weak: m.Weak, held: m.Held, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+		noVote: m.NoVote, test: m.Test, out: m.Out, weak: m.Weak, held: m.Held, latched: m.Latched, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
 	e.setOut(in.point, m.LostAt, m.Out)
 	e.advancePend(in)
 	e.touch(in)
@@ -100,6 +102,8 @@ type pointState struct {
 	Have   bool            `json:"have"`
 	Usable bool            `json:"usable"`
 	Out    bool            `json:"out,omitempty"`
+	Seen   bool            `json:"seen,omitempty"`
+	Last   float64         `json:"last,omitempty"`
 	Run    float64         `json:"run,omitempty"`
 	Steps  int             `json:"steps,omitempty"`
 	Weak   bool            `json:"weak,omitempty"`
@@ -137,7 +141,7 @@ func (e *Engine) State() State {
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
-			p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak})
+			p.rise.seen, p.rise.last, p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak})
 	}
 	for i := range e.series {
 		sr := &e.series[i]
@@ -186,7 +190,7 @@ func (e *Engine) SetState(s State) {
 		p := &e.points[i]
 		p.val, p.at, p.q, p.have, p.usable = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable
 		e.setOut(sensors.PointID(i), 0, ps.Out)
-		p.rise = rise{ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
+		p.rise = rise{ps.Seen, ps.Last, ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
 		if p.usable {
 			e.devices[e.r.Points[i].Device].usable++
 		}

@@ -31,7 +31,10 @@ const second = time.Second
 type judge struct {
 	v      [conds]hazard.Verdict
 	leaves map[hazard.CondID]map[string]hazard.Verdict
+	vents  bool
 }
+
+func (j *judge) Venting(hazard.CondID) bool { return j.vents }
 
 func (j *judge) Verdict(id hazard.CondID) hazard.Verdict {
 	if id >= conds {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"firebreak/agent/hazard"
@@ -25,6 +26,7 @@ type Judge interface {
 	Verdict(hazard.CondID) hazard.Verdict
 	Explain(sensors.Mono, hazard.CondID) hazard.Why
 	Leaves(hazard.CondID, func(name string, v hazard.Verdict))
+	Venting(hazard.CondID) bool
 }
 
 // Start asks for one call of a hook.
@@ -195,7 +197,7 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 		return never
 	}
 	m.openStages(now, rule, p, target, j, o)
-	m.seeTrue(now, rule, p, j)
+	m.seeTrue(now, rule, p, j, o)
 	if m.falls(rule, p, j) {
 		m.put(o, Record{Kind: "end", Plan: rule.Name, At: now, Episode: p.Run.Episode, Reason: "its conditions are false"})
 		m.put(o, Record{Kind: "next", Plan: rule.Name, At: now, Episode: p.Next})
@@ -218,12 +220,17 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 // seeTrue notes when a member of any vote of the plan was last true, whether it was enough for a
 // vote or not: the clear time runs from there (S6). A member that was true at the last look was
 // true until now, however long ago that was.
-func (m *Machine) seeTrue(now sensors.Mono, rule *Plan, p *PlanRun, j Judge) {
+func (m *Machine) seeTrue(now sensors.Mono, rule *Plan, p *PlanRun, j Judge, o *Out) {
 	is := anyTrue(rule, j)
 	if is || p.True {
 		p.LastTrue = now
 	}
 	p.True = is
+	for i := 0; i < len(rule.Stages) && !p.Run.Vented; i++ {
+		if j.Venting(rule.Stages[i].When) {
+			m.put(o, Record{Kind: "vented", Plan: rule.Name, At: now, Episode: p.Run.Episode})
+		}
+	}
 }
 
 func anyTrue(rule *Plan, j Judge) bool {
@@ -308,5 +315,21 @@ func (m *Machine) RunHash() string {
 			return p.Run.Hash
 		}
 	}
+	for _, name := range m.gone() {
+		return m.state[name].Run.Hash
+	}
 	return ""
+}
+
+// gone names the plans that the rules no longer have and of which a run is open: taking a plan out
+// of the configuration does not end its run (S8).
+func (m *Machine) gone() []string {
+	var names []string
+	for name, p := range m.state {
+		if p.Run != nil && m.rule(name) == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -64,7 +64,7 @@ func (s StepState) started() bool { return s >= Starting && s <= Working }
 
 // Record is one lasting change of a plan, as the journal holds it.
 type Record struct {
-	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, end
+	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, end
 	Plan    string          `json:"plan"`
 	At      sensors.Mono    `json:"at"`
 	Episode uint64          `json:"episode,omitempty"`
@@ -97,7 +97,8 @@ type Run struct {
 	Start   sensors.Mono           `json:"start"`
 	Stages  [6]StageRun            `json:"stages"`
 	Steps   map[string]*StepRecord `json:"steps"`
-	Stale   bool                   `json:"stale,omitempty"` // starts no step without a fresh vote (S8)
+	Vented  bool                   `json:"vented,omitempty"` // gas and another effect were seen together (S6)
+	Stale   bool                   `json:"stale,omitempty"`  // starts no step without a fresh vote (S8)
 }
 
 // StageRun is one stage of a run.
@@ -165,6 +166,8 @@ func (m *Machine) Apply(rec Record) error {
 		p.Run.Stale = true
 	case "fresh":
 		p.Run.Stale = false
+	case "vented":
+		p.Run.Vented = true
 	default:
 		return fmt.Errorf("plan %q: unknown record %q", rec.Plan, rec.Kind)
 	}

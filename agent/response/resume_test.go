@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/hazard"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
@@ -151,6 +152,27 @@ func TestPinnedHash(t *testing.T) {
 	}
 	r.restart("h1", sameBoot)
 	r.wantStarts("drain", "next")
+}
+
+// S8: a configuration from which the plan is gone does not make its run forgotten (timeline 25).
+func TestPinnedThoughThePlanIsGone(t *testing.T) {
+	r := newRig(t, plan(at(plugins.Prepare, "drain")))
+	r.set(yes, prepare)
+	m, err := response.New(&response.Rules{}, "h2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetState(r.m.State())
+	if h := m.RunHash(); h != "h1" {
+		t.Errorf("the run of a plan that the configuration no longer has is pinned to %q, want h1", h)
+	}
+	told := false
+	m.Alarms(func(a hazard.AlarmInput) {
+		told = told || a.Name == "plan/evacuate/pinned" && a.Active && a.Priority == 1
+	})
+	if !told {
+		t.Error("no alarm of priority 1")
+	}
 }
 
 // S9: a run whose first records were lost starts again under the same keys, and an episode that

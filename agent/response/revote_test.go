@@ -185,6 +185,24 @@ func TestClearTime(t *testing.T) {
 	}
 }
 
+// Once cells were seen to vent, the clear time is a day: what has vented can burn again (S6). A
+// restart does not forget it.
+func TestClearTimeAfterVenting(t *testing.T) {
+	r := newRig(t, plan())
+	r.j.vents = true
+	r.set(yes, prepare)
+	r.j.vents = false
+	r.set(no, prepare)
+	r.pass(23 * time.Hour)
+	if err := r.reset(); err == nil || !strings.Contains(err.Error(), "clear time") {
+		t.Errorf("reset 23 h after cells have vented: %v", err)
+	}
+	r.pass(time.Hour)
+	if err := r.reset(); err != nil {
+		t.Errorf("reset after a day: %v", err)
+	}
+}
+
 // A stage that cannot open by itself any more is a question to a person (timeline 2).
 func TestInhibitedAsks(t *testing.T) {
 	r := newRig(t, plan())

@@ -41,6 +41,7 @@ type Plan struct {
 	MaxHold   time.Duration
 	ResumeMax time.Duration // an older run starts no step without a fresh vote (S8); default 15 min
 	ClearTime time.Duration // a reset is refused for so long after the last true member (S6); default 10 min
+	VentClear time.Duration // the same once cells were seen to vent; default 24 h
 
 	Mode         Mode   // while the journal holds none
 	Ungated      string // reason for which Mode may be armed without the gate of S18

@@ -45,6 +45,12 @@ func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) erro
 	if clear <= 0 {
 		clear = 10 * time.Minute
 	}
+	if p.Run.Vented { // what has vented can burn again the next day
+		clear = max(clear, rule.VentClear)
+		if rule.VentClear <= 0 {
+			clear = max(clear, 24*time.Hour)
+		}
+	}
 	if left := clear - now.Sub(p.LastTrue); left > 0 {
 		why = append(why, fmt.Sprintf("the clear time runs for another %v", left.Round(time.Second)))
 	}
@@ -95,6 +101,10 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 			set(hazard.AlarmInput{Name: at + "/not-journaled", Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
 				Cause: "its hook was started before its record was durable"})
 		}
+	}
+	for _, name := range m.gone() {
+		set(hazard.AlarmInput{Name: "plan/" + name + "/pinned", Active: true, Priority: 1,
+			Cause: "an open run belongs to a configuration with a plan that this one lacks: start the agent with that one, and reset"})
 	}
 }
 
