@@ -15,16 +15,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"firebreak/agent/config"
+	"firebreak/agent/core"
 	"firebreak/agent/guard"
 	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
-	"firebreak/plugins/hooks/exec"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
@@ -57,7 +57,6 @@ const (
 	journalOpen = 5 * time.Second
 	stopLimit   = 3 * time.Second
 	uplinkLimit = 5 * time.Second
-	sweepOlder  = 24 * time.Hour
 )
 
 // Version is that of the module or the commit that was built.
@@ -82,6 +81,11 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	bootID, synced := sensors.BootID(), clockSynced()
 	jr := openJournal(ctx, &o, ends)
+	if errors.Is(jr.err, syscall.EWOULDBLOCK) && answers(o.Config.Control) {
+		// Two agents of one configuration would give each hook two keys (S10). One that holds the lock
+		// and does not answer protects nothing: then this one goes on, without a journal.
+		return fmt.Errorf("another agent runs with the journal %s and answers on %s: stop that one first", o.Config.Journal, o.Config.Control)
+	}
 	o.Config.Rules.Hazard.Origin = o.Origin
 	rec, err := guard.Recover(o.Config.Rules, jr.rec, o.Clock.Now(), bootID, synced, time.Now())
 	if err != nil {
@@ -124,6 +128,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	startControl(&o, board, g, ends)
 	ends.task("probes", stopLimit, func(ctx context.Context) error { return probeHooks(ctx, o.Config, hooks, o.Log) })
+	sweeps := &sweeper{o.Config.Run, openEpisodes(rec.Core, o.Config.Rules, o.Clock.Now(), board), o.Log}
+	ends.task("sweeps", stopLimit, sweeps.run)
 	ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(&o); return nil })
 	if o.Ready != nil {
 		o.Ready(Running{up, g, buses, board})
@@ -170,19 +176,33 @@ func startControl(o *Options, board *Board, g *guard.Guard, ends *cleanups) {
 	if o.Config.Control == "" {
 		return
 	}
-	c, err := listenControl(o.Config.Control, board, g.Order)
-	if err != nil {
-		o.Log.Error("the control socket is not served: orders at the box are not possible", "err", err)
-		return
+	ends.task("control socket", stopLimit, func(ctx context.Context) error { // its directory may hang
+		c, err := listenControl(o.Config.Control, board, g.Order)
+		if err != nil {
+			o.Log.Error("the control socket is not served: orders at the box are not possible", "err", err)
+			return nil
+		}
+		return c.run(ctx)
+	})
+}
+
+// openEpisodes tells the open episode of a plan: as the journal left it, until the loop has told.
+func openEpisodes(c *core.Core, r *core.Rules, now sensors.Mono, board *Board) func(string) uint64 {
+	first := map[string]uint64{}
+	for i := range r.Response.Plans {
+		name := r.Response.Plans[i].Name
+		first[name] = c.View(now, name).Episode
 	}
-	ends.task("control socket", stopLimit, c.run)
+	return func(plan string) uint64 {
+		if e, told := board.episode(plan); told {
+			return e
+		}
+		return first[plan]
+	}
 }
 
 // probeHooks exercises every hook at the start: a broken one is told before it is needed.
 func probeHooks(ctx context.Context, c *config.Config, hooks []plugins.Hook, log *slog.Logger) error {
-	if err := os.MkdirAll(c.Run, 0o700); err == nil {
-		_, _ = exec.Sweep(c.Run, sweepOlder, nil) // what cannot be swept stays, and is seen next time
-	}
 	for i, h := range hooks {
 		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		if err := h.Probe(pctx); err != nil && ctx.Err() == nil {
@@ -243,49 +263,4 @@ func openDir(ctx context.Context, path string) *opened {
 		_ = out.dir.Close()
 	}
 	return out
-}
-
-// keepSource writes the configuration beside the journal under its hash: a run is pinned to the
-// configuration that started it (S8).
-func keepSource(o *Options) {
-	if len(o.Source) == 0 {
-		return
-	}
-	path := pinnedPath(o.Config.Journal, o.Config.Rules.Hash)
-	if _, err := os.Stat(path); err == nil {
-		return
-	}
-	tmp := path + ".tmp"
-	err := os.WriteFile(tmp, o.Source, 0o600)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		o.Log.Warn("the configuration could not be kept beside the journal", "err", err)
-	}
-}
-
-func pinnedPath(dir, hash string) string { return filepath.Join(dir, "config-"+hash+".toml") }
-
-// pinned takes up an open run under the configuration that started it.
-func (o *Options) pinned(hash string, jrec *journal.Recovered, now *guard.Recovered, bootID string, synced bool) (*guard.Recovered, error) {
-	data, err := os.ReadFile(pinnedPath(o.Config.Journal, hash))
-	if err != nil {
-		return now, err
-	}
-	old, faults := config.Parse(pinnedPath(o.Config.Journal, hash), data, Kinds())
-	if len(faults) > 0 {
-		return now, fmt.Errorf("%v", faults[0])
-	}
-	if old.Rules.Hash != hash {
-		return now, fmt.Errorf("the kept configuration has the hash %s", old.Rules.Hash)
-	}
-	old.Rules.Hazard.Origin = o.Origin
-	rec, err := guard.Recover(old.Rules, jrec, o.Clock.Now(), bootID, synced, time.Now())
-	if err != nil {
-		return now, err
-	}
-	o.Log.Error("an open run goes on under the configuration that started it; the new one counts after a reset and a restart", "pinned", hash, "new", o.Config.Rules.Hash)
-	o.Config, o.Source = old, data
-	return rec, nil
 }

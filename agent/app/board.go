@@ -31,6 +31,14 @@ func (b *Board) Offer(u plugins.Update) {
 	}
 }
 
+// episode is the open episode of a plan, 0 if none is; told is false before the loop has said so.
+func (b *Board) episode(plan string) (e uint64, told bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, told := b.plans[plan]
+	return p.Episode, told
+}
+
 // Status is what stands on the board: alarms not at rest by priority, and plans.
 type Status struct {
 	Alarms []plugins.AlarmState `json:"alarms"`

@@ -12,6 +12,7 @@ import (
 
 	"firebreak/agent/config"
 	"firebreak/agent/hazard"
+	"firebreak/agent/response"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 	"firebreak/sensors/i2c"
@@ -102,7 +103,8 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Dev
 	}, l, nil
 }
 
-// votingDevices are those on which a stage depends: their polls go first.
+// votingDevices are those on which a plan depends, by a vote, evidence or an only_if: their polls go
+// first.
 func votingDevices(c *config.Config) map[sensors.DeviceID]bool {
 	out := map[sensors.DeviceID]bool{}
 	var walk func(id hazard.CondID)
@@ -116,8 +118,17 @@ func votingDevices(c *config.Config) map[sensors.DeviceID]bool {
 		}
 	}
 	for i := range c.Rules.Response.Plans {
-		for _, s := range c.Rules.Response.Plans[i].Stages {
+		p := &c.Rules.Response.Plans[i]
+		for _, s := range p.Stages {
 			walk(s.When)
+		}
+		for _, s := range p.Steps {
+			if s.Evidence == response.ByCondition {
+				walk(s.EvidenceCond)
+			}
+			if s.OnlyIf != hazard.NoCond {
+				walk(s.OnlyIf)
+			}
 		}
 	}
 	return out

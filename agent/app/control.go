@@ -21,6 +21,7 @@ const (
 	controlWait  = 5 * time.Second
 	controlBytes = 64 << 10
 	controlConns = 8
+	acceptPause  = time.Second
 )
 
 // Request is what `firebreak ack|reset|status ...` sends.
@@ -50,8 +51,16 @@ func listenControl(path string, board *Board, order func(context.Context, core.O
 		c.Close()
 		return nil, fmt.Errorf("another agent answers on %s: stop it, or give this one another run directory", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
 		return nil, err
+	case fi.Mode()&os.ModeSocket == 0:
+		return nil, fmt.Errorf("%s is there and no socket: it is not removed; move it, or give the control socket another path", path)
+	default: // left by an agent that is gone
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -75,10 +84,13 @@ func (c *control) run(ctx context.Context) error {
 		room <- struct{}{}
 		conn, err := c.ln.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			<-room
+			select { // short of descriptors, say: a reset at the box must be possible again once that is over
+			case <-ctx.Done():
 				return nil
+			case <-time.After(acceptPause):
 			}
-			return err
+			continue
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
@@ -104,6 +116,23 @@ func (c *control) answer(ctx context.Context, conn io.Reader) Answer {
 		return Answer{Error: err.Error()}
 	}
 	return Answer{}
+}
+
+// answers tells whether a living agent serves the control socket: one that is stopped or hangs has
+// its connections taken by the kernel, and answers nothing.
+func answers(path string) bool {
+	if path == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("unix", path, 200*time.Millisecond)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	var a Answer
+	return json.NewEncoder(conn).Encode(Request{Order: "status"}) == nil &&
+		json.NewDecoder(io.LimitReader(conn, 4<<20)).Decode(&a) == nil && a.Status != nil
 }
 
 // Ask sends one request to a running agent.

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"firebreak/agent/config"
@@ -63,22 +65,55 @@ func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plug
 	var out []plugins.Hook
 	for i := range c.Hooks {
 		h := &c.Hooks[i]
-		var hook plugins.Hook
-		var err error
 		switch k := h.Config.(type) {
 		case exec.Config:
 			k.RunDir, k.Site, k.Agent = runDir, c.Site, c.Agent
-			hook, err = exec.New(h.Name, k, self, log)
+			out = append(out, &lateHook{build: func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }})
 		case webhook.Config:
 			k.Site, k.Agent = c.Site, c.Agent
-			hook, err = webhook.New(h.Name, k, log)
+			out = append(out, &lateHook{build: func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) }})
 		default:
-			err = fmt.Errorf("hook %q: kind %q is not built in", h.Name, h.Kind)
+			return nil, fmt.Errorf("hook %q: kind %q is not built in", h.Name, h.Kind)
 		}
+	}
+	return out, nil
+}
+
+// lateHook builds its hook when it is first needed, and again after a failure: building may read
+// files, and one hook without its certificate must not keep the agent from protecting with the
+// others, nor a disk that hangs.
+type lateHook struct {
+	build func() (plugins.Hook, error)
+
+	mu   sync.Mutex
+	hook plugins.Hook
+}
+
+func (l *lateHook) get() (plugins.Hook, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hook == nil {
+		h, err := l.build()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, hook)
+		l.hook = h
 	}
-	return out, nil
+	return l.hook, nil
+}
+
+func (l *lateHook) Probe(ctx context.Context) error {
+	h, err := l.get()
+	if err != nil {
+		return err
+	}
+	return h.Probe(ctx)
+}
+
+func (l *lateHook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidence)) plugins.Outcome {
+	h, err := l.get()
+	if err != nil {
+		return plugins.Outcome{Result: plugins.Failed, Detail: "not started: " + err.Error()}
+	}
+	return h.Do(ctx, c, seen)
 }

@@ -100,7 +100,7 @@ func (e expr) value(p *sensors.Point) (float64, error) {
 		return 0, err
 	}
 	v, err := q.in(p.Unit)
-	if err == nil && p.Min != p.Max && p.Kind == sensors.Measurement && (v < p.Min || v > p.Max) {
+	if err == nil && p.Min != p.Max && p.Kind == sensors.Measurement && (v < p.Min || v > p.Max || v == p.Min && e.op == "<" || v == p.Max && e.op == ">") {
 		return 0, fmt.Errorf("%s goes from %g to %g %s: %g is never reached", p.Name, p.Min, p.Max, p.Unit, v)
 	}
 	return v, err

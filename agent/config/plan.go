@@ -114,9 +114,15 @@ func (c *compiler) stage(t *Table, plan string) *stageDraft {
 	for _, st := range t.Tables("step") {
 		step := c.step(st, plan, s.Level)
 		step.noLevel = d.noLevel
+		if !d.noLevel {
+			c.isolated(st, &step.step)
+		}
 		d.steps = append(d.steps, step)
 	}
 	c.end(t)
+	if len(d.steps) > 0 && s.Level == plugins.Watch && !d.noLevel {
+		t.src.fault(t.at, "stage 0 has steps, which would not start: an episode begins with stage 1, move them there")
+	}
 	if len(d.steps) == 0 && s.Level > plugins.Watch {
 		t.src.fault(t.at, "stage %s has no step: opening it would do nothing, add a [[plan.stage.step]] or take the stage out", s.Level)
 	}

@@ -17,11 +17,13 @@ func (c *compiler) checkProtection() {
 	if c.hasFaultIn("detector", "vote", "plan") {
 		return // a vote that could not be read must not be blamed as missing
 	}
-	used := c.devicesThatOpen()
+	c.checkDirections()
+	used := c.pointsThatOpen()
 	for i := range c.cfg.Devices {
 		d := &c.cfg.Devices[i]
-		if what := c.hazardPoint(d); what != nil && !used[d.ID] {
-			c.fault(d.At, "device %q measures %s (%s), but none of its points is in a vote that opens a stage: add a detector to a vote, or remove the device", d.Name, hazardName(what), what.Name)
+		points := c.hazardPoints(d)
+		if len(points) > 0 && !slices.ContainsFunc(points, func(p *sensors.Point) bool { return used[p.ID] }) {
+			c.fault(d.At, "device %q measures %s (%s), but no such point of it is in a vote that opens a stage: add a detector on one to a vote, or remove the device", d.Name, hazardName(points[0]), points[0].Name)
 		}
 	}
 }
@@ -80,22 +82,70 @@ func (c *compiler) faultBetween(from, to Pos) bool {
 	return false
 }
 
-// devicesThatOpen are those with a point in the condition of a stage above 0.
-func (c *compiler) devicesThatOpen() map[sensors.DeviceID]bool {
-	out := map[sensors.DeviceID]bool{}
+// pointsThatOpen are those in the condition of a stage above 0.
+func (c *compiler) pointsThatOpen() map[sensors.PointID]bool {
+	out := map[sensors.PointID]bool{}
 	seen := map[hazard.CondID]bool{}
 	for i := range c.resp.Plans {
 		for _, s := range c.resp.Plans[i].Stages {
 			if s.Level > plugins.Watch {
 				c.walkConds(s.When, seen, func(id hazard.CondID) {
 					for _, m := range c.hz.Conds[id].Members {
-						out[m.Device] = true
+						for _, p := range m.Points {
+							out[p] = true
+						}
 					}
 				})
 			}
 		}
 	}
 	return out
+}
+
+// checkDirections finds detectors that a stage rests on and that are true when a point moves away
+// from its hazard: such a vote is blind to the fire, or stands open in a quiet room (S24).
+func (c *compiler) checkDirections() {
+	seen := map[hazard.CondID]bool{}
+	for i := range c.resp.Plans {
+		for _, s := range c.resp.Plans[i].Stages {
+			if s.Level == plugins.Watch {
+				continue
+			}
+			c.walkConds(s.When, seen, func(id hazard.CondID) {
+				for key, p := range c.away(id) {
+					c.condTab[id].Fault(key, "this is true when %s moves away from its hazard (%s): no stage may rest on it, turn it round", p.Name, p.Physics)
+				}
+			})
+		}
+	}
+}
+
+// away gives the key by which a detector looks away from the hazard, and a point that shows it.
+func (c *compiler) away(id hazard.CondID) map[string]*sensors.Point {
+	k := &c.hz.Conds[id]
+	for _, m := range k.Members {
+		for _, pid := range m.Points {
+			p := &c.hz.Points[pid]
+			if p.Physics != sensors.Smoke && p.Physics != sensors.Gas && p.Physics != sensors.Temperature {
+				continue // a voltage is a hazard at either end
+			}
+			dir := float64(p.Hazard)
+			only := func(v float64) bool { return p.Kind == sensors.Binary && len(k.Values) == 1 && k.Values[0] == v }
+			switch {
+			case k.Kind == hazard.Above && dir < 0:
+				return map[string]*sensors.Point{"above": p}
+			case k.Kind == hazard.Below && dir > 0:
+				return map[string]*sensors.Point{"below": p}
+			case k.Kind == hazard.Rate && dir*k.Threshold < 0:
+				return map[string]*sensors.Point{"rate": p}
+			case k.Kind == hazard.In && (dir > 0 && only(0) || dir < 0 && only(1)):
+				return map[string]*sensors.Point{"is": p}
+			case k.Kind == hazard.NotIn && (dir > 0 && only(1) || dir < 0 && only(0)):
+				return map[string]*sensors.Point{"is_not": p}
+			}
+		}
+	}
+	return nil
 }
 
 // walkConds visits a condition and all that it is made of, each once.
@@ -110,20 +160,21 @@ func (c *compiler) walkConds(id hazard.CondID, seen map[hazard.CondID]bool, visi
 	}
 }
 
-// hazardPoint is a point of smoke, gas or battery temperature of the device; nil if there is none.
-func (c *compiler) hazardPoint(d *Device) *sensors.Point {
+// hazardPoints are the points of smoke, gas or battery temperature of the device: a vote on one of
+// them protects, one on its fault bits does not.
+func (c *compiler) hazardPoints(d *Device) (out []*sensors.Point) {
 	for i := range d.Count {
 		p := &c.hz.Points[int(d.First)+i]
 		switch p.Physics {
 		case sensors.Smoke, sensors.Gas:
-			return p
+			out = append(out, p)
 		case sensors.Temperature:
 			if p.Hazard > 0 && isBattery(strings.TrimPrefix(p.Name, d.Name+".")) {
-				return p
+				out = append(out, p)
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 // isBattery tells from the name of a channel whether it is the temperature of a battery.

@@ -8,6 +8,7 @@ import (
 	"firebreak/agent/hazard"
 	"firebreak/agent/response"
 	"firebreak/plugins"
+	"firebreak/sensors"
 )
 
 // stepDraft is a step whose "after" is not resolved yet.
@@ -76,6 +77,42 @@ func (c *compiler) evidence(t *Table, s *response.Step, plan string) {
 		s.Evidence = response.ByCondition
 		s.EvidenceCond = c.expression(t, "evidence", e, plan+"/"+s.Name+"/evidence")
 	}
+}
+
+// isolated holds the irreversible steps of stage 4 to S15: that something is isolated is known from
+// measured voltage and current, never from a breaker's bit or from what a hook says of itself.
+func (c *compiler) isolated(t *Table, s *response.Step) {
+	if s.Stage != plugins.Isolate || !s.Irreversible {
+		return
+	}
+	var what string
+	switch {
+	case s.Evidence == response.ByHook:
+		what = "this is the word of the hook"
+	case s.Evidence != response.ByCondition:
+		what = "there is none"
+	case s.EvidenceCond == hazard.NoCond:
+		return // it has a fault of its own
+	default:
+		p := &c.hz.Points[c.hz.Conds[s.EvidenceCond].Members[0].Points[0]]
+		if p.Kind == sensors.Measurement && p.Physics == sensors.Electrical && (p.Unit == sensors.Volt || p.Unit == sensors.Ampere) {
+			return
+		}
+		what = "this is " + describe(p)
+	}
+	t.Fault("evidence", `step %q of stage 4 needs evidence from a measured voltage or current, and %s: a breaker's bit does not show that anything is isolated; write e.g. evidence = "load.rack_current < 1 A"`, s.Name, what)
+}
+
+// describe says what a point is: "a binary point", "a measurement of temperature in C".
+func describe(p *sensors.Point) string {
+	if p.Kind != sensors.Measurement {
+		return "a " + p.Kind.String() + " point"
+	}
+	text := "a measurement of " + p.Physics.String()
+	if p.Unit != sensors.None {
+		text += " in " + string(p.Unit)
+	}
+	return text
 }
 
 // expression compiles a condition on one point and enters it under a name of its own.

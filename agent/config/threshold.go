@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"firebreak/agent/hazard"
 	"firebreak/sensors"
@@ -45,7 +46,7 @@ func (c *compiler) threshold(t *Table, key string, d *hazard.Cond, unit sensors.
 	}
 	faulted := false
 	c.memberPoints(d, func(p *sensors.Point) {
-		never := p.Min != p.Max && (key == "above" && v > p.Max || key == "below" && v < p.Min)
+		never := p.Min != p.Max && (key == "above" && v >= p.Max || key == "below" && v <= p.Min) // at the end itself only what was clamped stands (S3)
 		always := p.Min != p.Max && (key == "above" && v <= p.Min || key == "below" && v >= p.Max)
 		if faulted || !never && !always {
 			return
@@ -90,6 +91,10 @@ func (c *compiler) rate(t *Table, d *hazard.Cond, unit sensors.Unit) {
 			t.Fault("rate", "device %q is polled every %s: a window of %s holds less than %d polls, use at least %s or poll faster", dev.Name, short(dev.Poll), short(r.window), ratePolls, short(need))
 			return
 		}
+		if fresh := c.refresh(&m); r.window < ratePolls*fresh {
+			t.Fault("rate", "device %q renews this every %s, as its profile says: a window of %s holds less than %d values, use at least %s", dev.Name, short(fresh), short(r.window), ratePolls, short(ratePolls*fresh))
+			return
+		}
 	}
 	faulted := false
 	c.memberPoints(d, func(p *sensors.Point) {
@@ -101,6 +106,15 @@ func (c *compiler) rate(t *Table, d *hazard.Cond, unit sensors.Unit) {
 			faulted = true
 		}
 	})
+}
+
+// refresh is the longest time in which the device itself renews a point of the member.
+func (c *compiler) refresh(m *hazard.Member) (longest time.Duration) {
+	d := &c.cfg.Devices[m.Device]
+	for _, p := range m.Points {
+		longest = max(longest, d.Profile.Channels[p-d.First].Refresh)
+	}
+	return longest
 }
 
 // deadband reads the deadband of a threshold or a rate.

@@ -41,7 +41,11 @@ func (c *compiler) memberParts(l *leaf) []Part {
 	if d.Transport > 0 {
 		parts = append(parts, Part{"pipe transport", d.Transport})
 	}
-	parts = append(parts, Part{"poll", d.Poll}, Part{"bus round with one dead unit", c.busRound(d)})
+	parts = append(parts, Part{"poll", d.Poll})
+	if r := c.refresh(&k.Members[l.index]); r > 0 {
+		parts = append(parts, Part{"refresh of the device", r})
+	}
+	parts = append(parts, Part{"bus round with one dead unit", c.busRound(d)})
 	if k.Window > 0 {
 		parts = append(parts, Part{"rate window", k.Window})
 	}

@@ -21,9 +21,12 @@ import (
 
 const never = sensors.Mono(math.MaxInt64)
 
-// aliveEvery is how often a record is written while an on-delay runs, so that a restart knows how
-// much of it was served (S8).
-const aliveEvery = time.Second
+// A record is written so often while an on-delay runs, so that a restart knows how much of it was
+// served (S8), and while a member is true, so that it knows for how long to hold it (S4).
+const (
+	aliveServing = time.Second
+	aliveTrue    = 30 * time.Second
+)
 
 // DefaultJournalBound is how long a hook waits for its record at most (S9).
 const DefaultJournalBound = 100 * time.Millisecond
@@ -40,6 +43,7 @@ type Core struct {
 	losses   []string // names of the loss alarms that are active
 	lastRec  sensors.Mono
 	pending  bool
+	holding  bool // a member is true
 	respWake sensors.Mono
 	bookWake sensors.Mono
 	begun    bool
@@ -129,9 +133,7 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 		c.bookWake = c.book.Due(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
 	fx = c.alive(now, fx)
-	if c.pending {
-		wake = min(wake, c.lastRec.Add(aliveEvery))
-	}
+	wake = min(wake, c.aliveDue())
 	c.begun = true
 	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold)
 }
@@ -154,7 +156,7 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		fx = c.record(now, fx, Record{Member: &m})
 	}
 	if len(c.ch.Members) > 0 || c.pending {
-		c.pending = c.eng.Pending()
+		c.pending, c.holding = c.eng.Pending(), c.eng.Active()
 	}
 	fx = c.condAlarms(now, fx)
 	if c.ch.Losses || now >= c.lossHold {
@@ -183,9 +185,20 @@ func (c *Core) record(now sensors.Mono, fx []Effect, r Record) []Effect {
 	return append(fx, Effect{Kind: Write, Record: r})
 }
 
-// alive leaves a sign of life while an on-delay runs.
+// aliveDue is when the next sign of life is due.
+func (c *Core) aliveDue() sensors.Mono {
+	switch {
+	case c.pending:
+		return c.lastRec.Add(aliveServing)
+	case c.holding:
+		return c.lastRec.Add(aliveTrue)
+	}
+	return never
+}
+
+// alive leaves a sign of life for a restart to count from.
 func (c *Core) alive(now sensors.Mono, fx []Effect) []Effect {
-	if c.pending && now >= c.lastRec.Add(aliveEvery) {
+	if now >= c.aliveDue() {
 		fx = c.record(now, fx, Record{Alive: true})
 	}
 	return fx
@@ -207,11 +220,13 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.book.Shift(r.Shift)
 	c.resp.Resume(now, r.Resumed, &c.out)
 	c.bookWake = now
+	c.begun = false  // the rules may have changed since the snapshot: every alarm is looked at anew
 	c.pending = true // looked at once
 	c.lastRec, c.lossHold = now, now.Add(c.lossPersist())
 	if !c.journalTold {
 		c.journal(now, Event{}, &fx) // its failure in an earlier life is over until it is told again
 	}
+	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]
 	for _, a := range c.book.Records() {
@@ -295,7 +310,7 @@ func (c *Core) restore(b []byte) error {
 	}
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
-	c.lossHold = s.LossHold
+	c.lossHold, c.holding = s.LossHold, c.eng.Active()
 	for name, since := range s.Inhibited {
 		c.inhibited[name] = since
 	}

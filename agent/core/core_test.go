@@ -39,6 +39,32 @@ func TestJournalAlarmAcrossARestart(t *testing.T) {
 	}
 }
 
+// After a snapshot too, a start looks at every alarm of the plans anew: its rules may be others.
+func TestPlanAlarmsAreLookedAtAfterASnapshot(t *testing.T) {
+	resumed := core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{SameBoot: true, AgeKnown: true}, Last: firstMono}}
+	c, err := core.New(benchRules(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Step(firstMono, resumed, nil)
+	c.Step(firstMono, core.Event{Kind: core.Tick}, nil)
+	rules := benchRules()
+	was := rules.Response.Plans[0].ExpectedMode
+	rules.Response.Plans[0].ExpectedMode = response.Armed
+	if was == response.Armed {
+		rules.Response.Plans[0].ExpectedMode = response.Observe
+	}
+	if c, err = core.New(rules, c.Snapshot(nil)); err != nil {
+		t.Fatal(err)
+	}
+	c.Step(firstMono, resumed, nil)
+	told := false
+	c.Alarms(func(a hazard.Alarm) { told = told || strings.HasSuffix(a.Name, "/mode") && a.Active })
+	if !told {
+		t.Error("another expected mode, and no alarm of it")
+	}
+}
+
 func TestOrdersThatAreRefused(t *testing.T) {
 	c, err := core.New(benchRules(), nil)
 	if err != nil {

@@ -59,10 +59,13 @@ func Run(ctx context.Context, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	dir, err := os.MkdirTemp(tmpfs(), "firebreak-demo-")
+	base := tmpfs()
+	sweepKilled(base, time.Minute)
+	dir, unlock, err := workDir(base)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	defer os.RemoveAll(dir)
 	broker, err := hub.Start(filepath.Join(dir, "broker"))
 	if err != nil {

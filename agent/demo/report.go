@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	"firebreak/plugins"
-	"firebreak/sensors/sim"
 )
 
 // Result is the last line of `firebreak demo --json`. Times are simulated seconds after T+0.
@@ -145,86 +143,4 @@ func printJSON(w io.Writer, res Result) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", b)
 	return err
-}
-
-// record2022 is what is on record of 15 October 2022, from public reports and the ministry's
-// findings of December 2022; see docs/incidents.md.
-var record2022 = []struct {
-	at   time.Duration
-	text string
-}{
-	{0, "spark and fire in one lithium-ion battery; the BMS had shown nothing"},
-	{1 * time.Minute, "fire detector; gas discharge: it worked, and did not stop the cells"},
-	{4 * time.Minute, "staff run to the tenants' offices"},
-	{8 * time.Minute, "first power lost; first services fail"},
-	{14 * time.Minute, "first call to the fire service, after a walk to the alarm"},
-	{81 * time.Minute, "tenants told that all power will be cut"},
-	{93 * time.Minute, "power to all 32,000 servers cut"},
-}
-
-// printTimeline shows what happened in 2022 beside what firebreak did.
-func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
-	fmt.Fprintf(w, "\n%s\n\n", sc.Title)
-	fmt.Fprintf(w, "%-9s %s\n", "T+", "2022, on record")
-	for _, e := range record2022 {
-		fmt.Fprintf(w, "%-9s %s\n", clockText(e.at), e.text)
-	}
-	fmt.Fprintf(w, "\n%-9s %s\n", "T+", "firebreak, in the simulated room")
-	now.rec.mu.Lock()
-	for _, l := range now.rec.lines {
-		if at := now.at(l.at); at >= 0 && (strings.HasPrefix(l.text, "STAGE") || strings.HasPrefix(l.text, "step") || strings.HasPrefix(l.text, "alarm")) {
-			fmt.Fprintf(w, "%-9s %s\n", clockText(at), shorten(l.text, 110))
-		}
-	}
-	now.rec.mu.Unlock()
-	fmt.Fprintf(w, "%-9s the building loses power (given, not modelled)\n\n", clockText(sc.PowerLossAfter))
-	reached := "reached no stage"
-	if res.Old.Opened != nil {
-		reached = fmt.Sprintf("reached stage %s at T+%s", res.Old.Stage, clockText(time.Duration(*res.Old.Opened*float64(time.Second))))
-	}
-	fmt.Fprintf(w, "With the sensors of 2022 (UPS and BMS every 10 minutes, the panel wired to no machine) the same agent %s.\n", reached)
-	fmt.Fprintf(w, "Its polls of the BMS fell at %s. One that falls minutes after the spark sees a hot cell and opens stage 2b;\nstage 3 it may never open: UPS and BMS are one kind of evidence.\n", pollTimes(old))
-	var last float64
-	for _, s := range res.Stages {
-		if s.Done != nil {
-			last = max(last, *s.Done)
-		}
-	}
-	if res.Evacuated {
-		fmt.Fprintf(w, "With firebreak's sensors the racks were left by T+%s, %.0f s before the power was lost.\n", clockText(time.Duration(last*float64(time.Second))), res.PowerLost-last)
-	} else {
-		fmt.Fprintf(w, "With firebreak's sensors the racks were NOT left before the power was lost.\n")
-	}
-	fmt.Fprintf(w, "%d hooks run, %d failed; %d MQTT messages; decision to hook p50 %.1f ms, p99 %.1f ms, max %.1f ms (real time).\n",
-		res.HooksRun, res.HooksBad, res.Messages, res.Delay.P50, res.Delay.P99, res.Delay.Max)
-}
-
-// pollTimes are the instants at which the sensors of 2022 were read, up to the loss of power.
-func pollTimes(r *run) string {
-	r.rec.mu.Lock()
-	defer r.rec.mu.Unlock()
-	var out []string
-	for _, p := range r.rec.polls {
-		if at := r.at(p); at < r.sc.PowerLossAfter {
-			out = append(out, "T"+signed(at))
-		}
-	}
-	return strings.Join(out, " and ")
-}
-
-func clockText(d time.Duration) string {
-	sign := ""
-	if d < 0 {
-		sign, d = "-", -d
-	}
-	d = d.Round(time.Second)
-	return fmt.Sprintf("%s%02d:%02d", sign, int(d.Minutes()), int(d.Seconds())%60)
-}
-
-func shorten(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
-		return s
-	}
-	return string(r[:n-3]) + "..."
 }

@@ -17,7 +17,7 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 			failed = failed || !in.out && in.lost
 			read = read || !in.out && !in.lost
 			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Strong: !in.weak,
-				Firm: !in.weak && (in.raw == True || in.latched)}, !in.lost && !in.out)
+				Firm: !in.weak && in.raw == True}, !in.lost && !in.out)
 			if in.dirty {
 				in.dirty = false
 				out.Members = append(out.Members, e.record(in))

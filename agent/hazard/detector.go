@@ -89,6 +89,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		in.dirty = in.dirty || in.active || was == True
 	}
 	in.raw = raw
+	e.latch(in, p)
 	if raw == True || !in.active {
 		in.fresh = t // while the off-delay runs, "true" rests on the last reading that was
 	}
@@ -137,7 +138,6 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 			e.wakeAt(due)
 		}
 	}
-	e.latch(in)
 	if !in.lost && in.raw == False && in.active && !in.latched {
 		due := in.offAt.Add(c.OffDelay)
 		if now >= due {

@@ -141,8 +141,8 @@ func (w *Why) Cause() string {
 	return b.String()
 }
 
-// Leaves calls visit with the verdict of every detector member on which a condition rests: the
-// reset of a plan looks at each (S6).
+// Leaves calls visit with the verdict of every detector member on which a condition rests, and with
+// the points of quiet members that cannot be read: the reset of a plan looks at each (S6).
 func (e *Engine) Leaves(id CondID, visit func(name string, v Verdict)) {
 	c := &e.conds[id]
 	if c.vote != nil {
@@ -152,6 +152,13 @@ func (e *Engine) Leaves(id CondID, visit func(name string, v Verdict)) {
 		return
 	}
 	for m := c.m0; m < c.m1; m++ {
-		visit(e.r.Conds[id].Name+"@"+e.r.Devices[e.members[m].device].Name, e.members[m].v)
+		mb := &e.members[m]
+		visit(e.r.Conds[id].Name+"@"+e.r.Devices[mb.device].Name, mb.v)
+		for i := mb.i0; i < mb.i1 && mb.v.Is == False; i++ {
+			// Most of a member is quiet, and this point of it cannot be read: nobody knows of it.
+			if in := &e.inputs[i]; in.lost && !in.out {
+				visit(e.r.Points[in.point].Name, Verdict{Is: Unknown})
+			}
+		}
 	}
 }

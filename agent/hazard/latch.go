@@ -10,12 +10,12 @@ import (
 // may have poisoned the sensor, and an engine that believes its next low reading would call a room
 // full of gas clean.
 
-// latch notes that an input is true on a gas reading over range.
-func (e *Engine) latch(in *input) {
-	p := &e.points[in.point]
-	if in.active && !in.lost && !in.latched && in.raw == True && p.usable &&
-		p.q.Reason() == sensors.OverRange && e.r.Points[in.point].Physics == sensors.Gas {
-		in.latched, in.dirty = true, true
+// latch makes an input true by a gas reading over range, at once: a sensor that is poisoned may not
+// stay over range for an on-delay. It votes until the reset, but not in the re-vote before an
+// irreversible step once it has read false (S4).
+func (e *Engine) latch(in *input, p *point) {
+	if !in.latched && in.raw == True && p.q.Reason() == sensors.OverRange && e.r.Points[in.point].Physics == sensors.Gas {
+		in.latched, in.active, in.dirty = true, true, true
 	}
 }
 

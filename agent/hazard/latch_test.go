@@ -31,16 +31,16 @@ func TestGasOverRangeLatches(t *testing.T) {
 	m, gas, _, high, _ := gasRoom(t)
 	m.rises(gas)
 	m.want(high, "true")
-	m.keep(time.Hour, 5, gas) // poisoned, or the gas is gone: nobody can tell
-	m.want(high, "true held-true")
+	m.keep(time.Hour, 5, gas)              // poisoned, or the gas is gone: nobody can tell
+	m.want(high, "true held-true falling") // it votes, but not in the re-vote (S4)
 	if !m.e.Latched("gas-high") {
 		t.Error("it is not latched")
 	}
 	m.restart(time.Second, 0)
 	m.keep(time.Hour, 5, gas)
-	m.want(high, "true held-true")
+	m.want(high, "true held-true falling")
 	m.wait(time.Hour) // silence
-	m.want(high, "true held-true")
+	m.want(high, "true held-true falling")
 	if err := m.e.Unlatch(m.now, "gas-high"); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 		t.Errorf("reset of a silent detector: %v", err)
 	}
@@ -54,6 +54,50 @@ func TestGasOverRangeLatches(t *testing.T) {
 	}
 	m.step()
 	m.want(high, "false")
+}
+
+// A sensor that is poisoned at once does not stay over range for an on-delay: the reading itself
+// latches. With no rise before it, it counts up to stage 2.
+func TestGasOverRangeNeedsNoDelay(t *testing.T) {
+	m := newRoom(t)
+	gas := m.point("voc", "gas", sensors.Gas)
+	high := m.over(Cond{Name: "gas-high", Kind: Above, Threshold: 50, OnDelay: 10 * time.Second}, gas)
+	m.sensed(gas, 5)
+	m.wait(time.Second)
+	m.sensed(gas, 900)
+	m.want(high, "true weak")
+	m.wait(time.Second)
+	m.read(gas, 5)
+	m.want(high, "true held-true weak")
+}
+
+// A point of a quiet wildcard member that cannot be read is named to a reset (S6).
+func TestLeavesNameUnreadablePoints(t *testing.T) {
+	m := newRoom(t)
+	var points []sensors.PointID
+	for _, n := range []string{"t1", "t2", "t3", "t4"} {
+		points = append(points, m.point("bms", n, sensors.Temperature))
+	}
+	hot := m.over(Cond{Name: "hot", Kind: Above, Threshold: 60}, points...)
+	m.keep(time.Second, 20, points...)
+	m.bad(points[2], sensors.Sentinel)
+	m.want(hot, "false")
+	var unknown []string
+	m.e.Leaves(hot, func(name string, v Verdict) {
+		if v.Is == Unknown {
+			unknown = append(unknown, name)
+		}
+	})
+	if len(unknown) != 1 || unknown[0] != "bms.t3" {
+		t.Errorf("unreadable: %v, want bms.t3", unknown)
+	}
+	m.e.SetOutOfService(m.now, points[2], true)
+	m.step()
+	m.e.Leaves(hot, func(name string, v Verdict) {
+		if v.Is == Unknown {
+			t.Errorf("%s is out of service, and still named", name)
+		}
+	})
 }
 
 // Below its range a gas detector does not latch, and no other physics does.

@@ -71,6 +71,23 @@ func TestRestartOfATrueMember(t *testing.T) {
 	m.want(id, "false")
 }
 
+// S4: what was true is held for so long after it was last known, not after the start.
+func TestHeldTrueCountsTheDowntime(t *testing.T) {
+	for name, shift := range map[string]time.Duration{"same boot": 0, "another boot": -500 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			m := newRoom(t)
+			p, id := hot(m, 0, 0)
+			m.keep(20*time.Second, 70, p)
+			m.restart(20*time.Minute, shift)
+			m.want(id, "true held-true")
+			m.wait(11 * time.Minute)
+			m.want(id, "unknown held")
+			m.restart(24*time.Hour, shift)
+			m.want(id, "unknown held")
+		})
+	}
+}
+
 func TestRestartKeepsWhatNeverVotes(t *testing.T) {
 	m := newRoom(t)
 	p, id := hot(m, 0, 0)

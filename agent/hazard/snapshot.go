@@ -61,10 +61,21 @@ func (e *Engine) Restore(m MemberRecord) {
 // Pending is true while an on-delay runs: what a restart must not forget changes by the second.
 func (e *Engine) Pending() bool { return e.pending > 0 }
 
+// Active is true while a member is true, whether it can be read or not: how long it is held after a
+// restart counts from the last sign of life (S4).
+func (e *Engine) Active() bool {
+	for i := range e.inputs {
+		if e.inputs[i].active {
+			return true
+		}
+	}
+	return false
+}
+
 // Resume carries the restored members over a restart. shift is added to every stored instant (0
 // within one boot); last is the instant of the last record, after the shift. No reading is known
-// yet, so every member falls silent now: those that were true are held-true, and an on-delay
-// keeps what it had served (S8).
+// yet, so every member has been silent since last: those that were true are held-true from there on
+// (S4), and an on-delay keeps what it had served (S8).
 func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	e.started, e.next = true, now
 	for i := range e.inputs {
@@ -75,16 +86,16 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 			}
 		}
 		if !in.lost {
-			in.lose(now, false)
-			if in.raw == True && !in.active {
-				in.on = min(in.on, max(0, in.on-now.Sub(last))) // only up to the last sign of life
-			}
+			in.lose(min(now, max(last, in.fresh)), false)
 		}
 		e.advancePend(in)
 		e.touch(in)
 	}
 	for i := range e.points {
-		e.points[i].have, e.points[i].usable, e.points[i].rise = false, false, rise{}
+		e.points[i].have, e.points[i].usable = false, false
+		if shift != 0 { // of another boot: nothing is known of how it moved
+			e.points[i].rise = rise{}
+		}
 	}
 	for i := range e.series {
 		e.series[i].samples = e.series[i].samples[:0]

@@ -182,12 +182,15 @@ func (m *Machine) Step(now sensors.Mono, j Judge, o *Out) (wake sensors.Mono) {
 
 func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sensors.Mono) {
 	p := m.state[rule.Name]
-	target := plugins.Watch
+	target, fresh := plugins.Watch, plugins.Watch
 	for i := range rule.Stages {
 		st := &rule.Stages[i]
 		v := j.Verdict(st.When)
 		if opens(st.Level, v) {
 			target = max(target, st.Level)
+			if v.Basis == hazard.Measured {
+				fresh = max(fresh, st.Level)
+			}
 		}
 	}
 	if target > plugins.Watch && p.Run == nil {
@@ -204,7 +207,7 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 		o.Events = append(o.Events, plugins.Event{Type: "stage.fallen", Plan: rule.Name, Stage: "0"})
 		return never
 	}
-	if p.Run.Stale && target >= m.highest(p) {
+	if p.Run.Stale && fresh >= m.highest(p) {
 		m.put(o, Record{Kind: "fresh", Plan: rule.Name, At: now, Episode: p.Run.Episode})
 	}
 	for again := true; again; {

@@ -100,6 +100,22 @@ func TestStaleRun(t *testing.T) {
 	}
 }
 
+// What is held-true, or lost, opens stage 1, but makes no old run of stage 1 fresh.
+func TestStaleRunOfStageOne(t *testing.T) {
+	for _, v := range []hazard.Verdict{heldTrue, faults} {
+		page := at(plugins.Notify, "page")
+		page.Cap = 1000 * time.Hour
+		r := newRig(t, plan(page))
+		r.set(yes, seen)
+		r.set(v, seen)
+		r.restart("h1", response.Resumed{})
+		r.pass(time.Minute)
+		r.wantStarts()
+		r.set(yes, seen)
+		r.wantStarts("page")
+	}
+}
+
 // A stale run in which every step has ended still asks.
 func TestStaleRunAsks(t *testing.T) {
 	r := newRig(t, plan(at(plugins.Prepare, "drain")))

@@ -3,6 +3,7 @@ package response
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"firebreak/agent/hazard"
@@ -54,7 +55,13 @@ func (m *Machine) advance(now sensors.Mono, rule *Plan, p *PlanRun, k int, j Jud
 	return false, never
 }
 
+// maxDetail bounds what a hook may say: a record that the journal refuses for its size is lost.
+const maxDetail = 1024
+
 func (m *Machine) to(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, st StepState, detail string, o *Out) bool {
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + " ..."
+	}
 	if s.State == st && s.Detail == detail {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"firebreak/agent/hazard"
 	"firebreak/agent/response"
@@ -152,6 +153,19 @@ func TestEvidenceByHook(t *testing.T) {
 	}
 	if len(r.log) != n {
 		t.Errorf("what is not meant for the step writes %+v", r.log[n:])
+	}
+}
+
+// A hook that says gigabytes does not get them into the journal, which would refuse the record.
+func TestHookThatSaysTooMuch(t *testing.T) {
+	r := newRig(t, plan(at(plugins.Prepare, "drain")))
+	r.set(yes, prepare)
+	r.do(func(o *response.Out) {
+		r.m.Done(r.now, r.last("drain").Key, plugins.Outcome{Result: plugins.Failed, Detail: strings.Repeat("ä", 1<<20)}, o)
+	})
+	r.want("drain", response.Failed)
+	if d := r.of("drain").Detail; len(d) > 2000 || !utf8.ValidString(d) || !strings.HasPrefix(d, "ää") {
+		t.Errorf("%d bytes on record", len(d))
 	}
 }
 

@@ -80,6 +80,7 @@ type Channel struct {
 	Min, Max   float64
 	MaxRate    float64
 	Lag        time.Duration
+	Refresh    time.Duration // how often the device itself renews the value; zero: at each read
 	Panel      bool
 	Gates      []Gate
 	Unverified string

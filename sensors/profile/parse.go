@@ -40,6 +40,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 	case p.Bus == Modbus && p.Chip != "":
 		t.fault("chip", "chip belongs to I2C profiles; remove it")
 	}
+	p.Refresh = t.duration("refresh", 0)
 	p.readRules(t)
 	for _, ct := range t.tables("identity") {
 		p.Identity = append(p.Identity, check(ct, p))

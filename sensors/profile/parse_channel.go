@@ -44,6 +44,7 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 		t.fault("max_rate", "max_rate is a speed in unit per second: zero (no limit) or above")
 	}
 	c.Lag = t.duration("lag", 0)
+	c.Refresh = t.duration("refresh", p.Refresh)
 	c.Panel = t.boolean("panel")
 	c.Unverified = t.str("unverified")
 	c.Invert = t.boolean("invert")

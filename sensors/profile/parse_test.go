@@ -86,6 +86,7 @@ name = "x"
 title = "x"
 bus = "modbus"
 source = "s"
+refresh = "2s"
 [[channel]]
 name = "alarm"
 function = "input"
@@ -94,6 +95,7 @@ bit = 3
 physics = "smoke"
 hazard = 1
 lag = "3s"
+refresh = "0s"
 panel = true
 [[channel]]
 name = "fault"
@@ -133,6 +135,9 @@ gate = { channel = "fault", is = 0, reason = "not-ready" }
 		t.Errorf("%+v", m)
 	}
 	c := p.Channel("module.1.temperature")
+	if c.Refresh != 2e9 || p.Channel("alarm").Refresh != 0 {
+		t.Errorf("a channel has the refresh of its device unless it states its own: %s, %s", c.Refresh, p.Channel("alarm").Refresh)
+	}
 	if v, q := c.Decode([]uint16{0xFF9C, 0xFFFF}); v != -10 || !q.Usable() {
 		t.Errorf("swapped -100 x 0.1 is %v %s", v, q)
 	}

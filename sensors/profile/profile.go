@@ -108,10 +108,11 @@ type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string // Modbus or I2C
-	Chip       string // I2C: the driver's name
-	Source     string // where the register map comes from
-	Unverified string // what nobody has confirmed; empty: all comes from the source
+	Bus        string        // Modbus or I2C
+	Chip       string        // I2C: the driver's name
+	Source     string        // where the register map comes from
+	Unverified string        // what nobody has confirmed; empty: all comes from the source
+	Refresh    time.Duration // of channels that state none
 	Read       ReadRules
 	Identity   []Check
 	Channels   []Channel // arrays unrolled; the order is the order of points

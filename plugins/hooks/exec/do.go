@@ -187,8 +187,12 @@ func (h *Hook) startShim(d keyDir, lock, done *os.File) error {
 	return nil
 }
 
-// shimEnv keeps the runtime of the shim small: many may start at once on few cores.
-func shimEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off", "GOTRACEBACK=single"} }
+// shimEnv keeps the runtime of the shim small: many may start at once on few cores. It collects
+// nothing in its short life, unless a process that cannot be killed makes it list all processes
+// again and again: hence the limit.
+func shimEnv() []string {
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=32MiB", "GOTRACEBACK=single"}
+}
 
 // environ is all that the command sees: never the agent's own variables, which may hold secrets.
 func (h *Hook) environ(d keyDir, c plugins.Call) []string {

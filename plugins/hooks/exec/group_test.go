@@ -200,3 +200,12 @@ func TestDamagedOutcomeIsNeverBelieved(t *testing.T) {
 		t.Error("extended: taken")
 	}
 }
+
+// A process that cannot be killed makes the shim list all processes 400 times: without its collector
+// that would be some hundred MiB on a controller with 300 processes.
+func TestShimMemoryIsBounded(t *testing.T) {
+	env := strings.Join(shimEnv(), " ")
+	if strings.Contains(env, "GOGC=off") && !strings.Contains(env, "GOMEMLIMIT=") {
+		t.Errorf("no limit in %q", env)
+	}
+}

@@ -1,0 +1,315 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"firebreak/agent/config"
+	"firebreak/agent/core"
+	"firebreak/agent/journal"
+	"firebreak/plugins"
+)
+
+// room writes the annotated example with directories of the test, and nothing but closed ports of
+// loopback to talk to.
+func room(t *testing.T, change ...string) (*config.Config, []byte) {
+	t.Helper()
+	b, err := os.ReadFile("../../configs/firebreak.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("10.0.3.20:502", "127.0.0.1:1", "10.0.4.20:502", "127.0.0.1:2", "10.0.9.5:502", "127.0.0.1:3",
+		"/dev/ttyUSB0", "/nonexistent/tty", "/dev/i2c-1", "/nonexistent/i2c", ".example", ".invalid").Replace(string(b))
+	for i := 0; i+1 < len(change); i += 2 {
+		if !strings.Contains(text, change[i]) {
+			t.Fatalf("the example has no %q any more", change[i])
+		}
+		text = strings.ReplaceAll(text, change[i], change[i+1])
+	}
+	c, faults := config.Parse("test.toml", []byte(text), Kinds())
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return c, []byte(text)
+}
+
+// in gives the changes that put a room's directories below dir.
+func in(dir string) []string {
+	return []string{"/var/lib/firebreak", filepath.Join(dir, "journal"), "/run/firebreak", filepath.Join(dir, "run")}
+}
+
+// life runs an agent until the test has looked.
+func life(t *testing.T, c *config.Config, text []byte, look func(Running)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready, ended := make(chan Running, 1), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{Config: c, Source: text, Self: "/nonexistent", Ready: func(r Running) { ready <- r }})
+	}()
+	select {
+	case r := <-ready:
+		look(r)
+	case err := <-ended:
+		t.Fatalf("the agent did not start: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("the agent does not start")
+	}
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+// until waits for something that goroutines of the agent do.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(20 * time.Second); !ok(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func planOf(r Running, name string) (p plugins.PlanState) {
+	for _, s := range r.Board.Status().Plans {
+		if s.Plan == name {
+			p = s
+		}
+	}
+	return p
+}
+
+// openRun adds to a journal that a run of the plan has been opened under a configuration.
+func openRun(t *testing.T, dir, hash string) {
+	t.Helper()
+	d, err := journal.OS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	j, _, err := journal.Open(t.Context(), d, journal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := json.Marshal(map[string]any{"m": 1, "w": time.Now().UnixMilli(),
+		"r": map[string]any{"plan": map[string]any{"kind": "open", "plan": "evacuate", "at": 1, "episode": 77, "hash": hash}}})
+	if j.Append(b) == 0 {
+		t.Fatal("the journal refuses")
+	}
+	b, _ = json.Marshal(map[string]any{"m": 1, "w": time.Now().UnixMilli(),
+		"r": map[string]any{"plan": map[string]any{"kind": "stage", "plan": "evacuate", "at": 1, "episode": 77, "stage": "2a"}}})
+	if j.Append(b) == 0 {
+		t.Fatal("the journal refuses")
+	}
+	if err := j.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// S8, timeline 25: a restart with a configuration that has lost the plan goes on under the one that
+// started the run, and a kept one that a loss of power has torn is written anew.
+func TestRunIsPinned(t *testing.T) {
+	dir := t.TempDir()
+	c, text := room(t, in(dir)...)
+	hash := c.Rules.Hash
+	kept := pinnedPath(c.Journal, hash)
+	whole := func() bool { b, err := os.ReadFile(kept); return err == nil && string(b) == string(seal(text)) }
+	if err := os.MkdirAll(c.Journal, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, text[:100], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	life(t, c, text, func(Running) { until(t, "the torn configuration is written anew", whole) })
+	openRun(t, c.Journal, hash)
+	for _, change := range []string{`name          = "evacuate"`, `deadline      = "3m"`} {
+		to := map[string]string{`name          = "evacuate"`: `name = "flee"`, `deadline      = "3m"`: `deadline = "4m"`}[change]
+		other, text2 := room(t, append(in(dir), change, to)...)
+		life(t, other, text2, func(r Running) {
+			until(t, "after "+to+" the run goes on under its own configuration", func() bool { return planOf(r, "evacuate").Episode == 77 })
+		})
+	}
+	// A kept file of another hash is believed if it is whole: an older version wrote it.
+	older := strings.Repeat("0", len(hash))
+	if err := os.WriteFile(pinnedPath(c.Journal, older), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openRun(t, c.Journal, older)
+	other, text2 := room(t, append(in(dir), `name          = "evacuate"`, `name = "flee"`)...)
+	life(t, other, text2, func(r Running) {
+		until(t, "a configuration without its seal is not believed", func() bool { return planOf(r, "flee").Plan != "" })
+	})
+	if err := os.WriteFile(pinnedPath(c.Journal, older), seal(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	life(t, other, text2, func(r Running) {
+		until(t, "a run goes on after an upgrade", func() bool {
+			p := planOf(r, "evacuate")
+			return p.Episode == 77 && !strings.Contains(p.Asking, "configuration")
+		})
+	})
+	if err := errors.Join(os.Remove(kept), os.Remove(pinnedPath(c.Journal, older))); err != nil {
+		t.Fatal(err)
+	}
+	other, text2 = room(t, append(in(dir), `name          = "evacuate"`, `name = "flee"`)...)
+	life(t, other, text2, func(r Running) {
+		until(t, "an alarm says that the configuration of the run is gone", func() bool {
+			for _, a := range r.Board.Status().Alarms {
+				if a.Name == "plan/evacuate/pinned" && a.Active && a.Priority == 1 {
+					return true
+				}
+			}
+			return false
+		})
+	})
+}
+
+// A hook whose certificate is not there does not keep the others from working.
+func TestHookWithoutItsFile(t *testing.T) {
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	c, text := room(t, append(in(dir), `url    = "https://lb.invalid/drain"`, `url = "https://lb.invalid/drain"
+ca_file = "`+ca+`"`)...)
+	life(t, c, text, func(Running) {})
+	hooks, err := buildHooks(c, "/nonexistent", c.Run, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.Hooks {
+		if c.Hooks[i].Name == "drain" {
+			call := plugins.Call{Key: plugins.Key{Plan: "p", Zone: "z", Step: "s"}, Timeout: time.Second}
+			if o := hooks[i].Do(t.Context(), call, nil); o.Result != plugins.Failed || !strings.Contains(o.Detail, ca) {
+				t.Errorf("%v %q: want failed, and which file is missing", o.Result, o.Detail)
+			}
+			if err := hooks[i].Probe(t.Context()); err == nil || !strings.Contains(err.Error(), ca) {
+				t.Errorf("probe: %v", err)
+			}
+		}
+	}
+}
+
+// Two agents of one configuration would give each hook two keys (S10).
+func TestSecondAgentRefuses(t *testing.T) {
+	dir := t.TempDir()
+	c, text := room(t, in(dir)...)
+	life(t, c, text, func(Running) {
+		until(t, "the first answers", func() bool { return answers(c.Control) })
+		second, text := room(t, in(dir)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		err := Run(ctx, Options{Config: second, Source: text, Self: "/nonexistent"})
+		if ctx.Err() != nil || err == nil || !strings.Contains(err.Error(), "another agent") {
+			t.Fatalf("the second ended with %v", err)
+		}
+		if !answers(c.Control) {
+			t.Error("the first does not answer any more")
+		}
+	})
+}
+
+// One that holds the journal and does not answer protects nothing.
+func TestHungAgentDoesNotAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // takes connections, says nothing
+	if answers(path) {
+		t.Error("an agent that says nothing counts as living")
+	}
+}
+
+// What stands where the control socket should be is left alone.
+func TestControlRemovesSocketsOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := listenControl(path, NewBoard(), nil); err == nil {
+		c.ln.Close()
+		t.Error("served in place of a file")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// shortOfFiles is a listener that cannot accept for a while.
+type shortOfFiles struct {
+	net.Listener
+	fails int
+	conns chan net.Conn
+}
+
+func (s *shortOfFiles) Accept() (net.Conn, error) {
+	if s.fails > 0 {
+		s.fails--
+		return nil, errors.New("too many open files")
+	}
+	c, ok := <-s.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (s *shortOfFiles) Close() error { close(s.conns); return nil }
+
+func TestControlOutlivesItsListenersTroubles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &shortOfFiles{fails: 2 * controlConns, conns: make(chan net.Conn)}
+		c := &control{l, NewBoard(), func(context.Context, core.Order) error { return nil }}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.run(ctx) }()
+		here, there := net.Pipe()
+		go func() { l.conns <- there }()
+		if err := json.NewEncoder(here).Encode(Request{Order: "status"}); err != nil {
+			t.Fatal(err)
+		}
+		var a Answer
+		if err := json.NewDecoder(here).Decode(&a); err != nil || a.Status == nil {
+			t.Errorf("answer %+v, %v", a, err)
+		}
+		here.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Without a place for journal, run directory and control socket the agent still reads, judges and
+// tells, and says what it lacks (S9).
+func TestNothingToWriteOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, text := room(t, append(in(file), `loss_persist  = "10s"`, `loss_persist = "1s"`)...)
+	life(t, c, text, func(r Running) {
+		until(t, "an alarm about the journal, and one about silent sensors", func() bool {
+			found := 0
+			for _, a := range r.Board.Status().Alarms {
+				if a.Active && (a.Name == "agent/journal" || strings.HasPrefix(a.Name, "loss/")) {
+					found++
+				}
+			}
+			return found >= 2 && planOf(r, "evacuate").Mode == "observe"
+		})
+	})
+}

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"firebreak/plugins"
+)
+
+// The run directory lies in memory: what ended episodes left goes, what may be asked again stays.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	s := &sweeper{dir, func(plan string) uint64 { return map[string]uint64{"p": 5}[plan] }, discard()}
+	left := func(plan string, episode uint64, mark plugins.Mark, age time.Duration) string {
+		id := plugins.Call{Key: plugins.Key{Plan: plan, Zone: "z", Stage: plugins.Notify, Step: "s", Episode: episode}, Mark: mark}.ID()
+		k := filepath.Join(dir, "k-"+filepath.Base(t.TempDir())+plan+mark.String()+time.Duration(episode).String())
+		if err := os.Mkdir(k, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"call.json": `{"v":1,"id":"` + id + `"}`, "outcome": "x"} {
+			if err := os.WriteFile(filepath.Join(k, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(k, "outcome"), then, then); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	for _, k := range []struct {
+		path string
+		stay bool
+	}{
+		{left("p", 3, plugins.MarkReal, 2*time.Hour), false},
+		{left("p", 4, plugins.MarkReal, 2*time.Hour), false},
+		{left("p", 4, plugins.MarkDrill, 2*time.Hour), false},
+		{left("p", 2, plugins.MarkReal, time.Minute), true},
+		{left("p", 5, plugins.MarkReal, 48*time.Hour), true},
+		{left("q", 7, plugins.MarkReal, 2*time.Hour), true}, // its records may be lost: it would come again
+		{left("q", 6, plugins.MarkReal, 2*time.Hour), false},
+		{left("r", 1, plugins.MarkReal, 48*time.Hour), false},
+	} {
+		defer func() {
+			if _, err := os.Stat(k.path); (err == nil) != k.stay {
+				t.Errorf("%s: %v, want it to stay: %v", filepath.Base(k.path), err, k.stay)
+			}
+		}()
+	}
+	if err := s.sweep(sweepOlder, sweepLast); err != nil {
+		t.Fatal(err)
+	}
+}
