@@ -69,11 +69,14 @@ var commands = map[string]string{
 	"firebreak reset-alarm":    "here without an agent",
 	"firebreak out-of-service": "here without an agent",
 	"firebreak in-service":     "here without an agent",
+	"firebreak hold":           "TestHoldRenewsAndReleases keeps one; here without an agent",
+	"firebreak release":        "here without an agent",
 	"firebreak version":        "here",
 	"sudo useradd":             "installing: by a person",
 	"sudo install":             "installing: by a person; the sources exist",
 	"sudo systemctl":           "installing: by a person",
-	"echo":                     "trying a hook: by a person",
+	"mosquitto_sub":            "seeing the readings: by a person",
+	"echo":                     "trying a hook: TestSampleHook calls the program",
 }
 
 // shown are the command lines in the code blocks of the documents for users, without comments.
@@ -244,7 +247,7 @@ func TestConfigurationDoc(t *testing.T) {
 		}
 	}
 	text := readFile(t, "docs/configuration.md")
-	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|")
+	row := regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\|")
 	for section, keys := range known {
 		_, rest, ok := strings.Cut(text, "\n## "+section+"\n")
 		if !ok {

@@ -31,8 +31,12 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
   firebreak status -c FILE             alarms and plans of the running agent
-  firebreak ack ALARM | reset PLAN | reset-alarm ALARM | out-of-service POINT | in-service POINT
+  firebreak ack ALARM | reset PLAN | release PLAN | reset-alarm ALARM |
+            out-of-service POINT | in-service POINT
             -c FILE --by NAME          orders, at the box
+  firebreak hold PLAN -c FILE --by NAME
+                                       stop the countdowns and the irreversible steps of a plan until
+                                       interrupted, for max_hold at most; release PLAN ends any hold
   firebreak version
 
 It is not a fire alarm or extinguishing system, and replaces none: on a fire alarm leave and call
@@ -59,7 +63,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return runDemo(args, stdout, stderr)
 	case "status":
 		return status(args, stdout, stderr)
-	case "ack", "reset", "reset-alarm", "out-of-service", "in-service":
+	case "hold":
+		return hold(args, stdout, stderr)
+	case "ack", "reset", "reset-alarm", "release", "out-of-service", "in-service":
 		return order(cmd, args, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
@@ -166,6 +172,9 @@ func status(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, ", episode %d", p.Episode)
 		}
 		fmt.Fprintln(stdout)
+		if p.HeldBy != "" {
+			fmt.Fprintf(stdout, "  held by %s, for %d s at most\n", p.HeldBy, p.HoldS)
+		}
 		if p.Asking != "" {
 			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
 		}
@@ -180,18 +189,26 @@ func status(args []string, stdout, stderr io.Writer) int {
 }
 
 func order(kind string, args []string, stderr io.Writer) int {
-	fs, path := flags(kind, stderr)
-	by := fs.String("by", "", "`NAME` of the person who gives the order")
-	name := ""
+	name, by, path, ok := orderFlags(kind, args, stderr)
+	if !ok {
+		return 2
+	}
+	_, code := ask(path, app.Request{Order: kind, Name: name, By: by}, stderr)
+	return code
+}
+
+// orderFlags reads what every order has: what it is about, and who gives it.
+func orderFlags(kind string, args []string, stderr io.Writer) (name, by, path string, ok bool) {
+	fs, file := flags(kind, stderr)
+	person := fs.String("by", "", "`NAME` of the person who gives the order")
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
 	}
 	if fs.Parse(args) != nil || fs.NArg() > 0 || name == "" {
 		fmt.Fprintf(stderr, "usage: firebreak %s NAME -c FILE --by NAME\n", kind)
-		return 2
+		return "", "", "", false
 	}
-	_, code := ask(*path, app.Request{Order: kind, Name: name, By: *by}, stderr)
-	return code
+	return name, *person, *file, true
 }
 
 func ask(path string, r app.Request, stderr io.Writer) (app.Answer, int) {

@@ -30,7 +30,9 @@ type AlarmState struct {
 	Cause      string   `json:"cause"`      // one line a person can act on
 	Children   []string `json:"children,omitempty"`
 	FirstOut   bool     `json:"first_out"`
-	SinceMs    int64    `json:"since_ms"` // since the condition changed, at the time of the message
+	SinceMs    int64    `json:"since_ms"`           // since the condition changed, at the time of the message
+	Vote       *Vote    `json:"vote,omitempty"`     // of the alarm of a vote, as of the message
+	Evidence   []Member `json:"evidence,omitempty"` // while active: what its verdict rests on, bounded
 }
 
 // PlanState is the present state of one plan.
@@ -42,12 +44,54 @@ type PlanState struct {
 	Episode   uint64          `json:"episode"` // 0: none
 	Latched   bool            `json:"latched"`
 	Countdown map[string]int  `json:"countdown_s,omitempty"` // by stage, seconds left
+	HoldS     int             `json:"hold_s,omitempty"`      // a hold is in force: seconds of hold time left to this run
+	HeldBy    string          `json:"held_by,omitempty"`     // who renewed it last
 	Asking    string          `json:"asking,omitempty"`      // what a person is asked to decide
 	Steps     []StepState     `json:"steps"`
 	Vote      json.RawMessage `json:"vote,omitempty"` // the frozen vote that opened the highest stage
 	PowerLoss int             `json:"power_loss_s"`   // stated time to power loss, from the episode's start
 	ElapsedS  int             `json:"elapsed_s"`      // since the episode's start
 	Origin    string          `json:"origin"`
+	OpenedBy  *Vote           `json:"opened_by,omitempty"` // that vote, counted
+	Evidence  []Member        `json:"evidence,omitempty"`  // its members as they were then, bounded
+	Cause     string          `json:"cause,omitempty"`     // of that vote, one line a person can act on
+	Protects  []string        `json:"protects,omitempty"`  // in an episode: the zones that this plan vacates
+	// ActByS is the time left, in seconds, until so little is left to the stated power loss as the
+	// irreversible steps still to do may take by their caps; nil: no episode, or no power loss stated.
+	ActByS *int `json:"act_by_s,omitempty"`
+	// Reversible: no irreversible step of this episode has started.
+	Reversible bool `json:"reversible"`
+}
+
+// Vote is how the members of a condition stand.
+type Vote struct {
+	Cond     string `json:"cond"`
+	Is       string `json:"is"`          // true, false, unknown
+	Basis    string `json:"basis"`       // measured, held, held-true, bypassed, inhibited
+	K        int    `json:"k,omitempty"` // members needed; 0 for a detector, of which one is enough
+	N        int    `json:"n"`           // members
+	True     int    `json:"true"`        // of them; the held ones included
+	Held     int    `json:"held"`        // true when last read, and silent since (S4)
+	Bad      int    `json:"bad"`         // cannot be judged
+	Bypassed int    `json:"bypassed"`    // taken out by a person
+}
+
+// Member is one member of a condition, with readings that made it what it is.
+type Member struct {
+	Name     string          `json:"name"` // detector@device, or the nested vote
+	Is       string          `json:"is"`
+	Basis    string          `json:"basis"`
+	Weak     bool            `json:"weak,omitempty"` // counts up to stage 2 only (S3)
+	Readings []MemberReading `json:"readings,omitempty"`
+}
+
+// MemberReading is a reading with its age.
+type MemberReading struct {
+	Point   string   `json:"point"`
+	Value   *float64 `json:"value"` // nil: none that could be used
+	Unit    string   `json:"unit,omitempty"`
+	Quality string   `json:"quality"`
+	AgeMs   int64    `json:"age_ms"` // at the time of the verdict
 }
 
 // StepState is one step of a plan as it stands.

@@ -164,7 +164,8 @@ func instance() string {
 func buildUplink(o *Options, boot guard.Boot) (*uplink.Uplink, error) {
 	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
-		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log}
+		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
+		Clock: newClockState(clockSynced, time.Now).state}
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
 			CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key})

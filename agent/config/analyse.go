@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type PlanReport struct {
 	Deadline  time.Duration
 	PowerLoss time.Duration
 	MaxHold   time.Duration
+	NoGateway []string // buses to devices that vote for stages 3 and 4 that share no switch, as far as the file says
 	Stages    []StageReport
 }
 
@@ -32,6 +34,7 @@ type StageReport struct {
 	Steps        []string
 	Opens        []FailureSet // smallest sets of failures that can open it
 	Blocks       []FailureSet // smallest sets of failures that can block it
+	Causes       int          // things that can fail; how many bounds what sizes of sets were searched
 	PanelOpens   []FailureSet // of Opens: accepted, a supervised contact of the fire panel
 	AcceptSingle string
 	IfBlind      response.BlindPolicy
@@ -57,9 +60,26 @@ func (c *compiler) analyse() {
 		c.judgeDeadline(p, src, r.Stages)
 		c.judgeHold(p, src, r.Stages)
 		lastCaps(p, r.Stages)
-		r.MaxHold = p.MaxHold
+		r.MaxHold, r.NoGateway = p.MaxHold, c.noGateway(m, p)
 		c.cfg.Plans = append(c.cfg.Plans, r)
 	}
+}
+
+// noGateway lists the TCP buses without gateway that stages 3 and 4 rest on: S5 takes such a bus as
+// independent of every other path, which nothing in the file shows.
+func (c *compiler) noGateway(m *model, p *response.Plan) (out []string) {
+	for _, s := range p.Stages {
+		if !s.Level.Irreversible() {
+			continue
+		}
+		for _, l := range m.below(s.When) {
+			b := &c.cfg.Buses[c.cfg.Devices[m.leaves[l].device].Bus]
+			if b.Kind == "modbus-tcp" && b.Gateway == "" && !slices.Contains(out, b.Name) {
+				out = append(out, b.Name)
+			}
+		}
+	}
+	return out
 }
 
 func (c *compiler) analyseStage(m *model, p *response.Plan, src *planSource, j int) StageReport {

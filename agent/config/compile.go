@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type compiler struct {
 	resp response.Rules
 
 	profiles map[string]*profile.Profile
+	own      fs.FS // profiles of one's own; nil: none
 	buses    map[string]int
 	devices  map[string]int
 	points   map[string]sensors.PointID
@@ -51,7 +53,6 @@ var later = map[string]string{
 	"pack":          "hazard packs are",
 	"include":       "including other files is",
 	"peer":          "peer agents are",
-	"max_zones_2b":  "a limit of zones in 2b is",
 	"undo":          "undo of a step is",
 	"review_after":  "the ledger of reversible actions is",
 	"drill":         "drills are",
@@ -107,6 +108,7 @@ func (c *compiler) top(t *Table) {
 	cfg.Stands = c.stands(t)
 	cfg.Journal = c.path(t, "journal", defJournal)
 	cfg.Run = c.path(t, "run", defRun)
+	c.ownProfiles(t)
 	cfg.Control = c.path(t, "control", filepath.Join(cfg.Run, defControl))
 	if len(cfg.Control) > 107 { // sun_path
 		t.Fault("control", "the path of a socket holds at most 107 bytes, this one %d: choose a shorter one", len(cfg.Control))

@@ -108,6 +108,9 @@ type Config struct {
 	Run     string // directory, on tmpfs
 	Control string // path of the control socket
 
+	Profiles    string   // directory of profiles of one's own; empty: none
+	OwnProfiles []string // the profiles that were taken from there, sorted
+
 	Buses   []Bus
 	Devices []Device // by DeviceID
 	Hooks   []Hook   // in the order of Rules.Response.Hooks

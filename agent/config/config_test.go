@@ -113,6 +113,9 @@ func TestCompiledRules(t *testing.T) {
 	if !hosts.Irreversible || hosts.After[0] != 1 || hosts.OnFailure != response.Escalate || plan.Stages[2].Countdown != 30*time.Second || plan.Stages[2].IfBlind != response.BlindProceed {
 		t.Errorf("stage 3: %+v %+v", hosts, plan.Stages[2])
 	}
+	if limited := mustParse(t, "f", with(t, "power_loss = \"7m\"\n", "power_loss = \"7m\"\nmax_zones_2b = 3\n"), testKinds()); plan.MaxZones2b != 0 || limited.Rules.Response.Plans[0].MaxZones2b != 3 {
+		t.Errorf("max_zones_2b: %d by default, %d for 3", plan.MaxZones2b, limited.Rules.Response.Plans[0].MaxZones2b)
+	}
 	if c.Rules.JournalBound != 100*time.Millisecond || hz.HeldTrue != 30*time.Minute || plan.ResumeMax != 15*time.Minute || plan.Mode != response.Observe {
 		t.Errorf("defaults: %+v %+v", c.Rules, plan)
 	}

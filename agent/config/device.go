@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -74,18 +72,7 @@ func (c *compiler) profile(t *Table, d *Device) *profile.Profile {
 	}
 	p, loaded := c.profiles[name]
 	if !loaded {
-		if c.kinds.Profiles == nil {
-			t.Fault("profile", "there is no source of profiles")
-			return nil
-		}
-		var err error
-		p, err = profile.Load(c.kinds.Profiles, name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			t.Fault("profile", "there is no profile %q%s", name, hint(name, profile.List(c.kinds.Profiles)))
-			return nil
-		case err != nil:
-			t.Fault("profile", "%s", oneLine(err))
+		if p = c.loadProfile(t, name); p == nil {
 			return nil // not kept: each device that names it is told
 		}
 		c.profiles[name] = p
@@ -98,11 +85,6 @@ func (c *compiler) profile(t *Table, d *Device) *profile.Profile {
 		}
 	}
 	return p
-}
-
-// oneLine joins the lines of an error: a fault is one line.
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }
 
 // expand numbers the points of a device and completes them with what the configuration knows.

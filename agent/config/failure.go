@@ -8,8 +8,12 @@ import (
 	"firebreak/agent/hazard"
 )
 
-// maxCauses bounds the search for pairs: beyond it only single failures are looked at.
-const maxCauses = 200
+// Bounds of the search: with more causes than maxCauses only single failures are looked at, with
+// more than maxTriples no sets of three. The report says so.
+const (
+	maxCauses  = 200
+	maxTriples = 40
+)
 
 // FailureSet is a smallest set of failures. Each entry is one failure; things that take the same
 // sensors along stand in one entry: "device bms-1 (or bus upsnet, or supply A)".
@@ -76,10 +80,11 @@ func supplyTitle(s string) string {
 }
 
 // failures finds the smallest sets, of one or two, that open a stage by lying and that block it
-// by silence. What has failed may say anything: this is about the worst that it can do.
+// by silence; where there is none, those of three. What has failed may say anything: this is about the worst that it can do.
 type failures struct {
 	open, block []FailureSet
 	panelOnly   []bool // per open set of one: it opens through the fire panel's contact alone
+	causes      int
 }
 
 func (c *compiler) failures(m *model, whens []hazard.CondID) failures {
@@ -89,7 +94,7 @@ func (c *compiler) failures(m *model, whens []hazard.CondID) failures {
 	for _, i := range scope {
 		all[i] = true
 	}
-	var f failures
+	f := failures{causes: len(causes)}
 	opens, blocks := make([]bool, len(causes)), make([]bool, len(causes))
 	for i, k := range causes {
 		if opens[i] = m.holds(whens, k.set); opens[i] {
@@ -115,7 +120,31 @@ func (c *compiler) failures(m *model, whens []hazard.CondID) failures {
 			}
 		}
 	}
+	f.triples(m, whens, causes, all)
 	return f
+}
+
+// triples looks for sets of three where no smaller one was found, so that each is a smallest one.
+func (f *failures) triples(m *model, whens []hazard.CondID, causes []cause, all []bool) {
+	open, block := len(f.open) == 0, len(f.block) == 0
+	if !open && !block || len(causes) > maxTriples {
+		return
+	}
+	for i := range causes {
+		for j := i + 1; j < len(causes); j++ {
+			both := union(causes[i].set, causes[j].set)
+			for k := j + 1; k < len(causes); k++ {
+				three := union(both, causes[k].set)
+				set := FailureSet{causes[i].String(), causes[j].String(), causes[k].String()}
+				if open && m.holds(whens, three) {
+					f.open = append(f.open, set)
+				}
+				if block && !m.holds(whens, minus(all, three)) {
+					f.block = append(f.block, set)
+				}
+			}
+		}
+	}
 }
 
 // panels keeps the leaves that are contacts of the fire panel.
@@ -146,7 +175,7 @@ func union(a, b []bool) []bool {
 // judgeFailures turns what S5 forbids into faults.
 func (c *compiler) judgeFailures(m *model, r *StageReport, t *Table, whens []hazard.CondID) {
 	f := c.failures(m, whens)
-	r.Opens, r.Blocks = f.open, f.block
+	r.Opens, r.Blocks, r.Causes = f.open, f.block, f.causes
 	for i, s := range f.open {
 		if len(s) > 1 || !r.Stage.Irreversible() {
 			continue

@@ -38,10 +38,17 @@ func (s *source) fault(at Pos, format string, args ...any) {
 	s.faults = append(s.faults, Fault{s.file, at.Line, at.Column, fmt.Sprintf(format, args...)})
 }
 
-// sorted returns the faults by position, each once.
+// sorted returns the faults by position, each once; those of other files, which are profiles, come
+// behind.
 func (s *source) sorted() []Fault {
 	slices.SortStableFunc(s.faults, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Text, b.Text))
+		if (a.File == s.file) != (b.File == s.file) {
+			if a.File == s.file {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Text, b.Text))
 	})
 	return slices.Compact(s.faults)
 }

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 			if ft.Text == "" || ft.Line < 1 || ft.Column < 1 {
 				t.Fatalf("fault without place or text: %+v", ft)
 			}
-			if i > 0 && (faults[i-1].Line > ft.Line || faults[i-1].Line == ft.Line && faults[i-1].Column > ft.Column) {
+			if i > 0 && faults[i-1].File == ft.File && (faults[i-1].Line > ft.Line || faults[i-1].Line == ft.Line && faults[i-1].Column > ft.Column) {
 				t.Fatalf("faults are not in order: %v before %v", faults[i-1], ft)
 			}
 		}

@@ -34,6 +34,7 @@ func (c *compiler) plan(t *Table) {
 	p.MaxHold = t.Duration("max_hold", defMaxHold, 0, time.Hour)
 	p.ResumeMax = t.Duration("resume_max", defResumeMax, time.Minute, 24*time.Hour)
 	p.ClearTime = t.Duration("clear_time", defClearTime, time.Minute, maxSpan)
+	p.MaxZones2b = int(t.Int("max_zones_2b", 0, 0, 1000))
 	c.mode(t, &p)
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {
 		t.Fault("deadline", "the deadline of %s is not before the power is lost, after %s: nothing would be saved, ask for less", short(p.Deadline), short(p.PowerLoss))

@@ -75,7 +75,7 @@ func before(a, b Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Col
 func (c *compiler) faultBetween(from, to Pos) bool {
 	for _, f := range c.faults {
 		at := Pos{f.Line, f.Column}
-		if !before(at, from) && before(at, to) {
+		if f.File == c.file && !before(at, from) && before(at, to) {
 			return true
 		}
 	}

@@ -37,6 +37,9 @@ func Report(w io.Writer, c *Config) error {
 	p := &printer{w: w}
 	p.line("%s: site %s, zone %s, agent %s, configuration %s", c.File, c.Site, c.Zone, c.Agent, c.Rules.Hash)
 	p.line("%d buses, %d devices, %d points, %d hooks, %d brokers", len(c.Buses), len(c.Devices), len(c.Rules.Hazard.Points), len(c.Hooks), len(c.Brokers))
+	if len(c.OwnProfiles) > 0 {
+		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
+	}
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}
@@ -64,6 +67,10 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 			p.line("  note: this agent itself stands in zone %s", z)
 		}
 	}
+	p.line("  the agent itself (zone %s, feed %s): alone blocks every stage", c.Stands.Zone, c.Stands.Feed)
+	for _, b := range r.NoGateway {
+		p.line("  note: bus %s names no gateway: check assumes that no switch is shared", b)
+	}
 	for i := range r.Stages {
 		p.stage(r, &r.Stages[i])
 	}
@@ -79,8 +86,8 @@ func (p *printer) stage(r *PlanReport, s *StageReport) {
 	if s.Stage == plugins.Watch {
 		return
 	}
-	p.sets("can be opened by", s.Opens)
-	p.sets("can be blocked by", s.Blocks)
+	p.sets("can be opened by", s.Opens, s.Causes)
+	p.sets("can be blocked by", s.Blocks, s.Causes)
 	for _, f := range s.PanelOpens {
 		p.line("    accepted       %s opens it: a supervised contact of the fire panel", f)
 	}
@@ -96,18 +103,29 @@ func (p *printer) stage(r *PlanReport, s *StageReport) {
 	p.worst(r, s)
 }
 
-func (p *printer) sets(title string, sets []FailureSet) {
-	if len(sets) == 0 {
-		p.line("    %s no one or two failures", title)
-		return
+// sets prints the smallest sets of failures, and what was not searched for them.
+func (p *printer) sets(title string, sets []FailureSet, causes int) {
+	none, limit := "no one, two or three failures", ""
+	switch {
+	case causes > maxCauses:
+		none, limit = "no single failure", fmt.Sprintf("pairs were not searched: there are %d causes of failure, more than %d", causes, maxCauses)
+	case causes > maxTriples && len(sets) == 0:
+		none, limit = "no one or two failures", fmt.Sprintf("triples were not searched: there are %d causes of failure, more than %d", causes, maxTriples)
 	}
-	p.line("    %s", title)
+	if len(sets) == 0 {
+		p.line("    %s %s", title, none)
+	} else {
+		p.line("    %s", title)
+	}
 	for i, f := range sets {
 		if i == maxSets {
 			p.line("      - and %d more sets of this size", len(sets)-maxSets)
-			return
+			break
 		}
 		p.line("      - %s", f)
+	}
+	if limit != "" {
+		p.line("      (%s)", limit)
 	}
 }
 

@@ -95,7 +95,7 @@ func (c *compiler) isolated(t *Table, s *response.Step) {
 		return // it has a fault of its own
 	default:
 		p := &c.hz.Points[c.hz.Conds[s.EvidenceCond].Members[0].Points[0]]
-		if p.Kind == sensors.Measurement && p.Physics == sensors.Electrical && (p.Unit == sensors.Volt || p.Unit == sensors.Ampere) {
+		if p.Kind == sensors.Measurement && p.Physics == sensors.Electrical && (p.Unit == sensors.Volt || p.Unit == sensors.MilliV || p.Unit == sensors.Ampere) {
 			return
 		}
 		what = "this is " + describe(p)

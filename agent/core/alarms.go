@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"firebreak/agent/hazard"
+	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -130,7 +131,31 @@ func (c *Core) tellAlarm(now sensors.Mono, fx []Effect, a hazard.Alarm) []Effect
 }
 
 func (c *Core) alarmState(now sensors.Mono, a hazard.Alarm) *plugins.AlarmState {
-	return &plugins.AlarmState{Name: a.Name, Occurrence: a.Occurrence, State: a.State.String(), Active: a.Active,
+	s := &plugins.AlarmState{Name: a.Name, Occurrence: a.Occurrence, State: a.State.String(), Active: a.Active,
 		Priority: a.Priority, Basis: a.Basis.String(), Origin: c.r.Hazard.Origin.String(), Cause: a.Cause,
 		Children: a.Children, FirstOut: a.FirstOut, SinceMs: now.Sub(a.Since).Milliseconds()}
+	id, ok := c.cond(a.Name)
+	if !ok {
+		return s
+	}
+	w := c.eng.Explain(now, id)
+	vote, members := response.Told(&w)
+	if c.r.Hazard.Conds[id].Kind == hazard.Vote {
+		s.Vote = vote
+	}
+	if a.Active {
+		s.Evidence = members
+	}
+	return s
+}
+
+// cond finds the condition of an alarm: one that is raised by it, or by a vote that cannot trip.
+func (c *Core) cond(alarm string) (hazard.CondID, bool) {
+	name := strings.TrimPrefix(alarm, "inhibited/")
+	for i := range c.r.Hazard.Conds {
+		if c.r.Hazard.Conds[i].Name == name {
+			return hazard.CondID(i), true
+		}
+	}
+	return 0, false
 }

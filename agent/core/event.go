@@ -51,6 +51,8 @@ const (
 	AckAlarm        OrderKind = "ack"            // Name: the alarm
 	ResetAlarm      OrderKind = "reset-alarm"    // Name: a latched alarm
 	ResetPlan       OrderKind = "reset"          // Name: the plan
+	HoldPlan        OrderKind = "hold"           // Name: the plan; a lease of 5 s, to be renewed every 2 s (S16)
+	ReleasePlan     OrderKind = "release"        // Name: the plan
 	TakeOutOfServe  OrderKind = "out-of-service" // Name: the point
 	ReturnToService OrderKind = "in-service"     // Name: the point
 )
@@ -123,6 +125,10 @@ func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
 	switch o.Kind {
 	case ResetPlan:
 		return c.resp.Reset(now, o.Name, o.By, c.eng, &c.out)
+	case HoldPlan:
+		return c.resp.Hold(now, o.Name, o.By, &c.out)
+	case ReleasePlan:
+		return c.resp.Release(now, o.Name, o.By, &c.out)
 	case AckAlarm, ResetAlarm:
 		ev := hazard.Ack
 		if o.Kind == ResetAlarm {

@@ -61,7 +61,7 @@ func drawRules(t *rapid.T) *core.Rules {
 	steps := []response.Step{step("tell", plugins.Notify), step("drain", plugins.SwitchOver), step("off", plugins.Shed, 1), step("isolate", plugins.Isolate, 2)}
 	steps[3].OnlyIf = rate
 	return &core.Rules{Site: "s", Zone: "z", Agent: "a", Hash: "h", Hazard: hz, Response: &response.Rules{Hooks: []string{"hook"},
-		Plans: []response.Plan{{Name: "p", Zone: "z", Mode: response.Armed, ExpectedMode: response.Armed, ClearTime: 10 * time.Second,
+		Plans: []response.Plan{{Name: "p", Zone: "z", Mode: response.Armed, ExpectedMode: response.Armed, ClearTime: 10 * time.Second, MaxHold: 8 * time.Second,
 			Stages: []response.Stage{{Level: plugins.Notify, When: anyHigh}, {Level: plugins.SwitchOver, When: anyHigh},
 				{Level: plugins.Shed, When: two, Countdown: 5 * time.Second, IfBlind: blind},
 				{Level: plugins.Isolate, When: three, Countdown: 8 * time.Second, IfBlind: blind}}, Steps: steps}}}}
@@ -109,9 +109,9 @@ func drawEvents(t *rapid.T, rules *core.Rules, wild bool) []happening {
 			h.hook = rapid.IntRange(0, 3).Draw(t, "hook")
 			h.ev = core.Event{Kind: core.HookStarted, Journaled: true}
 		case 2:
-			kind := rapid.SampledFrom([]core.OrderKind{core.AckAlarm, core.ResetAlarm, core.ResetPlan}).Draw(t, "order")
+			kind := rapid.SampledFrom([]core.OrderKind{core.AckAlarm, core.ResetAlarm, core.ResetPlan, core.HoldPlan, core.HoldPlan, core.ReleasePlan}).Draw(t, "order")
 			name := "p"
-			if kind != core.ResetPlan {
+			if kind == core.AckAlarm || kind == core.ResetAlarm {
 				name = "high-" + rapid.SampledFrom(rules.Hazard.Points).Draw(t, "alarm").Name
 			}
 			h.ev = core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: kind, Name: name, By: "kim"}}

@@ -21,6 +21,7 @@ import (
 //	70s            snapshot
 //	5s             journal fails | works
 //	20m            reset evacuate by kim
+//	40s..50s       hold evacuate by kim        every=2s
 func (s *script) act(l *line) {
 	from, to := l.words[0], ""
 	if a, b, ok := strings.Cut(from, ".."); ok {
@@ -42,8 +43,12 @@ func (s *script) act(l *line) {
 		a.kind = "snapshot"
 	case "journal":
 		a.kind, a.fails = "journal", w[1] == "fails"
-	case "ack", "reset-alarm", "reset", "out-of-service", "in-service":
+	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service":
 		a.kind, a.order = "order", core.Order{Kind: core.OrderKind(w[0]), Name: w[1], By: w[3]}
+		for every := l.dur("every"); every > 0 && a.at+every < duration(to); a.at += every {
+			s.acts = append(s.acts, a)
+			a.again = true
+		}
 	default:
 		s.readings(l, a.at, to, w)
 		return

@@ -50,6 +50,7 @@ type act struct {
 	clock  bool
 	// order
 	order core.Order
+	again bool // of a range: not printed
 	fails bool
 }
 
@@ -173,7 +174,7 @@ func (s *script) line(l *line) {
 		s.vote(l)
 	case "plan":
 		p := response.Plan{Name: l.words[1], Zone: "zone", Mode: response.Armed, ExpectedMode: response.Armed,
-			ClearTime: l.dur("clear"), ResumeMax: l.dur("resume-max")}
+			ClearTime: l.dur("clear"), ResumeMax: l.dur("resume-max"), MaxHold: l.dur("max-hold")}
 		s.rs.Plans = append(s.rs.Plans, p)
 	case "stage":
 		s.stage(l)

@@ -49,6 +49,8 @@ func (r *runner) event(e *plugins.Event) {
 		r.say("STAGE 0: %s has ended by itself", e.Plan)
 	case "plan.reset":
 		r.say("STAGE 0: %s reset %s", e.Plan, e.Detail)
+	case "hold.begun", "hold.released", "hold.lapsed":
+		r.say("%s of %s: %s", strings.Replace(e.Type, ".", " ", 1), e.Plan, e.Detail)
 	case "step.starting", "step.running":
 	default:
 		text := strings.Replace(e.Type, "step.", "", 1)

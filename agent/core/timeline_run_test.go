@@ -132,7 +132,9 @@ func (r *runner) act(acts []act) []act {
 		r.say("-- the journal: %v", map[bool]string{true: "read-only file system", false: "writes again"}[a.fails])
 		r.step(core.Event{Kind: core.Durable, Err: err})
 	case "order":
-		r.say("-- %s %s, by %s", a.order.Kind, a.order.Name, a.order.By)
+		if !a.again {
+			r.say("-- %s %s, by %s", a.order.Kind, a.order.Name, a.order.By)
+		}
 		r.step(core.Event{Kind: core.OrderGiven, Order: a.order})
 	}
 	return acts[1:]

@@ -72,15 +72,16 @@ var (
 
 // rig drives one machine through time.
 type rig struct {
-	t      *testing.T
-	rules  *response.Rules
-	m      *response.Machine
-	j      *judge
-	now    sensors.Mono
-	wake   sensors.Mono
-	log    []response.Record
-	starts []plugins.Call
-	events []plugins.Event
+	t       *testing.T
+	rules   *response.Rules
+	m       *response.Machine
+	j       *judge
+	now     sensors.Mono
+	wake    sensors.Mono
+	log     []response.Record
+	starts  []plugins.Call
+	changed []string
+	events  []plugins.Event
 }
 
 // plan is an armed plan with all stages and no steps.
@@ -154,6 +155,7 @@ func (r *rig) do(f func(o *response.Out)) {
 	r.wake = r.m.Step(r.now, r.j, &o)
 	r.log = append(r.log, o.Records...)
 	r.events = append(r.events, o.Events...)
+	r.changed = append(r.changed, o.Changed...)
 	for _, e := range o.Events {
 		if e.Type == "response.bug" {
 			r.t.Errorf("bug: %s", e.Detail)

@@ -53,6 +53,7 @@ type Machine struct {
 	r     *Rules
 	hash  string
 	state map[string]*PlanRun
+	order [][]int // of the steps of each plan: those that others wait for first
 }
 
 // New builds a machine. hash is that of the whole configuration.
@@ -67,6 +68,8 @@ func New(r *Rules, hash string) (*Machine, error) {
 			return nil, fmt.Errorf("plan %q: %w", p.Name, err)
 		}
 		m.state[p.Name] = &PlanRun{}
+		order, _ := p.order()
+		m.order = append(m.order, order)
 	}
 	return m, nil
 }
@@ -125,6 +128,10 @@ func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 		if !p.Run.Stale && (!r.AgeKnown || r.Age > resumeMax) {
 			m.put(o, Record{Kind: "stale", Plan: rule.Name, At: now, Episode: p.Run.Episode})
 		}
+		if p.Run.HoldAt != 0 { // a hold does not survive a restart; nobody knows that it was kept after its last renewal
+			m.put(o, Record{Kind: "release", Plan: rule.Name, At: p.Run.HoldAt, Episode: p.Run.Episode, Reason: "a restart"})
+			o.Events = append(o.Events, plugins.Event{Type: "hold.lapsed", Plan: rule.Name, Detail: "by a restart of the agent"})
+		}
 		p.LastTrue = now // not journaled by the second: the clear time starts anew
 		m.resumeSteps(now, rule, p, r.SameBoot, o)
 	}
@@ -175,12 +182,14 @@ func (m *Machine) putStep(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord
 func (m *Machine) Step(now sensors.Mono, j Judge, o *Out) (wake sensors.Mono) {
 	wake = never
 	for i := range m.r.Plans {
-		wake = min(wake, m.plan(now, &m.r.Plans[i], j, o))
+		rule := &m.r.Plans[i]
+		wake = min(wake, m.plan(now, rule, m.order[i], j, o))
+		m.tellAsking(rule, m.state[rule.Name], j, o)
 	}
 	return wake
 }
 
-func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sensors.Mono) {
+func (m *Machine) plan(now sensors.Mono, rule *Plan, order []int, j Judge, o *Out) (wake sensors.Mono) {
 	p := m.state[rule.Name]
 	target, fresh := plugins.Watch, plugins.Watch
 	for i := range rule.Stages {
@@ -199,6 +208,7 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 	if p.Run == nil {
 		return never
 	}
+	m.lapse(now, rule, p, o)
 	m.openStages(now, rule, p, target, j, o)
 	m.seeTrue(now, rule, p, j, o)
 	if m.falls(rule, p, j) {
@@ -212,12 +222,12 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, j Judge, o *Out) (wake sens
 	}
 	for again := true; again; {
 		again, wake = false, never
-		for k := range rule.Steps {
+		for _, k := range order {
 			did, w := m.advance(now, rule, p, k, j, o)
 			again, wake = again || did, min(wake, w)
 		}
 	}
-	return wake
+	return min(wake, p.Run.leaseEnd(rule))
 }
 
 // seeTrue notes when a member of any vote of the plan was last true, whether it was enough for a

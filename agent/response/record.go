@@ -64,7 +64,7 @@ func (s StepState) started() bool { return s >= Starting && s <= Working }
 
 // Record is one lasting change of a plan, as the journal holds it.
 type Record struct {
-	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, end
+	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, hold, release, end
 	Plan    string          `json:"plan"`
 	At      sensors.Mono    `json:"at"`
 	Episode uint64          `json:"episode,omitempty"`
@@ -84,6 +84,7 @@ type StepRecord struct {
 	Attempt   uint16       `json:"attempt,omitempty"`
 	Tries     int          `json:"tries,omitempty"`
 	Start     sensors.Mono `json:"start,omitempty"` // of the first attempt; the cap counts from here
+	Since     sensors.Mono `json:"since,omitempty"` // withheld before a first start: the cap counts from here
 	Retry     sensors.Mono `json:"retry,omitempty"`
 	Evidence  bool         `json:"evidence,omitempty"`
 	Journaled bool         `json:"journaled,omitempty"`
@@ -99,6 +100,10 @@ type Run struct {
 	Steps   map[string]*StepRecord `json:"steps"`
 	Vented  bool                   `json:"vented,omitempty"` // gas and another effect were seen together (S6)
 	Stale   bool                   `json:"stale,omitempty"`  // starts no step without a fresh vote (S8)
+
+	HoldAt   sensors.Mono  `json:"hold_at,omitempty"`   // the hold in force was renewed last; 0: none is
+	HoldBy   string        `json:"hold_by,omitempty"`   // by whom
+	HoldUsed time.Duration `json:"hold_used,omitempty"` // up to HoldAt
 }
 
 // StageRun is one stage of a run.
@@ -106,6 +111,7 @@ type StageRun struct {
 	Open bool            `json:"open,omitempty"`
 	At   sensors.Mono    `json:"at,omitempty"`
 	Why  json.RawMessage `json:"why,omitempty"`
+	Held time.Duration   `json:"held,omitempty"` // for so long its countdown stood still, up to HoldAt
 }
 
 // PlanRun is the lasting state of one plan.
@@ -116,6 +122,7 @@ type PlanRun struct {
 	Run      *Run         `json:"run,omitempty"`
 	LastTrue sensors.Mono `json:"last_true,omitempty"` // a stage's condition was true
 	True     bool         `json:"true,omitempty"`      // one is, as of the last look
+	Told     string       `json:"told,omitempty"`      // the question told last; told again after a restart
 }
 
 // Apply takes one record. It is the only way to change lasting state, so that the journal rebuilds
@@ -168,6 +175,12 @@ func (m *Machine) Apply(rec Record) error {
 		p.Run.Stale = false
 	case "vented":
 		p.Run.Vented = true
+	case "hold":
+		p.Run.settle(rec.At)
+		p.Run.HoldAt, p.Run.HoldBy = rec.At, rec.By
+	case "release":
+		p.Run.settle(rec.At)
+		p.Run.HoldAt, p.Run.HoldBy = 0, ""
 	default:
 		return fmt.Errorf("plan %q: unknown record %q", rec.Plan, rec.Kind)
 	}
@@ -221,11 +234,13 @@ func (p *PlanRun) shift(d time.Duration) {
 		return
 	}
 	move(&p.Run.Start)
+	move(&p.Run.HoldAt)
 	for i := range p.Run.Stages {
 		move(&p.Run.Stages[i].At)
 	}
 	for _, s := range p.Run.Steps {
 		move(&s.Start)
+		move(&s.Since)
 		move(&s.Retry)
 	}
 }

@@ -36,10 +36,12 @@ type Plan struct {
 	Zone     string   // of the agent: part of every key
 	Protects []string // zones that this plan vacates
 
-	Deadline  time.Duration // condition at the sensor to the start of a stage's first hook, countdowns apart
-	PowerLoss time.Duration // the site's expected time from condition to power loss
-	MaxHold   time.Duration
-	ResumeMax time.Duration // an older run starts no step without a fresh vote (S8); default 15 min
+	Deadline   time.Duration // condition at the sensor to the start of a stage's first hook, countdowns apart
+	PowerLoss  time.Duration // the site's expected time from condition to power loss
+	MaxHold    time.Duration
+	ResumeMax  time.Duration // an older run starts no step without a fresh vote (S8); default 15 min
+	MaxZones2b int           // of all plans, in switch-over at once (S15); 0: no limit
+
 	ClearTime time.Duration // a reset is refused for so long after the last true member (S6); default 10 min
 	VentClear time.Duration // the same once cells were seen to vent; default 24 h
 
@@ -140,11 +142,13 @@ func (p *Plan) check(hooks int) error {
 			}
 		}
 	}
-	return p.checkOrder()
+	_, err := p.order()
+	return err
 }
 
-// checkOrder refuses steps that wait for each other in a circle.
-func (p *Plan) checkOrder() error {
+// order is that of the file, but each step after those that it waits for. It refuses steps that
+// wait for each other in a circle.
+func (p *Plan) order() (order []int, err error) {
 	done := make([]bool, len(p.Steps))
 	for again := true; again; {
 		again = false
@@ -159,12 +163,13 @@ func (p *Plan) checkOrder() error {
 				}
 			}
 			done[k], again = true, true
+			order = append(order, k)
 		}
 	}
 	for k := range done {
 		if !done[k] {
-			return fmt.Errorf("step %q: waits, through others, for itself", p.Steps[k].Name)
+			return nil, fmt.Errorf("step %q: waits, through others, for itself", p.Steps[k].Name)
 		}
 	}
-	return nil
+	return order, nil
 }

@@ -46,7 +46,8 @@ func (m *Machine) advance(now sensors.Mono, rule *Plan, p *PlanRun, k int, j Jud
 		}
 		if s.State == Waiting {
 			if now >= s.Retry {
-				return m.begin(now, rule, p, k, s, j, o)
+				did, wake = m.begin(now, rule, p, k, s, j, o)
+				return did, min(wake, spent)
 			}
 			return false, min(spent, s.Retry)
 		}
@@ -77,23 +78,33 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 	if !open.Open {
 		return false, never
 	}
-	if ready := open.At.Add(countdown(rule, st.Stage)); now < ready {
-		return false, ready
+	if left := p.Run.left(now, rule, st.Stage); left > 0 {
+		if p.Run.HoldAt != 0 {
+			return false, never // the countdown stands still; plan knows the end of the lease
+		}
+		return false, now.Add(left)
 	}
 	for _, a := range st.After {
 		prev := m.step(p, rule.Steps[a].Name)
 		if prev.State == Blocked || prev.State == Failed && rule.Steps[a].OnFailure == Abort {
 			return m.to(now, rule, p, s, Blocked, fmt.Sprintf("step %q, for which it waits, was aborted", prev.Name), o), never
 		}
-		if !prev.State.ended() {
-			return false, never
+		if s.Start == 0 && !prev.State.ended() && !spent(now, &prev, &rule.Steps[a]) {
+			if s.State != Withheld {
+				return false, never
+			}
+			s.Since = 0 // it was this one's turn because prev was withheld, and prev has started after all
+			return m.to(now, rule, p, s, Idle, "", o), never
 		}
 		if st.Proof && !(prev.State == Done && prev.Evidence) && prev.State != Observed {
-			return m.to(now, rule, p, s, Withheld, fmt.Sprintf("needs proof of step %q, which is %s", prev.Name, prev.State), o), never
+			return m.withhold(now, rule, p, st, s, fmt.Sprintf("needs proof of step %q, which is %s", prev.Name, prev.State), o)
 		}
 	}
-	if why := m.withheld(rule, p, st, j); why != "" {
-		return m.to(now, rule, p, s, Withheld, why, o), never
+	if why := m.withheld(rule, p, k, &s, j); why != "" {
+		return m.withhold(now, rule, p, st, s, why, o)
+	}
+	if st.Irreversible && p.Run.HoldAt != 0 {
+		return false, never // plan knows the end of the lease
 	}
 	if st.OnlyIf != hazard.NoCond {
 		v := j.Verdict(st.OnlyIf)
@@ -101,7 +112,7 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 			return m.to(now, rule, p, s, Skipped, "its only_if is false", o), never
 		}
 		if v.Is != hazard.True || v.Basis != hazard.Measured {
-			return m.to(now, rule, p, s, Withheld, "its only_if cannot be known: a person at the box decides", o), never
+			return m.withhold(now, rule, p, st, s, "its only_if cannot be known: a person at the box decides", o)
 		}
 	}
 	if p.Mode != Armed.String() {
@@ -109,18 +120,30 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 	}
 	s.State, s.Detail, s.Retry = Starting, "", 0
 	if s.Start == 0 {
-		s.Start = now
+		s.Start, s.Since = now, 0
 	}
 	m.putStep(now, rule, p, s, o)
 	m.call(now, rule, p, k, s, o)
 	return true, s.Start.Add(st.Cap)
 }
 
-// withheld is the re-vote before an irreversible step (S4), and what a stale run (S8) or a run of
-// another configuration lacks. It returns the reason, or nothing.
-func (m *Machine) withheld(rule *Plan, p *PlanRun, st *Step, j Judge) string {
+// withheld is the re-vote before an irreversible step (S4), and what stands against a stale run or
+// one of another configuration (S8), a step whose turn has passed, and one that has no room (S15).
+// It returns the reason, or nothing.
+func (m *Machine) withheld(rule *Plan, p *PlanRun, k int, s *StepRecord, j Judge) string {
+	st := &rule.Steps[k]
 	if why := m.unfit(p); why != "" {
 		return why
+	}
+	if s.Start == 0 {
+		if by := m.overtaken(rule, p, k); by != "" {
+			return fmt.Sprintf("step %q went on without it, and proof is asked for: a person decides", by)
+		}
+	}
+	if st.Stage == plugins.SwitchOver && s.Start == 0 {
+		if why := m.crowded(rule, p); why != "" {
+			return why
+		}
 	}
 	if !st.Irreversible {
 		return ""

@@ -116,7 +116,7 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 	}
 	p := m.state[plan]
 	v := plugins.PlanState{Plan: plan, Zone: rule.Zone, Mode: p.Mode, Stage: plugins.Watch.String(),
-		PowerLoss: int(rule.PowerLoss.Seconds())}
+		PowerLoss: int(rule.PowerLoss.Seconds()), Reversible: true}
 	if p.Run == nil {
 		for k := range rule.Steps {
 			v.Steps = append(v.Steps, plugins.StepState{Step: rule.Steps[k].Name, Stage: rule.Steps[k].Stage.String(), State: Idle.String()})
@@ -126,39 +126,24 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 	high := m.highest(p)
 	v.Stage, v.Episode, v.Latched = high.String(), p.Run.Episode, high.Latches()
 	v.Vote, v.ElapsedS = p.Run.Stages[high].Why, int(now.Sub(p.Run.Start).Seconds())
+	m.tellRun(now, rule, p, &v)
 	for i := range rule.Stages {
-		sr := p.Run.Stages[rule.Stages[i].Level]
-		if left := sr.At.Add(rule.Stages[i].Countdown).Sub(now); sr.Open && left > 0 {
+		level := rule.Stages[i].Level
+		if left := p.Run.left(now, rule, level); p.Run.Stages[level].Open && left > 0 {
 			if v.Countdown == nil {
 				v.Countdown = map[string]int{}
 			}
-			v.Countdown[rule.Stages[i].Level.String()] = int(left.Seconds() + 0.999)
+			v.Countdown[level.String()] = int(left.Seconds() + 0.999)
 		}
 	}
 	for k := range rule.Steps {
 		s := m.step(p, rule.Steps[k].Name)
 		v.Steps = append(v.Steps, plugins.StepState{Step: s.Name, Stage: rule.Steps[k].Stage.String(), State: s.State.String(),
 			Attempt: int(s.Attempt), Evidence: s.Evidence, Journaled: s.Journaled, Detail: s.Detail})
-		if (s.State == Withheld || s.State == Blocked) && v.Asking == "" {
-			v.Asking = fmt.Sprintf("step %s: %s", s.Name, s.Detail)
-		}
 	}
-	if v.Asking == "" {
-		v.Asking = m.unfit(p)
-	}
-	if v.Asking == "" && high.Latches() {
-		v.Asking = m.inhibited(rule, p, j)
+	v.Asking = m.asking(rule, p, j)
+	if p.Run.HoldAt != 0 {
+		v.HoldS, v.HeldBy = int(max(0, rule.MaxHold-p.Run.holdTime(now)).Seconds()+0.999), p.Run.HoldBy
 	}
 	return v
-}
-
-// inhibited: a stage above the present one cannot open by itself any more, so a person is asked.
-func (m *Machine) inhibited(rule *Plan, p *PlanRun, j Judge) string {
-	for i := range rule.Stages {
-		st := &rule.Stages[i]
-		if !p.Run.Stages[st.Level].Open && j.Verdict(st.When).Basis == hazard.Inhibited {
-			return fmt.Sprintf("stage %s cannot open by itself: too few of its sensors can be read", st.Level)
-		}
-	}
-	return ""
 }

@@ -231,6 +231,11 @@ func (b *backlog) next(inFlight int) (*wire.Message, source) {
 	return b.states.next(), fromStates
 }
 
+// superseded: a newer state of the same alarm waits behind this transition.
+func (b *backlog) superseded(m *wire.Message, from source) bool {
+	return from == fromAlarms && b.tree(m.Drill).byName[m.Topic].m != m
+}
+
 func (b *backlog) nextPlan(t *tree) *wire.Message {
 	if b.pendingPlans == 0 {
 		return nil

@@ -255,3 +255,21 @@ func TestBacklogProperties(t *testing.T) {
 		}
 	})
 }
+
+// Only a transition with a newer state of its alarm behind it is history.
+func TestSuperseded(t *testing.T) {
+	b := small()
+	for i, name := range []string{"a", "b", "a"} {
+		b.put(msg(wire.Alarm, uint64(i), name))
+	}
+	b.put(msg(wire.Plan, 1, "p"))
+	b.put(msg(wire.Event, 1, "x"))
+	b.put(msg(wire.State, 1, "d"))
+	var got []string
+	for m, from := b.next(0); m != nil; m, from = b.next(0) {
+		if b.superseded(m, from) {
+			got = append(got, fmt.Sprint(m.Class, " ", m.Seq))
+		}
+	}
+	same(t, "superseded", got, "alarm 0")
+}

@@ -41,6 +41,9 @@ type Config struct {
 	BackoffMax     time.Duration // 10 s
 
 	Now func() time.Time // wall clock for messages and certificates; nil: time.Now
+	// Clock tells how far the wall clock can be trusted: synced, holdover or unset. It is asked for
+	// each alarm, plan and event and must not wait. nil: unset.
+	Clock func() string
 	// Dial replaces the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

@@ -81,7 +81,7 @@ func (f *flight) begin() error {
 	f.rebirth = false
 	f.st.Connected, f.st.LastError = true, ""
 	f.mu.Unlock()
-	told := f.send(&f.birth, fromNowhere)
+	told := f.send(&f.birth, fromNowhere, false)
 	if f.birth.Retained() {
 		f.wg.Go(func() {
 			if told.Err() == nil { // before it, what is retained is rightly older
@@ -100,26 +100,32 @@ func (f *flight) fill() {
 		hello, rebirth := f.hello, f.rebirth
 		f.hello, f.rebirth = nil, false
 		m, from := f.backlog.next(len(f.out))
+		replayed := m != nil && f.backlog.superseded(m, from)
 		queued, drops := f.backlog.waiting(), f.backlog.dropped
 		f.mu.Unlock()
 		if rebirth {
-			f.send(&f.birth, fromNowhere)
+			f.send(&f.birth, fromNowhere, false)
 		}
 		if hello != nil {
 			if h, err := hello.Hello(f.session, queued, drops); err == nil {
-				f.send(&h, fromNowhere)
+				f.send(&h, fromNowhere, false)
 			}
 		}
 		if m == nil {
 			return
 		}
-		f.send(m, from)
+		f.send(m, from, replayed)
 	}
 }
 
-func (f *flight) send(m *wire.Message, from source) *session.Ack {
-	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), m.Payload)
-	f.out = append(f.out, outgoing{m, from, ack, time.Now()})
+// send hands a message to the session. What has waited says for how long (see wire.Message.Aged).
+func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack {
+	now, held := time.Now(), time.Duration(0)
+	if !m.Made.IsZero() {
+		held = now.Sub(m.Made)
+	}
+	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), m.Aged(held, replayed))
+	f.out = append(f.out, outgoing{m, from, ack, now})
 	f.mu.Lock()
 	f.st.Published++
 	f.mu.Unlock()
@@ -165,7 +171,7 @@ func (f *flight) farewell() error {
 	d := f.drops()
 	m, err := f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Offline(f.session, f.u.cfg.Now(), "stopped", d) })
 	if err == nil {
-		f.send(&m, fromNowhere)
+		f.send(&m, fromNowhere, false)
 		select {
 		case <-f.out[len(f.out)-1].ack.Done():
 			_ = f.settle()

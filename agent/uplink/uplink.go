@@ -51,7 +51,7 @@ func New(cfg Config) (*Uplink, error) {
 	u := &Uplink{cfg: cfg}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
-		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started}, cfg.Devices, cfg.Points)
+		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock}, cfg.Devices, cfg.Points)
 	for _, b := range cfg.Brokers {
 		u.links = append(u.links, newLink(u, b))
 	}
@@ -72,6 +72,7 @@ func (u *Uplink) Offer(up plugins.Update) {
 		u.lastErr = err
 		return
 	}
+	m.Made = time.Now()
 	for _, l := range u.links {
 		l.put(&m)
 	}

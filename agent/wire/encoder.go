@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,10 +23,11 @@ const MaxPayload = 512 << 10
 // ErrNothing is the error of an update that holds nothing to tell.
 var ErrNothing = errors.New("update holds no state, alarm, plan or event")
 
-// Life is what the birth tells of this process, beside its identity.
+// Life is what is told of this process, beside its identity.
 type Life struct {
 	Boot, Version string
 	Started       time.Time
+	Clock         func() string // synced, holdover or unset; must not wait. nil: unset
 }
 
 // Message is one encoded message.
@@ -37,6 +39,9 @@ type Message struct {
 	Seq      uint64
 	Active   bool // an alarm that is active
 	Priority int  // of an alarm
+
+	Made time.Time // by the monotonic clock; zero: it does not age
+	age  int       // where the number of "age_s" stands in the payload; 0: nowhere
 }
 
 // QoS and Retained are those of the class.
@@ -158,8 +163,8 @@ func (e *Encoder) alarm(u plugins.Update, drill bool) (Message, error) {
 		Head: e.head(SchemaAlarm, seq, u.Wall),
 		ID:   e.makeID(a.Name, a.Occurrence), Hazard: a.Name, Occurrence: a.Occurrence,
 		State: a.State, Active: a.Active, Priority: a.Priority, Basis: a.Basis, Mark: u.Mark.String(), Origin: a.Origin,
-		FirstOut: a.FirstOut, Cause: a.Cause, Children: a.Children, SinceMs: a.SinceMs,
-		Trust: Trust{AgeS: a.SinceMs / 1000},
+		FirstOut: a.FirstOut, Vote: a.Vote, Evidence: a.Evidence, Cause: a.Cause, Children: a.Children, SinceMs: a.SinceMs,
+		Trust: e.trust(a.SinceMs/1000, TTL),
 	}
 	if drill == e.id.Drill {
 		if a.Active {
@@ -169,7 +174,7 @@ func (e *Encoder) alarm(u plugins.Update, drill bool) (Message, error) {
 		}
 	}
 	m := Message{Class: Alarm, Drill: drill, Seq: seq, Topic: e.topic(Alarm, drill, a.Name), Active: a.Active, Priority: a.Priority}
-	return e.finish(m, &p, func() { p.Children, p.Cause = nil, short(p.Cause) })
+	return e.finish(m, &p, func() { p.Children, p.Evidence, p.Cause = nil, nil, short(p.Cause) })
 }
 
 func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
@@ -179,22 +184,26 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 		Head: e.head(SchemaPlan, seq, u.Wall),
 		ID:   e.makeID(s.Plan+"/"+s.Zone, s.Episode), Plan: s.Plan, PlanZone: s.Zone, Episode: s.Episode,
 		Stage: s.Stage, Mode: s.Mode, Mark: u.Mark.String(), Origin: s.Origin, Latched: s.Latched,
-		Countdown: s.Countdown, Asking: s.Asking, Vote: valid(s.Vote), Steps: s.Steps, Journaled: true,
-		Reversible: true, Actions: Actions{Requested: []string{}, Done: []string{}}, Trust: Trust{AgeS: int64(s.ElapsedS)},
+		Countdown: s.Countdown, HoldS: s.HoldS, HeldBy: s.HeldBy, Asking: s.Asking, Vote: s.OpenedBy, Evidence: s.Evidence,
+		ActByS: s.ActByS, Steps: s.Steps, Reversible: s.Reversible, Journaled: true, Cause: s.Cause,
+		Actions: Actions{Requested: []string{}, Done: []string{}}, Trust: e.trust(int64(s.ElapsedS), TTL),
+	}
+	if s.Episode != 0 {
+		p.DecisionID, p.Leave = e.decisionID(s), s.Protects
 	}
 	if s.Steps == nil {
 		p.Steps = []plugins.StepState{}
 	}
-	if st, err := plugins.ParseStage(s.Stage); err == nil {
-		p.Reversible = !st.Irreversible()
-	}
 	if s.Episode != 0 && s.PowerLoss > 0 {
 		left := s.PowerLoss - s.ElapsedS
-		p.PowerLoss = &PowerLoss{Earliest: left, Likely: left, Basis: "declared"}
+		p.PowerLoss = &PowerLoss{Earliest: left, Likely: left, Basis: "stated in the configuration"}
 	}
 	for _, t := range s.Steps {
 		switch t.State {
-		case "starting", "running", "working", "capped", "failed":
+		case "starting": // not yet: its record may become durable in time
+			p.Actions.Requested = append(p.Actions.Requested, t.Step)
+			continue
+		case "running", "waiting", "working", "capped", "failed":
 			p.Actions.Requested = append(p.Actions.Requested, t.Step)
 		case "done":
 			p.Actions.Requested = append(p.Actions.Requested, t.Step)
@@ -206,7 +215,7 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 	}
 	m := Message{Class: Plan, Drill: drill, Seq: seq, Topic: e.topic(Plan, drill, s.Plan)}
 	return e.finish(m, &p, func() {
-		p.Vote, p.Steps = nil, slices.Clone(p.Steps)
+		p.Evidence, p.Cause, p.Steps = nil, short(p.Cause), slices.Clone(p.Steps)
 		for i := range p.Steps {
 			p.Steps[i].Detail = short(p.Steps[i].Detail)
 		}
@@ -217,7 +226,8 @@ func (e *Encoder) event(u plugins.Update, drill bool) (Message, error) {
 	v := u.Event
 	seq := e.next(Event, drill)
 	p := EventMessage{Head: e.head(SchemaEvent, seq, u.Wall), ID: e.makeID("event", seq), Mark: u.Mark.String(),
-		Type: v.Type, Plan: v.Plan, Stage: v.Stage, Step: v.Step, Key: v.Key, Detail: v.Detail, Data: valid(v.Data)}
+		Type: v.Type, Plan: v.Plan, Stage: v.Stage, Step: v.Step, Key: v.Key, Detail: v.Detail, Data: valid(v.Data),
+		Trust: e.trust(0, 0)}
 	m := Message{Class: Event, Drill: drill, Seq: seq, Topic: e.topic(Event, drill, "")}
 	return e.finish(m, &p, func() { p.Data, p.Detail, p.Shortened = nil, short(p.Detail), true })
 }
@@ -235,7 +245,16 @@ func (e *Encoder) finish(m Message, payload any, shorten func()) (Message, error
 	if len(m.Payload) > MaxPayload {
 		return m, fmt.Errorf("message %d of class %s is %d bytes, more than %d", m.Seq, m.Class, len(m.Payload), MaxPayload)
 	}
+	if i := bytes.LastIndex(m.Payload, ageKey); i >= 0 && (m.Class == Alarm || m.Class == Plan || m.Class == Event) {
+		m.age = i + len(ageKey)
+	}
 	return m, nil
+}
+
+// decisionID names one decision of this life of the agent: that this episode of the plan stands at
+// this stage. It is the same however often, and over whichever broker, it is told.
+func (e *Encoder) decisionID(s *plugins.PlanState) string {
+	return fmt.Sprintf("%s/%s/%d/%s/%d/%s", e.id.Site, e.id.Agent, e.id.Epoch, s.Plan, s.Episode, s.Stage)
 }
 
 // makeID is the same for all messages on one occurrence of one thing, on every broker.

@@ -28,30 +28,12 @@ type Head struct {
 	Zone     string `json:"zone"`
 }
 
-// Place is where a hazard is, for messages that a failover system acts on.
-type Place struct {
-	Building    string   `json:"building,omitempty"`
-	Racks       []string `json:"racks,omitempty"`
-	ThreatScope string   `json:"threat_scope,omitempty"` // rack, row, room, building, site
-	Leave       string   `json:"leave,omitempty"`        // the failure domain to vacate
-}
-
-// Vote is the shape of a vote in a payload: how many members of n it needs, and what they say.
-type Vote struct {
-	K        int `json:"k"`
-	N        int `json:"n"`
-	True     int `json:"true"`
-	Held     int `json:"held"`
-	Bad      int `json:"bad"`
-	Bypassed int `json:"bypassed"`
-}
-
 // PowerLoss is the time left, in seconds from the message, until power is expected to be lost. It
 // is negative when that time has passed.
 type PowerLoss struct {
 	Earliest int    `json:"earliest"`
 	Likely   int    `json:"likely"`
-	Basis    string `json:"basis"` // declared: the plan's own figure
+	Basis    string `json:"basis"` // stated in the configuration: the plan's own figure
 }
 
 // Actions names the steps that were asked for and those that are done.
@@ -60,49 +42,33 @@ type Actions struct {
 	Done      []string `json:"done"`
 }
 
-// Trust is the tail of every message that somebody acts on. While messages are not signed its
-// strings are empty.
-type Trust struct {
-	AgeS int64 `json:"age_s"`           // of the condition or the episode
-	TTLS int   `json:"ttl_s,omitempty"` // counted by the consumer from receipt
-	// Replayed marks history that is told again behind newer states.
-	Replayed bool   `json:"replayed,omitempty"`
-	Clock    string `json:"clock"` // synced, holdover, unset; empty: not told
-	KeyID    string `json:"key_id"`
-	Sig      string `json:"sig"`
-}
-
 // AlarmMessage is the payload of class alarm. ID names one occurrence for ever.
 type AlarmMessage struct {
 	Head
-	ID         string `json:"id"`
-	DecisionID string `json:"decision_id,omitempty"`
-	Place
-	Hazard     string          `json:"hazard"` // name of the condition
-	Occurrence uint64          `json:"occurrence"`
-	State      string          `json:"state"` // ISA-18.2
-	Active     bool            `json:"active"`
-	Priority   int             `json:"priority"`
-	Basis      string          `json:"basis"`
-	Mark       string          `json:"mark"` // real, drill, dry
-	Origin     string          `json:"origin"`
-	FirstOut   bool            `json:"first_out"`
-	Vote       json.RawMessage `json:"vote,omitempty"`
-	Evidence   json.RawMessage `json:"evidence,omitempty"`
-	Cause      string          `json:"cause"`
-	Children   []string        `json:"children,omitempty"`
-	SinceMs    int64           `json:"since_ms"`
-	Supersedes string          `json:"supersedes,omitempty"`
-	Runbook    string          `json:"runbook,omitempty"`
+	ID         string           `json:"id"`
+	Hazard     string           `json:"hazard"` // name of the condition
+	Occurrence uint64           `json:"occurrence"`
+	State      string           `json:"state"` // ISA-18.2
+	Active     bool             `json:"active"`
+	Priority   int              `json:"priority"`
+	Basis      string           `json:"basis"`
+	Mark       string           `json:"mark"` // real, drill, dry
+	Origin     string           `json:"origin"`
+	FirstOut   bool             `json:"first_out"`
+	Vote       *plugins.Vote    `json:"vote,omitempty"`
+	Evidence   []plugins.Member `json:"evidence,omitempty"`
+	Cause      string           `json:"cause"`
+	Children   []string         `json:"children,omitempty"`
+	SinceMs    int64            `json:"since_ms"`
 	Trust
 }
 
 // PlanMessage is the payload of class plan. ID names one episode for ever.
 type PlanMessage struct {
 	Head
-	ID         string `json:"id"`
-	DecisionID string `json:"decision_id,omitempty"`
-	Place
+	ID         string              `json:"id"`
+	DecisionID string              `json:"decision_id,omitempty"` // in an episode
+	Leave      []string            `json:"leave,omitempty"`       // in an episode: the failure domains to vacate
 	Plan       string              `json:"plan"`
 	PlanZone   string              `json:"plan_zone"`
 	Episode    uint64              `json:"episode"` // 0: none
@@ -112,9 +78,11 @@ type PlanMessage struct {
 	Origin     string              `json:"origin"`
 	Latched    bool                `json:"latched"`
 	Countdown  map[string]int      `json:"countdown_s,omitempty"`
+	HoldS      int                 `json:"hold_s,omitempty"`
+	HeldBy     string              `json:"held_by,omitempty"`
 	Asking     string              `json:"asking,omitempty"`
-	Vote       json.RawMessage     `json:"vote,omitempty"`
-	Evidence   json.RawMessage     `json:"evidence,omitempty"`
+	Vote       *plugins.Vote       `json:"vote,omitempty"`
+	Evidence   []plugins.Member    `json:"evidence,omitempty"`
 	PowerLoss  *PowerLoss          `json:"power_loss_s,omitempty"`
 	ActByS     *int                `json:"act_by_s,omitempty"`
 	Actions    Actions             `json:"actions"`
@@ -122,8 +90,6 @@ type PlanMessage struct {
 	Reversible bool                `json:"reversible"`
 	Journaled  bool                `json:"journaled"` // every start of a step was durable first (S9)
 	Cause      string              `json:"cause,omitempty"`
-	Supersedes string              `json:"supersedes,omitempty"`
-	Runbook    string              `json:"runbook,omitempty"`
 	Trust
 }
 
@@ -159,8 +125,6 @@ type StatusMessage struct {
 	// PointsLeftOut counts those that did not fit into the message.
 	PointsLeftOut int    `json:"points_left_out,omitempty"`
 	Dropped       *Drops `json:"dropped,omitempty"`
-	KeyID         string `json:"key_id"`
-	Sig           string `json:"sig"`
 }
 
 // StatusPoint describes one point of the state messages to come.
@@ -205,6 +169,4 @@ type HelloMessage struct {
 	Queued    int          `json:"queued"` // messages that wait for this broker
 	Dropped   Drops        `json:"dropped"`
 	Challenge string       `json:"challenge"` // a command answers it, within 30 s (S14)
-	KeyID     string       `json:"key_id"`
-	Sig       string       `json:"sig"`
 }

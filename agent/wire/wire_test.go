@@ -39,7 +39,7 @@ func identity() Identity {
 func encoder(drill bool) *Encoder {
 	id := identity()
 	id.Drill = drill
-	return NewEncoder(id, Life{Boot: "b00t", Version: "0.1.0", Started: wall}, devices, points)
+	return NewEncoder(id, Life{Boot: "b00t", Version: "0.1.0", Started: wall, Clock: func() string { return "synced" }}, devices, points)
 }
 
 func reading(p sensors.PointID, v float64, q sensors.Quality) sensors.Reading {
@@ -194,15 +194,28 @@ func golden(t *testing.T, name string, m Message, err error) {
 	}
 }
 
+func vote() *plugins.Vote {
+	return &plugins.Vote{Cond: "runaway", Is: "true", Basis: "measured", K: 2, N: 4, True: 2, Held: 1, Bad: 1}
+}
+
+func evidence() []plugins.Member {
+	v := 71.5
+	return []plugins.Member{{Name: "cell-hot@bms-1", Is: "true", Basis: "measured", Weak: true, Readings: []plugins.MemberReading{
+		{Point: "bms-1.module.3.temperature", Value: &v, Unit: "C", Quality: "good", AgeMs: 400},
+		{Point: "bms-1.module.4.temperature", Quality: "bad:comm", AgeMs: 1400}}}, {Name: "any-high", Is: "unknown", Basis: "inhibited"}}
+}
+
 func hot() *plugins.AlarmState {
 	return &plugins.AlarmState{Name: "cell-hot", Occurrence: 3, State: "unacknowledged", Active: true, Priority: 1, Basis: "measured",
-		Origin: "real", Cause: "module 3 of bms-1 rises by 5.2 C/min", FirstOut: true, SinceMs: 4200, Children: []string{"bms-1"}}
+		Origin: "real", Cause: "module 3 of bms-1 rises by 5.2 C/min", FirstOut: true, SinceMs: 4200, Children: []string{"bms-1"},
+		Vote: vote(), Evidence: evidence()}
 }
 
 func evacuating() *plugins.PlanState {
 	return &plugins.PlanState{Plan: "evacuate", Zone: "b3-battery", Mode: "armed", Stage: "3", Episode: 41, Latched: true,
 		Countdown: map[string]int{"4": 60, "3": 0}, Asking: "hold?", PowerLoss: 420, ElapsedS: 130, Origin: "real",
-		Vote: json.RawMessage(`{"k":2,"n":4,"true":2,"held":0,"bad":1,"bypassed":0}`),
+		OpenedBy: vote(), Evidence: evidence(), Cause: "cell-hot@bms-1", Protects: []string{"b3-battery", "b3-ups"}, ActByS: new(110),
+		HoldS: 25, HeldBy: "kim",
 		Steps: []plugins.StepState{{Step: "drain-lb", Stage: "2b", State: "done", Attempt: 1, Evidence: true, Journaled: true},
 			{Step: "hosts-off", Stage: "3", State: "running", Attempt: 1, Journaled: false}, {Step: "isolate", Stage: "4", State: "idle"}}}
 }
@@ -213,6 +226,12 @@ func TestGolden(t *testing.T) {
 	golden(t, "alarm", m, err)
 	m, err = e.Encode(plugins.Update{Wall: wall, Plan: evacuating()})
 	golden(t, "plan", m, err)
+	late := m
+	late.Payload = m.Aged(95*time.Second, true)
+	golden(t, "plan-late", late, nil)
+	m, err = e.Encode(plugins.Update{Wall: wall, Plan: &plugins.PlanState{Plan: "evacuate", Zone: "b3-battery", Mode: "observe", Stage: "0",
+		PowerLoss: 420, Origin: "real", Reversible: true, Protects: []string{"b3-battery"}}})
+	golden(t, "plan-idle", m, err)
 	m, err = e.Encode(plugins.Update{Wall: wall, Event: &plugins.Event{Type: "stage.opened", Plan: "evacuate", Stage: "2b", Detail: "2 of 4", Data: json.RawMessage(`{"a":1}`)}})
 	golden(t, "event", m, err)
 	m, err = e.Birth(1, wall, Drops{State: 12})
@@ -272,7 +291,8 @@ func TestTooLargeIsShortened(t *testing.T) {
 		{Event: &plugins.Event{Type: "x", Data: huge, Detail: string(huge)}},
 		{Event: &plugins.Event{Type: "x", Data: json.RawMessage(`{broken`)}},
 		{Alarm: &plugins.AlarmState{Name: "a", Cause: string(huge)}},
-		{Plan: &plugins.PlanState{Plan: "p", Vote: huge, Steps: steps}},
+		{Plan: &plugins.PlanState{Plan: "p", Cause: string(huge), Evidence: []plugins.Member{{Name: string(huge)}}, Steps: steps}},
+		{Alarm: &plugins.AlarmState{Name: "b", Evidence: []plugins.Member{{Name: string(huge)}}}},
 	} {
 		m, err := e.Encode(u)
 		if err != nil || len(m.Payload) > MaxPayload || !json.Valid(m.Payload) {

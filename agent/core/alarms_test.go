@@ -1,0 +1,90 @@
+package core_test
+
+import (
+	"testing"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/agent/response"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// The alarm of a vote tells how its members stand, that of a detector what it read; both while the
+// alarm is active, and the counts after it too.
+func TestAlarmsTellWhatTheyRestOn(t *testing.T) {
+	rules := benchRules()
+	vote := &rules.Hazard.Conds[3]
+	vote.Priority = 1
+	c, err := core.New(rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]*plugins.AlarmState{}
+	step := func(ev core.Event) {
+		fx, _ := c.Step(firstMono, ev, nil)
+		for _, e := range fx {
+			if e.Kind == core.Tell && e.Update.Alarm != nil {
+				told[e.Update.Alarm.Name] = e.Update.Alarm
+			}
+		}
+	}
+	read := func(p sensors.PointID, v float64) {
+		step(core.Event{Kind: core.Readings, Readings: []sensors.Reading{{Point: p, Value: v, Quality: sensors.GoodQuality, At: firstMono}}})
+	}
+	step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: firstMono}})
+	read(0, 70)
+	read(1, 71)
+	name := rules.Hazard.Conds[0].Name
+	if a := told[name]; a == nil || a.Vote != nil || len(a.Evidence) != 1 || *a.Evidence[0].Readings[0].Value != 70 || a.Evidence[0].Is != "true" {
+		t.Errorf("detector: %+v", a)
+	}
+	a := told[vote.Name]
+	want := plugins.Vote{Cond: vote.Name, Is: "true", Basis: "measured", K: 2, N: 3, True: 2, Bad: 1}
+	if a == nil || !a.Active || a.Vote == nil || *a.Vote != want || len(a.Evidence) != 3 || a.Evidence[2].Is != "unknown" || a.Evidence[2].Readings[0].Value != nil {
+		t.Fatalf("vote: %+v, want %+v", a, want)
+	}
+	read(2, 20)
+	read(1, 20)
+	a = told[vote.Name]
+	want = plugins.Vote{Cond: vote.Name, Is: "false", Basis: "measured", K: 2, N: 3, True: 1}
+	if a.Active || *a.Vote != want || a.Evidence != nil {
+		t.Errorf("cleared: %+v %+v, want %+v", a, a.Vote, want)
+	}
+}
+
+// The alarm of a vote that cannot trip tells how many of its members are left.
+func TestInhibitedAlarmTellsTheVote(t *testing.T) {
+	rules := benchRules()
+	for i, d := range rules.Hazard.Devices { // each has a point that can be read: none is lost
+		rules.Hazard.Points = append(rules.Hazard.Points, sensors.Point{ID: sensors.PointID(3 + i), Device: d.ID, Name: d.Name + ".y", Stale: time.Minute})
+	}
+	c, err := core.New(rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := firstMono
+	var told *plugins.AlarmState
+	step := func(ev core.Event) {
+		fx, _ := c.Step(now, ev, nil)
+		for _, e := range fx {
+			if e.Kind == core.Tell && e.Update.Alarm != nil && e.Update.Alarm.Name == "inhibited/"+rules.Hazard.Conds[3].Name {
+				told = e.Update.Alarm
+			}
+		}
+	}
+	step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: now}})
+	for range 2 {
+		var in []sensors.Reading
+		for p, q := range []sensors.Quality{sensors.GoodQuality, sensors.BadQuality(sensors.Stuck), sensors.BadQuality(sensors.Stuck),
+			sensors.GoodQuality, sensors.GoodQuality, sensors.GoodQuality} {
+			in = append(in, sensors.Reading{Point: sensors.PointID(p), Value: 20, Quality: q, At: now})
+		}
+		step(core.Event{Kind: core.Readings, Readings: in})
+		now = now.Add(15 * time.Second)
+	}
+	step(core.Event{Kind: core.Tick})
+	if told == nil || !told.Active || told.Vote == nil || told.Vote.Bad != 2 || told.Vote.N != 3 || told.Vote.Cond != rules.Hazard.Conds[3].Name {
+		t.Errorf("told %+v", told)
+	}
+}

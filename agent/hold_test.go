@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// S16: the command renews every 2 s and releases when it is interrupted.
+func TestHoldRenewsAndReleases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(7*time.Second, interrupt)
+		begin := time.Now()
+		var sent []string
+		var out, errs bytes.Buffer
+		code := keepHold(ctx, "evacuate", &out, &errs, func(order string) error {
+			sent = append(sent, order+" "+time.Since(begin).String())
+			return nil
+		})
+		want := []string{"hold 0s", "hold 2s", "hold 4s", "hold 6s", "release 7s"}
+		if code != 0 || !slices.Equal(sent, want) || strings.Count(out.String(), "held") != 1 || errs.Len() > 0 {
+			t.Errorf("exit %d, sent %q, want %q; it says %q %q", code, sent, want, out.String(), errs.String())
+		}
+	})
+}
+
+// A refusal, when the hold time is used up say, ends the command with a word.
+func TestHoldRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		var out, errs bytes.Buffer
+		code := keepHold(t.Context(), "evacuate", &out, &errs, func(string) error {
+			if n++; n == 3 {
+				return errors.New("refused: used up")
+			}
+			return nil
+		})
+		if code != 1 || n != 3 || !strings.Contains(errs.String(), "evacuate is not held: refused: used up") {
+			t.Errorf("exit %d after %d orders: %q", code, n, errs.String())
+		}
+	})
+}
+
+func TestHoldWithoutAgent(t *testing.T) {
+	if code, _, errs := firebreak("hold", "-c", "../configs/firebreak.toml"); code != 2 || !strings.Contains(errs, "usage: firebreak hold NAME") {
+		t.Errorf("a hold of nothing: exit %d, %q", code, errs)
+	}
+	for _, order := range []string{"hold", "release"} {
+		if code, _, errs := firebreak(order, "evacuate", "-c", "../configs/firebreak.toml", "--by", "kim"); code != 1 || !strings.Contains(errs, "no agent answers") {
+			t.Errorf("%s without an agent: exit %d, %q", order, code, errs)
+		}
+	}
+}
