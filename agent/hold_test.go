@@ -57,3 +57,18 @@ func TestHoldWithoutAgent(t *testing.T) {
 		}
 	}
 }
+
+// The order reaches the plans of the running agent, and the answer comes back.
+func TestHoldOfAQuietPlan(t *testing.T) {
+	b := newBox(t)
+	b.agent(t)
+	until(t, 0, "stage 0", "status", "-c", b.file)
+	for order, says := range map[string]string{"hold": "no episode is open", "release": "no hold is in force"} {
+		if code, _, errs := firebreak(order, "evacuate", "-c", b.file, "--by", "kim"); code != 1 || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit %d, %q; want %q", order, code, errs, says)
+		}
+	}
+	if code, _, errs := firebreak("hold", "evacuate", "-c", b.file); code != 1 || !strings.Contains(errs, "name of the person") {
+		t.Errorf("a hold by nobody: exit %d, %q", code, errs)
+	}
+}

@@ -26,7 +26,7 @@ const (
 
 // Request is what `firebreak ack|reset|status ...` sends.
 type Request struct {
-	Order string `json:"order"` // status, ack, reset, reset-alarm, out-of-service, in-service
+	Order string `json:"order"` // status, ack, reset, reset-alarm, hold, release, out-of-service, in-service
 	Name  string `json:"name,omitempty"`
 	By    string `json:"by,omitempty"`
 }

@@ -289,13 +289,16 @@ func (m *Machine) openStages(now sensors.Mono, rule *Plan, p *PlanRun, target pl
 }
 
 // falls: only stage 1 falls by itself, and only when its condition is false on usable readings:
-// silence is not recovery (S6).
+// silence is not recovery (S6). An episode without any stage is one whose next records a crash has
+// taken: it waits for all conditions, so that it starts again under the same keys (S9).
 func (m *Machine) falls(rule *Plan, p *PlanRun, j Judge) bool {
-	if m.highest(p).Latches() {
+	high := m.highest(p)
+	if high.Latches() {
 		return false
 	}
 	for i := range rule.Stages {
-		if p.Run.Stages[rule.Stages[i].Level].Open && j.Verdict(rule.Stages[i].When).Is != hazard.False {
+		looked := high == plugins.Watch || p.Run.Stages[rule.Stages[i].Level].Open
+		if looked && j.Verdict(rule.Stages[i].When).Is != hazard.False {
 			return false
 		}
 	}

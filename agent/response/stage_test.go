@@ -79,6 +79,31 @@ func TestStageOneFallsOnFalseOnly(t *testing.T) {
 	}
 }
 
+// S9: the machine is killed after the record that opens the episode was durable and before that of
+// its stage was. Nothing has been read yet after the restart: the episode stands, so that the run
+// starts again under the same keys. It ends only when its conditions are false.
+func TestEpisodeWithoutAStageStands(t *testing.T) {
+	for _, back := range []hazard.Verdict{yes, no} {
+		r := newRig(t, plan(at(plugins.Notify, "tell")))
+		if err := r.m.Apply(response.Record{Kind: "open", Plan: "evacuate", At: r.now, Episode: 41, Hash: "h1"}); err != nil {
+			t.Fatal(err)
+		}
+		r.set(unknown, seen, prepare, switchOver, shed, isolate)
+		r.pass(time.Minute)
+		if run := r.run(); run == nil || run.Episode != 41 {
+			t.Fatalf("before anything is read the run is %+v", run)
+		}
+		r.set(no, prepare, switchOver, shed, isolate)
+		r.set(back, seen)
+		if run := r.run(); (run != nil) != (back.Is == hazard.True) {
+			t.Fatalf("read as %v, the run is %+v", back.Is, run)
+		}
+		if back.Is == hazard.True && r.starts[0].Key.Episode != 41 {
+			t.Errorf("it goes on under %v", r.starts[0].Key)
+		}
+	}
+}
+
 // S6: stage 2 and above latch, whatever the readings say later.
 func TestStagesFromTwoLatch(t *testing.T) {
 	for _, c := range []struct {
