@@ -28,6 +28,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
 
   firebreak run   -c FILE              run the agent
   firebreak check -c FILE              check a configuration: faults, worst cases, single failures
+            --against RUNNING          say in what it protects later, less or more weakly
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
   firebreak status -c FILE             alarms and plans of the running agent
@@ -143,6 +144,7 @@ func signals() (context.Context, context.CancelFunc) {
 
 func check(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("check", stderr)
+	against := fs.String("against", "", "`FILE` that runs: say in what the new one protects later, less or more weakly")
 	if fs.Parse(args) != nil || fs.NArg() > 0 {
 		return 2
 	}
@@ -150,9 +152,29 @@ func check(args []string, stdout, stderr io.Writer) int {
 	if code != 0 {
 		return code
 	}
+	if *against != "" {
+		return compare(*against, c, stdout, stderr)
+	}
 	if err := config.Report(stdout, c); err != nil {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 2
+	}
+	return 0
+}
+
+// compare prints the difference of protection (S24). It is 0 also where something is weaker: whether
+// that is meant, a person decides.
+func compare(running string, c *config.Config, stdout, stderr io.Writer) int {
+	old, _, code := load(running, stderr)
+	if code != 0 {
+		return code
+	}
+	lines := config.Weaker(old, c)
+	for _, l := range lines {
+		fmt.Fprintln(stdout, l)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintf(stdout, "%s protects no later, by no fewer means and no more weakly than %s\n", c.File, old.File)
 	}
 	return 0
 }

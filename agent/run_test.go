@@ -59,6 +59,31 @@ func TestCheckExample(t *testing.T) {
 	}
 }
 
+// The difference of protection between the file that runs and a new one (S24).
+func TestCheckAgainst(t *testing.T) {
+	example := "../configs/firebreak.toml"
+	code, out, errs := firebreak("check", "-c", example, "--against", example)
+	if code != 0 || !strings.Contains(out, "protects no later") {
+		t.Errorf("against itself: exit %d, %q, %q", code, out, errs)
+	}
+	text := readFile(t, "configs/firebreak.toml")
+	weak := strings.Replace(text, `above     = "55 C"`, `above     = "58 C"`, 1)
+	if weak == text {
+		t.Fatal("the example has no threshold of 55 C any more")
+	}
+	file := filepath.Join(t.TempDir(), "weak.toml")
+	if err := os.WriteFile(file, []byte(weak), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = firebreak("check", "-c", file, "--against", example)
+	if code != 0 || !strings.Contains(out, "weaker: cell-hot: threshold 58, was 55") {
+		t.Errorf("a higher threshold: exit %d, %q, %q", code, out, errs)
+	}
+	if code, _, _ := firebreak("check", "-c", file, "--against", filepath.Join(t.TempDir(), "none.toml")); code != 2 {
+		t.Errorf("against a file that is not there: exit %d, want 2", code)
+	}
+}
+
 // All faults come at once, each with its place, and nothing but faults is on stderr.
 func TestCheckBroken(t *testing.T) {
 	text := readFile(t, "configs/firebreak.toml")
