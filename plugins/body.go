@@ -16,6 +16,7 @@ type Body struct {
 	Episode   uint64          `json:"episode"`
 	Undo      bool            `json:"undo"`
 	Attempt   uint16          `json:"attempt"`
+	Target    string          `json:"target,omitempty"`
 	Mark      string          `json:"mark"`      // real, drill, dry: a target must look at it (S7)
 	Journaled bool            `json:"journaled"` // S9
 	Why       json.RawMessage `json:"why,omitempty"`
@@ -43,7 +44,7 @@ func (c Call) Body(site, agent string) Body {
 	k := c.Key
 	return Body{
 		Key: c.ID(), Plan: k.Plan, Zone: k.Zone, Stage: k.Stage.String(), Step: k.Step,
-		Episode: k.Episode, Undo: k.Undo, Attempt: k.Attempt, Mark: c.Mark.String(),
+		Episode: k.Episode, Undo: k.Undo, Attempt: k.Attempt, Target: c.Target, Mark: c.Mark.String(),
 		Journaled: c.Journaled, Why: why, Site: site, Agent: agent,
 	}
 }

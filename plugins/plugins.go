@@ -121,6 +121,7 @@ type Call struct {
 	Key       Key
 	Mark      Mark
 	Timeout   time.Duration // real time, from the start of Do
+	Target    string        // of those that the hook knows, the one to act on; empty where it has but one
 	Journaled bool          // false: the record was not durable within the stated bound (S9)
 	Why       []byte        // JSON object: the frozen votes and readings that opened the stage
 }
@@ -161,6 +162,35 @@ type Evidence struct {
 	Name   string // what was seen: "verified", "client-logged-out"
 	Detail string
 	OK     bool
+}
+
+// Names of evidence that hooks give. A step may ask for one by name.
+const (
+	SeenReceipt   = "receipt"    // the target's machine has the call
+	SeenAccept    = "accept"     // the target takes the work on
+	SeenDecline   = "decline"    // it does not; OK is false
+	SeenDone      = "done"       // it says that the work is done
+	SeenVerified  = "verified"   // the hook has looked itself, and found it done
+	SeenLoggedOut = "logged-out" // the hosts that were to go have gone
+)
+
+// Traits is what a hook does, whatever its kind, to one of its targets. Plans are held to it.
+type Traits struct {
+	Irreversible bool   // cannot be taken back: a step of stage 3 or 4 only, never an undo (S15)
+	PowersOn     bool   // switches power on: no step and no undo, only the order of an engineer (S1)
+	Drill        string // "native", "dry-run"; empty: it is left out of drills (S7)
+}
+
+// Declarer is implemented by the decoded configuration of each kind of hook. Traits refuses a
+// target that the hook does not know, and a missing one where it knows several.
+type Declarer interface {
+	Traits(target string) (Traits, error)
+}
+
+// Runner is a hook that also works between its calls: it answers on a port, or holds a session. Run
+// ends when ctx does. seen takes evidence of any key, at any time; it may come late and twice.
+type Runner interface {
+	Run(ctx context.Context, seen func(Evidence)) error
 }
 
 // Hook does one kind of action. Do with a Key that is running attaches to it; with one that has
