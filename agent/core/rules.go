@@ -13,5 +13,7 @@ type Rules struct {
 	Hash              string // of the configuration: a run is pinned to the one that started it (S8)
 	Hazard            *hazard.Rules
 	Response          *response.Rules
+	Consumers         []string      // named consumers of alarms, one of which must have answered before a plan is armed (S18)
+	ProofMax          time.Duration // a proof of a point is good for so long (S23); default 12 months
 	JournalBound      time.Duration // a hook starts at the latest so long after its record was handed over (S9); default 100 ms
 }

@@ -11,8 +11,17 @@ import (
 
 // Rules is what the plans do, compiled from the configuration and never changed after.
 type Rules struct {
-	Plans []Plan
-	Hooks []string // names, in the order that Start effects index
+	Plans    []Plan
+	Hooks    []string   // names, in the order that Start effects index
+	Energise []Energise // what an engineer may switch on again by order (S1)
+}
+
+// Energise is something that an order, and nothing else, can switch on (S1).
+type Energise struct {
+	Name    string // of the hook, or HOOK:TARGET
+	Hook    int
+	Target  string
+	Timeout time.Duration
 }
 
 // Mode of a plan. Observe says what it would do; armed does it (S18).
@@ -42,6 +51,9 @@ type Plan struct {
 	ResumeMax  time.Duration // an older run starts no step without a fresh vote (S8); default 15 min
 	MaxZones2b int           // of all plans, in switch-over at once (S15); 0: no limit
 
+	Peer       string        // agent that owns the same targets and shares keys (S13); empty: none
+	DrillEvery time.Duration // without a good drill for so long: an alarm, and no arming (S18); default 90 days
+
 	ClearTime time.Duration // a reset is refused for so long after the last true member (S6); default 10 min
 	VentClear time.Duration // the same once cells were seen to vent; default 24 h
 
@@ -68,6 +80,7 @@ type Stage struct {
 	When      hazard.CondID
 	Countdown time.Duration // stages 3 and 4
 	IfBlind   BlindPolicy   // stages 3 and 4
+	Parallel  int           // steps of this stage at work at once; 0: no limit
 
 	AcceptSingle string // reason for which a failure set of one is accepted (S5)
 }
@@ -96,6 +109,7 @@ type Step struct {
 	Name      string
 	Stage     plugins.Stage
 	Hook      int           // index into Rules.Hooks
+	Target    string        // of those that the hook knows
 	After     []int         // indices into Plan.Steps, of this or a lower stage
 	Timeout   time.Duration // of one call, real time
 	Cap       time.Duration // from the first start: then the plan goes on without it
@@ -103,7 +117,15 @@ type Step struct {
 	Retries   int           // further attempts after a known failure, and further tries after an unknown end
 	Backoff   time.Duration // first pause; doubles, at most one minute
 
+	HasUndo    bool // an order takes it back after a reset, by hook Undo
+	Undo       int
+	UndoTarget string
+	Owner      string        // of the ledger's entry (S21)
+	Revert     string        // how it is taken back by hand
+	Review     time.Duration // outstanding for longer: an alarm; 0: 24 h
+
 	Evidence     EvidenceKind
+	EvidenceName string // ByHook: only evidence of this name; empty: any
 	EvidenceCond hazard.CondID
 	OnlyIf       hazard.CondID // NoCond: always
 	Proof        bool          // proof_required: waits for the evidence of After, never starts on a cap (S15)
