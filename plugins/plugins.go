@@ -74,6 +74,13 @@ func (k Key) String() string {
 		strconv.FormatUint(k.Episode, 10), do, strconv.FormatUint(uint64(k.Attempt), 10)}, "/")
 }
 
+// EnergisePlan stands in the key of a call by an engineer's order to switch something on: no plan
+// can have this name (S1).
+const EnergisePlan = "@energise"
+
+// Energises says that the call is that order: a hook that switches power on refuses all others.
+func (k Key) Energises() bool { return k.Plan == EnergisePlan && k.Stage == Watch && !k.Undo }
+
 // ParseKey is the inverse of String.
 func ParseKey(s string) (Key, error) {
 	f := strings.Split(s, "/")

@@ -58,9 +58,37 @@ type PlanState struct {
 	Protects  []string        `json:"protects,omitempty"`  // in an episode: the zones that this plan vacates
 	// ActByS is the time left, in seconds, until so little is left to the stated power loss as the
 	// irreversible steps still to do may take by their caps; nil: no episode, or no power loss stated.
-	ActByS *int `json:"act_by_s,omitempty"`
+	ActByS      *int          `json:"act_by_s,omitempty"`
+	TrippedBy   string        `json:"tripped_by,omitempty"` // a person opened its highest stage, or one that a vote did not
+	NextEpisode uint64        `json:"next_episode"`         // the number that the next episode takes
+	Outstanding []Outstanding `json:"outstanding,omitempty"`
+	UndoBy      string        `json:"undo_by,omitempty"` // an undo is under way, by this person's order
+	Peer        *PeerState    `json:"peer,omitempty"`
 	// Reversible: no irreversible step of this episode has started.
 	Reversible bool `json:"reversible"`
+}
+
+// Outstanding is an action that was done and is neither taken back nor accepted (S21).
+type Outstanding struct {
+	Step    string `json:"step"`
+	Stage   string `json:"stage"`
+	Episode uint64 `json:"episode"`
+	AgeS    int    `json:"age_s"`
+	Owner   string `json:"owner"`
+	Revert  string `json:"revert,omitempty"` // how it is taken back by hand
+	Undo    bool   `json:"undo"`             // an order takes it back
+	Overdue bool   `json:"overdue"`
+	State   string `json:"state"` // of its undo: idle, starting, waiting, failed
+	Detail  string `json:"detail,omitempty"`
+}
+
+// PeerState is what the peer of a plan said last (S13).
+type PeerState struct {
+	Agent   string `json:"agent"`
+	Contact bool   `json:"contact"` // heard in the last 10 s
+	Episode uint64 `json:"episode"`
+	Stage   string `json:"stage"`
+	HeldBy  string `json:"held_by,omitempty"` // empty: the peer does not hold, whatever this agent does
 }
 
 // Vote is how the members of a condition stand.

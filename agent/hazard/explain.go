@@ -19,6 +19,7 @@ type Why struct {
 	Held     int         `json:"held"`
 	Bad      int         `json:"bad"`
 	Bypassed int         `json:"bypassed"`
+	ByHand   string      `json:"by_hand,omitempty"` // a person opened what this was frozen for, over the vote
 	Members  []WhyMember `json:"members,omitempty"`
 }
 
@@ -110,8 +111,11 @@ func (e *Engine) whyReading(now sensors.Mono, id sensors.PointID) WhyReading {
 // Cause is one line about why a condition is what it is, for a person.
 func (w *Why) Cause() string {
 	var b strings.Builder
+	if w.ByHand != "" {
+		b.WriteString("by hand, by " + w.ByHand)
+	}
 	for _, m := range w.Members {
-		if m.Is != w.Is && !(w.Is == True && m.Is == True) {
+		if m.Is != w.Is && !(w.Is == True && m.Is == True) || w.ByHand != "" && m.Is != True {
 			continue
 		}
 		if b.Len() > 0 {

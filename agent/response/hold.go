@@ -24,6 +24,8 @@ func (m *Machine) Hold(now sensors.Mono, plan, by string, o *Out) error {
 	}
 	m.lapse(now, rule, p, o)
 	switch {
+	case p.Run.Trip.Irreversible():
+		return &Refusal{[]string{"stage " + p.Run.Trip.String() + " was tripped by hand, by " + p.Run.TripBy + ": a trip overrides a hold"}}
 	case !m.highest(p).Irreversible():
 		return &Refusal{[]string{"no stage 3 or 4 is open: there is nothing to hold"}}
 	case rule.MaxHold <= 0:
@@ -103,6 +105,9 @@ func (r *Run) settle(at sensors.Mono) {
 // left is what is left of the countdown of a stage. While a hold is in force it stands still (S15).
 func (r *Run) left(now sensors.Mono, rule *Plan, level plugins.Stage) time.Duration {
 	st := &r.Stages[level]
+	if level <= r.Trip {
+		return 0 // a manual trip overrides the countdown (S16)
+	}
 	if r.HoldAt != 0 {
 		now = max(r.HoldAt, st.At)
 	}

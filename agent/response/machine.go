@@ -53,12 +53,14 @@ type Machine struct {
 	r     *Rules
 	hash  string
 	state map[string]*PlanRun
-	order [][]int // of the steps of each plan: those that others wait for first
+	order [][]int             // of the steps of each plan: those that others wait for first
+	peers map[string]PeerSaid // by plan; what was heard last, in this process
+	base  uint64              // of episodes: no number below is new (S9)
 }
 
 // New builds a machine. hash is that of the whole configuration.
 func New(r *Rules, hash string) (*Machine, error) {
-	m := &Machine{r: r, hash: hash, state: map[string]*PlanRun{}}
+	m := &Machine{r: r, hash: hash, state: map[string]*PlanRun{}, peers: map[string]PeerSaid{}}
 	for i := range r.Plans {
 		p := &r.Plans[i]
 		if m.state[p.Name] != nil {
@@ -108,10 +110,12 @@ type Resumed struct {
 // are journaled, old runs ask for a fresh vote, and steps that were under way go on under the same
 // keys.
 func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
+	m.base = r.EpisodeBase
 	for i := range m.r.Plans {
 		rule := &m.r.Plans[i]
 		p := m.state[rule.Name]
 		p.shift(r.Shift)
+		m.resumeUndo(now, rule, p, r.SameBoot, o)
 		if p.Mode == "" {
 			m.put(o, Record{Kind: "mode", Plan: rule.Name, At: now, Mode: rule.Mode.String(), Reason: rule.Ungated, By: "configuration"})
 		}
@@ -152,8 +156,22 @@ func (m *Machine) resumeSteps(now sensors.Mono, rule *Plan, p *PlanRun, sameBoot
 		if now >= s.Start.Add(rule.Steps[k].Cap) {
 			continue // downtime counts: the plan goes on without it
 		}
-		m.call(now, rule, p, k, s, o) // attaches to what runs
+		m.call(rule, p, k, s, m.timeLeft(now, &rule.Steps[k], &s), o) // attaches to what runs
 	}
+}
+
+// lastLook is what a call gets whose time-out passed while the agent was down: enough to ask what
+// became of it under its key.
+const lastLook = 2 * time.Second
+
+// timeLeft is what is left of the time-out of a call that was under way when the agent went down:
+// downtime counts (S8). A call that is not known to have begun has all of it. Time-outs are real
+// time; so is the time of a machine that is resumed.
+func (m *Machine) timeLeft(now sensors.Mono, st *Step, s *StepRecord) time.Duration {
+	if s.State != Running || s.Called == 0 {
+		return st.Timeout
+	}
+	return min(st.Timeout, max(lastLook, st.Timeout-now.Sub(s.Called)))
 }
 
 // step returns a copy of the state of a step.
@@ -206,8 +224,10 @@ func (m *Machine) plan(now sensors.Mono, rule *Plan, order []int, j Judge, o *Ou
 		m.put(o, Record{Kind: "open", Plan: rule.Name, At: now, Episode: max(p.Next, 1), Hash: m.hash})
 	}
 	if p.Run == nil {
-		return never
+		return m.advanceUndo(now, rule, p, o)
 	}
+	m.stopUndo(now, rule, p, "an episode has opened", o)
+	target = max(target, p.Run.Trip)
 	m.lapse(now, rule, p, o)
 	m.openStages(now, rule, p, target, j, o)
 	m.seeTrue(now, rule, p, j, o)
@@ -279,7 +299,11 @@ func (m *Machine) openStages(now sensors.Mono, rule *Plan, p *PlanRun, target pl
 		for k := i; k < len(rule.Stages) && !opens(st.Level, j.Verdict(by)); k++ {
 			by = rule.Stages[k].When // a higher stage took this one along
 		}
-		why, err := json.Marshal(j.Explain(now, by))
+		frozen := j.Explain(now, by)
+		if !opens(st.Level, j.Verdict(by)) {
+			frozen = byHand(p.Run.TripBy, frozen)
+		}
+		why, err := json.Marshal(frozen)
 		if err != nil {
 			why = nil // a value that JSON cannot hold must not stop a stage
 		}

@@ -64,7 +64,7 @@ func (s StepState) started() bool { return s >= Starting && s <= Working }
 
 // Record is one lasting change of a plan, as the journal holds it.
 type Record struct {
-	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, hold, release, end
+	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, hold, release, trip, end, owe, undo, undo-end, settle, drill, energise
 	Plan    string          `json:"plan"`
 	At      sensors.Mono    `json:"at"`
 	Episode uint64          `json:"episode,omitempty"`
@@ -75,6 +75,9 @@ type Record struct {
 	Stage   string          `json:"stage,omitempty"`
 	Why     json.RawMessage `json:"why,omitempty"`
 	Step    *StepRecord     `json:"step,omitempty"`
+	Owed    *Owed           `json:"owed,omitempty"`
+	Box     bool            `json:"box,omitempty"`  // a trip by a person at the box (S16)
+	Wall    int64           `json:"wall,omitempty"` // Unix seconds, for what only warns (S14); 0: the clock was not known
 }
 
 // StepRecord is the whole state of one step.
@@ -83,8 +86,9 @@ type StepRecord struct {
 	State     StepState    `json:"state"`
 	Attempt   uint16       `json:"attempt,omitempty"`
 	Tries     int          `json:"tries,omitempty"`
-	Start     sensors.Mono `json:"start,omitempty"` // of the first attempt; the cap counts from here
-	Since     sensors.Mono `json:"since,omitempty"` // withheld before a first start: the cap counts from here
+	Start     sensors.Mono `json:"start,omitempty"`  // of the first attempt; the cap counts from here
+	Since     sensors.Mono `json:"since,omitempty"`  // withheld before a first start: the cap counts from here
+	Called    sensors.Mono `json:"called,omitempty"` // the present call was asked for: its time-out counts from here (S8)
 	Retry     sensors.Mono `json:"retry,omitempty"`
 	Evidence  bool         `json:"evidence,omitempty"`
 	Journaled bool         `json:"journaled,omitempty"`
@@ -100,6 +104,10 @@ type Run struct {
 	Steps   map[string]*StepRecord `json:"steps"`
 	Vented  bool                   `json:"vented,omitempty"` // gas and another effect were seen together (S6)
 	Stale   bool                   `json:"stale,omitempty"`  // starts no step without a fresh vote (S8)
+
+	Trip    plugins.Stage `json:"trip,omitempty"`     // a person has tripped this stage and all below it (S16); 0: nobody
+	TripBy  string        `json:"trip_by,omitempty"`  // the last one
+	TripBox bool          `json:"trip_box,omitempty"` // a named person at the box: an unknown only_if yields too
 
 	HoldAt   sensors.Mono  `json:"hold_at,omitempty"`   // the hold in force was renewed last; 0: none is
 	HoldBy   string        `json:"hold_by,omitempty"`   // by whom
@@ -123,6 +131,11 @@ type PlanRun struct {
 	LastTrue sensors.Mono `json:"last_true,omitempty"` // a stage's condition was true
 	True     bool         `json:"true,omitempty"`      // one is, as of the last look
 	Told     string       `json:"told,omitempty"`      // the question told last; told again after a restart
+
+	Ledger    []Owed `json:"ledger,omitempty"`     // what was done and not taken back, oldest first (S21)
+	UndoBy    string `json:"undo_by,omitempty"`    // an undo is under way, by this person's order
+	ModeWall  int64  `json:"mode_wall,omitempty"`  // since when the mode stands, Unix seconds; 0: not known
+	DrillWall int64  `json:"drill_wall,omitempty"` // of the last good drill
 }
 
 // Apply takes one record. It is the only way to change lasting state, so that the journal rebuilds
@@ -135,7 +148,15 @@ func (m *Machine) Apply(rec Record) error {
 	}
 	switch rec.Kind {
 	case "mode":
-		p.Mode, p.Reason = rec.Mode, rec.Reason
+		p.Mode, p.Reason, p.ModeWall = rec.Mode, rec.Reason, rec.Wall
+		return nil
+	case "owe", "undo", "undo-end", "settle":
+		return p.applyLedger(rec)
+	case "drill":
+		p.DrillWall = rec.Wall
+		return nil
+	case "energise":
+		p.Next = max(p.Next, rec.Episode+1)
 		return nil
 	case "next":
 		p.Next = max(p.Next, rec.Episode)
@@ -181,6 +202,15 @@ func (m *Machine) Apply(rec Record) error {
 	case "release":
 		p.Run.settle(rec.At)
 		p.Run.HoldAt, p.Run.HoldBy = 0, ""
+	case "trip":
+		st, err := plugins.ParseStage(rec.Stage)
+		if err != nil {
+			return fmt.Errorf("plan %q: %w", rec.Plan, err)
+		}
+		p.Run.settle(rec.At)
+		p.Run.HoldAt, p.Run.HoldBy = 0, "" // a hold ends at a manual trip (S16)
+		p.Run.Trip, p.Run.TripBy, p.Run.TripBox = max(p.Run.Trip, st), rec.By, p.Run.TripBox || rec.Box
+		p.Run.Stale = false // a person has just decided
 	default:
 		return fmt.Errorf("plan %q: unknown record %q", rec.Plan, rec.Kind)
 	}
@@ -192,6 +222,7 @@ func (m *Machine) State() map[string]*PlanRun {
 	out := make(map[string]*PlanRun, len(m.state))
 	for name, p := range m.state {
 		c := *p
+		c.Ledger = slices.Clone(p.Ledger)
 		if p.Run != nil {
 			r := *p.Run
 			r.Steps = make(map[string]*StepRecord, len(p.Run.Steps))
@@ -230,6 +261,11 @@ func (p *PlanRun) shift(d time.Duration) {
 		}
 	}
 	move(&p.LastTrue)
+	for i := range p.Ledger {
+		move(&p.Ledger[i].At)
+		move(&p.Ledger[i].Called)
+		move(&p.Ledger[i].Retry)
+	}
 	if p.Run == nil {
 		return
 	}
@@ -241,6 +277,7 @@ func (p *PlanRun) shift(d time.Duration) {
 	for _, s := range p.Run.Steps {
 		move(&s.Start)
 		move(&s.Since)
+		move(&s.Called)
 		move(&s.Retry)
 	}
 }

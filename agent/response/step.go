@@ -59,10 +59,15 @@ func (m *Machine) advance(now sensors.Mono, rule *Plan, p *PlanRun, k int, j Jud
 // maxDetail bounds what a hook may say: a record that the journal refuses for its size is lost.
 const maxDetail = 1024
 
-func (m *Machine) to(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, st StepState, detail string, o *Out) bool {
+func clip(detail string) string {
 	if len(detail) > maxDetail {
-		detail = strings.ToValidUTF8(detail[:maxDetail], "") + " ..."
+		return strings.ToValidUTF8(detail[:maxDetail], "") + " ..."
 	}
+	return detail
+}
+
+func (m *Machine) to(now sensors.Mono, rule *Plan, p *PlanRun, s StepRecord, st StepState, detail string, o *Out) bool {
+	detail = clip(detail)
 	if s.State == st && s.Detail == detail {
 		return false
 	}
@@ -111,19 +116,24 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 		if v.Is == hazard.False && v.Basis == hazard.Measured {
 			return m.to(now, rule, p, s, Skipped, "its only_if is false", o), never
 		}
-		if v.Is != hazard.True || v.Basis != hazard.Measured {
+		byHand := p.Run.TripBox && st.Stage <= p.Run.Trip // an unknown one yields to a named person at the box (S16)
+		if (v.Is != hazard.True || v.Basis != hazard.Measured) && !byHand {
 			return m.withhold(now, rule, p, st, s, "its only_if cannot be known: a person at the box decides", o)
 		}
+	}
+	if m.full(rule, p, st) {
+		return false, never // looked at again when one of them ends
 	}
 	if p.Mode != Armed.String() {
 		return m.to(now, rule, p, s, Observed, "the plan observes: this step would have started", o), never
 	}
-	s.State, s.Detail, s.Retry = Starting, "", 0
+	m.owe(now, rule, p, k, o)
+	s.State, s.Detail, s.Retry, s.Called = Starting, "", 0, now
 	if s.Start == 0 {
 		s.Start, s.Since = now, 0
 	}
 	m.putStep(now, rule, p, s, o)
-	m.call(now, rule, p, k, s, o)
+	m.call(rule, p, k, s, st.Timeout, o)
 	return true, s.Start.Add(st.Cap)
 }
 
@@ -134,6 +144,9 @@ func (m *Machine) withheld(rule *Plan, p *PlanRun, k int, s *StepRecord, j Judge
 	st := &rule.Steps[k]
 	if why := m.unfit(p); why != "" {
 		return why
+	}
+	if st.Stage <= p.Run.Trip {
+		return "" // a person has decided: over the vote, the order and the limit of zones (S16)
 	}
 	if s.Start == 0 {
 		if by := m.overtaken(rule, p, k); by != "" {
@@ -198,10 +211,29 @@ func ifBlind(rule *Plan, level plugins.Stage) BlindPolicy {
 	return BlindHold
 }
 
-func (m *Machine) call(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepRecord, o *Out) {
+func (m *Machine) call(rule *Plan, p *PlanRun, k int, s StepRecord, timeout time.Duration, o *Out) {
 	st := &rule.Steps[k]
 	o.Starts = append(o.Starts, Start{Hook: st.Hook, Call: plugins.Call{
-		Key: key(rule, p, st, s.Attempt), Timeout: st.Timeout, Why: p.Run.Stages[st.Stage].Why}})
+		Key: key(rule, p, st, s.Attempt), Target: st.Target, Timeout: timeout, Why: p.Run.Stages[st.Stage].Why}})
+}
+
+// full: so many steps of its stage are at work that this one waits for one of them to end.
+func (m *Machine) full(rule *Plan, p *PlanRun, st *Step) bool {
+	limit := 0
+	for i := range rule.Stages {
+		if rule.Stages[i].Level == st.Stage {
+			limit = rule.Stages[i].Parallel
+		}
+	}
+	if limit <= 0 {
+		return false
+	}
+	for k := range rule.Steps {
+		if o := &rule.Steps[k]; o != st && o.Stage == st.Stage && m.step(p, o.Name).State.started() {
+			limit--
+		}
+	}
+	return limit <= 0
 }
 
 func key(rule *Plan, p *PlanRun, st *Step, attempt uint16) plugins.Key {
@@ -232,7 +264,7 @@ func (m *Machine) find(key plugins.Key) (rule *Plan, p *PlanRun, k int, ok bool)
 func (m *Machine) Started(now sensors.Mono, key plugins.Key, journaled bool, o *Out) {
 	rule, p, k, ok := m.find(key)
 	if !ok {
-		return
+		return // an undo, an order, or one that is over
 	}
 	s := m.step(p, rule.Steps[k].Name)
 	if s.State != Starting || s.Attempt != key.Attempt {
@@ -244,11 +276,22 @@ func (m *Machine) Started(now sensors.Mono, key plugins.Key, journaled bool, o *
 
 // Done takes the outcome of a call. One that is late, or of another attempt, changes nothing.
 func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o *Out) {
+	switch {
+	case key.Undo:
+		m.undone(now, key, oc, o)
+		return
+	case key.Plan == plugins.EnergisePlan:
+		m.energised(key, oc, o)
+		return
+	}
 	rule, p, k, ok := m.find(key)
 	if !ok {
 		return
 	}
 	st, s := &rule.Steps[k], m.step(p, rule.Steps[k].Name)
+	if oc.Result == plugins.Skipped || oc.Result == plugins.Failed && s.Tries == 0 {
+		m.settleUndone(now, p, rule.Name, s.Name, oc, o)
+	}
 	if s.State == Capped && s.Attempt == key.Attempt && oc.Result == plugins.Done && st.Evidence == ByOutcome {
 		s.Evidence = true
 		m.to(now, rule, p, s, Done, "evidence came after the cap", o)
@@ -296,6 +339,9 @@ func backoff(first time.Duration, tries int, key plugins.Key) time.Duration {
 func (m *Machine) Seen(now sensors.Mono, ev plugins.Evidence, o *Out) {
 	rule, p, k, ok := m.find(ev.Key)
 	if !ok || !ev.OK || rule.Steps[k].Evidence != ByHook {
+		return
+	}
+	if name := rule.Steps[k].EvidenceName; name != "" && name != ev.Name {
 		return
 	}
 	s := m.step(p, rule.Steps[k].Name)

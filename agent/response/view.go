@@ -91,6 +91,7 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 				s = m.step(p, rule.Steps[k].Name)
 			}
 			at := name + "/" + st.Name
+			p.ledgerAlarms(at, st, set)
 			set(hazard.AlarmInput{Name: at + "/withheld", Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
 			prio := 2
 			if st.OnFailure == Escalate || st.OnFailure == Abort {
@@ -116,7 +117,8 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 	}
 	p := m.state[plan]
 	v := plugins.PlanState{Plan: plan, Zone: rule.Zone, Mode: p.Mode, Stage: plugins.Watch.String(),
-		PowerLoss: int(rule.PowerLoss.Seconds()), Reversible: true}
+		PowerLoss: int(rule.PowerLoss.Seconds()), Reversible: true,
+		NextEpisode: p.Next, Outstanding: p.tellLedger(now, rule), UndoBy: p.UndoBy, Peer: m.tellPeer(now, rule)}
 	if p.Run == nil {
 		for k := range rule.Steps {
 			v.Steps = append(v.Steps, plugins.StepState{Step: rule.Steps[k].Name, Stage: rule.Steps[k].Stage.String(), State: Idle.String()})
@@ -124,6 +126,9 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 		return v
 	}
 	high := m.highest(p)
+	if p.Run.Trip > plugins.Watch {
+		v.TrippedBy = p.Run.TripBy
+	}
 	v.Stage, v.Episode, v.Latched = high.String(), p.Run.Episode, high.Latches()
 	v.Vote, v.ElapsedS = p.Run.Stages[high].Why, int(now.Sub(p.Run.Start).Seconds())
 	m.tellRun(now, rule, p, &v)
