@@ -52,6 +52,7 @@ type Core struct {
 	inhibitedWake sensors.Mono
 	lossHold      sensors.Mono // after a start: no loss clears before; never: no start waits
 	journalTold   bool         // by this process
+	gate          gate
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -71,7 +72,7 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate()}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -115,6 +116,14 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 		c.journal(now, ev, &fx)
 	case Resumed:
 		fx = c.resume(now, ev.Resumed, fx)
+	case Calendar:
+		fx = c.calendar(now, ev, fx)
+	case Probed:
+		fx = c.probed(now, ev, fx)
+	case Peer:
+		c.resp.Peer(now, ev.Peer, &c.out)
+	case DrillOver:
+		fx = c.drillOver(now, ev.DrillOver, fx)
 	case OrderGiven:
 		reply = &Effect{Kind: Reply, OrderID: ev.Order.ID, Err: c.order(now, ev.Order, &fx)}
 	}
@@ -218,6 +227,9 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
 	c.book.Shift(r.Shift)
+	if !r.SameBoot {
+		c.book.EndShelves(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
+	}
 	c.resp.Resume(now, r.Resumed, &c.out)
 	c.bookWake = now
 	c.begun = false  // the rules may have changed since the snapshot: every alarm is looked at anew
@@ -285,11 +297,13 @@ type snapshot struct {
 
 	Inhibited map[string]sensors.Mono `json:"inhibited,omitempty"`
 	LossHold  sensors.Mono            `json:"loss_hold"`
+
+	Gate gateState `json:"gate"`
 }
 
 // Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
 func (c *Core) Snapshot(dst []byte) []byte {
-	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold})
+	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state()})
 	if err != nil {
 		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
 	}
@@ -310,6 +324,7 @@ func (c *Core) restore(b []byte) error {
 	}
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
+	c.gate.setState(s.Gate)
 	c.lossHold, c.holding = s.LossHold, c.eng.Active()
 	for name, since := range s.Inhibited {
 		c.inhibited[name] = since

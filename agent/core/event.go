@@ -23,6 +23,10 @@ const (
 	Durable                      // Err: the journal's state has changed; nil: it writes again
 	Resumed                      // Resumed: the first event after Apply of the journal
 	OrderGiven                   // Order
+	Calendar                     // Wall, Synced: at the start and every minute; what only warns looks at it (S14)
+	Probed                       // Hook, Err: a hook was exercised; nil: it would work
+	Peer                         // Peer: what the peer of a plan said (S13)
+	DrillOver                    // DrillOver: how a drill of a plan has ended
 )
 
 // Event is what the core hears.
@@ -36,6 +40,18 @@ type Event struct {
 	Err       error
 	Resumed   ResumeInfo
 	Order     Order
+	Wall      time.Time
+	Synced    bool
+	Hook      int
+	Peer      response.PeerSaid
+	DrillOver DrillResult
+}
+
+// DrillResult is the end of a drill, as far as the real core remembers it.
+type DrillResult struct {
+	Plan string
+	Good bool
+	Why  string // not good: what went wrong
 }
 
 // ResumeInfo is what the shell knows after a start.
@@ -55,14 +71,35 @@ const (
 	ReleasePlan     OrderKind = "release"        // Name: the plan
 	TakeOutOfServe  OrderKind = "out-of-service" // Name: the point
 	ReturnToService OrderKind = "in-service"     // Name: the point
+	TripPlan        OrderKind = "trip"           // Name: the plan; Stage
+	ArmPlan         OrderKind = "arm"            // Name: the plan
+	DisarmPlan      OrderKind = "disarm"         // Name: the plan; Reason
+	UndoPlan        OrderKind = "undo"           // Name: the plan
+	SettleEntry     OrderKind = "settle"         // Name: PLAN/STEP; Reason
+	ShelveAlarm     OrderKind = "shelve"         // Name: the alarm; For, Reason
+	UnshelveAlarm   OrderKind = "unshelve"       // Name: the alarm
+	BypassInput     OrderKind = "bypass"         // Name: the point or device; For, Reason: the compensating measure
+	EndBypass       OrderKind = "end-bypass"     // Name: the point or device
+	ProvePoint      OrderKind = "prove"          // Name: the point (S23)
+	ConsumerAnswers OrderKind = "answered"       // Name: the consumer, seen to have an alarm (S18)
+	EnergiseHook    OrderKind = "energise"       // Name: the hook; Confirm (S1)
+	DrillPlan       OrderKind = "drill"          // Name: the plan; carried out by the shell, asked of the core
+	EndDrill        OrderKind = "end-drill"      // Name: the plan
+	ReloadConfig    OrderKind = "reload"         // Reason; carried out by the shell, asked of the core
 )
 
 // Order is an order that the shell has authenticated.
 type Order struct {
-	ID   uint64 // answered by a Reply
-	Kind OrderKind
-	Name string
-	By   string
+	ID      uint64 // answered by a Reply
+	Kind    OrderKind
+	Name    string
+	By      string
+	Second  string        // the second person, where two keys are asked for
+	Channel Channel       // how it came
+	Stage   plugins.Stage // trip
+	For     time.Duration // bypass, shelve
+	Reason  string
+	Confirm bool // energise: the lock-out is removed
 }
 
 // EffectKind says which fields of an Effect are set.
@@ -92,6 +129,8 @@ type Record struct {
 	Plan   *response.Record     `json:"plan,omitempty"`
 	Member *hazard.MemberRecord `json:"member,omitempty"`
 	Alarm  *hazard.Alarm        `json:"alarm,omitempty"`
+	Proof  *Proof               `json:"proof,omitempty"`
+	Answer *Answer              `json:"answer,omitempty"`
 	Alive  bool                 `json:"alive,omitempty"`
 }
 
@@ -104,6 +143,10 @@ func (c *Core) Apply(r Record) error {
 		c.eng.Restore(*r.Member)
 	case r.Alarm != nil:
 		c.book.Apply(*r.Alarm)
+	case r.Proof != nil:
+		c.gate.proofs[r.Proof.Point] = *r.Proof
+	case r.Answer != nil:
+		c.gate.answers[r.Answer.Consumer] = *r.Answer
 	case r.Alive:
 	default:
 		return fmt.Errorf("a record without content")
@@ -116,46 +159,4 @@ func ParseRecord(b []byte) (Record, error) {
 	var r Record
 	err := json.Unmarshal(b, &r)
 	return r, err
-}
-
-func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
-	if o.By == "" {
-		return fmt.Errorf("an order needs the name of the person who gives it")
-	}
-	switch o.Kind {
-	case ResetPlan:
-		return c.resp.Reset(now, o.Name, o.By, c.eng, &c.out)
-	case HoldPlan:
-		return c.resp.Hold(now, o.Name, o.By, &c.out)
-	case ReleasePlan:
-		return c.resp.Release(now, o.Name, o.By, &c.out)
-	case AckAlarm, ResetAlarm:
-		ev := hazard.Ack
-		if o.Kind == ResetAlarm {
-			if c.eng.Latched(o.Name) { // gas over range (S3): the alarm follows the condition
-				return c.eng.Unlatch(now, o.Name)
-			}
-			ev = hazard.ResetLatch
-		}
-		a, changed := c.book.Do(now, o.Name, ev)
-		if a.Name == "" {
-			return fmt.Errorf("no alarm %q", o.Name)
-		}
-		if !changed {
-			return fmt.Errorf("alarm %q is %s: %s does not apply", o.Name, a.State, o.Kind)
-		}
-		*fx = c.tellAlarm(now, *fx, a)
-		c.bookWake = now
-		return nil
-	case TakeOutOfServe, ReturnToService:
-		for i := range c.r.Hazard.Points {
-			if c.r.Hazard.Points[i].Name == o.Name {
-				c.eng.SetOutOfService(now, sensors.PointID(i), o.Kind == TakeOutOfServe)
-				c.out.Events = append(c.out.Events, plugins.Event{Type: "point." + string(o.Kind), Detail: o.Name + " by " + o.By})
-				return nil
-			}
-		}
-		return fmt.Errorf("no point %q", o.Name)
-	}
-	return fmt.Errorf("unknown order %q", o.Kind)
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 
 	"firebreak/agent/hazard"
@@ -28,6 +29,15 @@ func (c *Core) owned(name string) bool {
 		return true
 	case "loss":
 		return c.hasCause(rest)
+	case "hook":
+		return slices.Contains(c.r.Response.Hooks, rest)
+	case "plan":
+		plan, what, _ := strings.Cut(rest, "/")
+		switch what {
+		case "not-protecting", "drill", "proofs", "drill-failed":
+			return c.resp.Has(plan)
+		}
+		return false
 	case "inhibited":
 		return c.hasCond(rest, func(r *hazard.Cond) bool { return r.Kind == hazard.Vote })
 	}

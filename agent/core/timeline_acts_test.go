@@ -1,13 +1,17 @@
 package core_test
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"firebreak/agent/core"
+	"firebreak/agent/response"
+	"firebreak/plugins"
 	"firebreak/sensors"
 )
 
@@ -22,6 +26,11 @@ import (
 //	5s             journal fails | works
 //	20m            reset evacuate by kim
 //	40s..50s       hold evacuate by kim        every=2s
+//	50s            trip evacuate by kim [and lee] [remote] [confirm] stage=3 for=10m because=meter-installed
+//	50s            peer evacuate stage=3 episode=7 next=8 held-by=kim
+//	50s            calendar 2022-10-15 [unsynced]
+//	50s            probe HOOK works | broken
+//	50s            drilled evacuate good | bad
 func (s *script) act(l *line) {
 	from, to := l.words[0], ""
 	if a, b, ok := strings.Cut(from, ".."); ok {
@@ -43,8 +52,12 @@ func (s *script) act(l *line) {
 		a.kind = "snapshot"
 	case "journal":
 		a.kind, a.fails = "journal", w[1] == "fails"
-	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service":
-		a.kind, a.order = "order", core.Order{Kind: core.OrderKind(w[0]), Name: w[1], By: w[3]}
+	case "peer", "calendar", "probe", "drilled":
+		a.kind = "event"
+		a.event = s.event(w, l)
+	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
+		"shelve", "unshelve", "bypass", "end-bypass", "prove", "answered", "energise", "reload":
+		a.kind, a.order = "order", s.ordered(w, l)
 		for every := l.dur("every"); every > 0 && a.at+every < duration(to); a.at += every {
 			s.acts = append(s.acts, a)
 			a.again = true
@@ -54,6 +67,58 @@ func (s *script) act(l *line) {
 		return
 	}
 	s.acts = append(s.acts, a)
+}
+
+func (s *script) ordered(w []string, l *line) core.Order {
+	o := core.Order{Kind: core.OrderKind(w[0]), Name: w[1], For: l.dur("for"), Reason: l.opts["because"]}
+	for i, x := range w {
+		switch x {
+		case "by":
+			o.By = w[i+1]
+		case "and":
+			o.Second = w[i+1]
+		case "remote":
+			o.Channel = core.Remote
+		case "confirm":
+			o.Confirm = true
+		}
+	}
+	if st := l.opts["stage"]; st != "" {
+		level, err := plugins.ParseStage(st)
+		must(err)
+		o.Stage = level
+	}
+	return o
+}
+
+func (s *script) event(w []string, l *line) core.Event {
+	has := func(word string) bool { return slices.Contains(w, word) }
+	switch w[0] {
+	case "peer":
+		said := response.PeerSaid{Plan: w[1], Agent: "peer", Next: uint64(l.num("next")), Episode: uint64(l.num("episode")), HeldBy: l.opts["held-by"]}
+		if st := l.opts["stage"]; st != "" {
+			level, err := plugins.ParseStage(st)
+			must(err)
+			said.Stage = level
+		}
+		return core.Event{Kind: core.Peer, Peer: said}
+	case "calendar":
+		day, err := time.Parse("2006-01-02", w[1])
+		must(err)
+		return core.Event{Kind: core.Calendar, Wall: day, Synced: !has("unsynced")}
+	case "probe":
+		i := slices.Index(s.rs.Hooks, w[1])
+		ev := core.Event{Kind: core.Probed, Hook: i}
+		if has("broken") {
+			ev.Err = errors.New("no answer")
+		}
+		return ev
+	}
+	d := core.DrillResult{Plan: w[1], Good: has("good")}
+	if !d.Good {
+		d.Why = "a hook failed"
+	}
+	return core.Event{Kind: core.DrillOver, DrillOver: d}
 }
 
 func (s *script) readings(l *line, from time.Duration, until string, w []string) {

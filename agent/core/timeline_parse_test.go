@@ -20,10 +20,12 @@ type script struct {
 	hz    hazard.Rules
 	rs    response.Rules
 	hooks []hookPlan // by hook index
-	acts  []act
-	end   time.Duration
-	head  string // everything above "expect", kept as it is written
-	want  string
+
+	consumers []string
+	acts      []act
+	end       time.Duration
+	head      string // everything above "expect", kept as it is written
+	want      string
 }
 
 // hookPlan is how a hook behaves, call by call; the last repeats.
@@ -50,12 +52,13 @@ type act struct {
 	clock  bool
 	// order
 	order core.Order
+	event core.Event
 	again bool // of a range: not printed
 	fails bool
 }
 
 func (s *script) rules() *core.Rules {
-	return &core.Rules{Site: "site", Zone: "zone", Agent: "agent", Hash: "h1", Hazard: &s.hz, Response: &s.rs}
+	return &core.Rules{Site: "site", Zone: "zone", Agent: "agent", Hash: "h1", Hazard: &s.hz, Response: &s.rs, Consumers: s.consumers}
 }
 
 // line is one line of a script: plain words, and key=value options.
@@ -174,12 +177,20 @@ func (s *script) line(l *line) {
 		s.vote(l)
 	case "plan":
 		p := response.Plan{Name: l.words[1], Zone: "zone", Mode: response.Armed, ExpectedMode: response.Armed,
-			ClearTime: l.dur("clear"), ResumeMax: l.dur("resume-max"), MaxHold: l.dur("max-hold")}
+			ClearTime: l.dur("clear"), ResumeMax: l.dur("resume-max"), MaxHold: l.dur("max-hold"), Peer: l.opts["peer"]}
+		if l.opts["mode"] == "observe" {
+			p.Mode = response.Observe
+		}
 		s.rs.Plans = append(s.rs.Plans, p)
 	case "stage":
 		s.stage(l)
 	case "step":
 		s.step(l)
+	case "consumers":
+		s.consumers = l.words[1:]
+	case "energise": // NAME takes=2s
+		s.rs.Energise = append(s.rs.Energise, response.Energise{Name: l.words[1], Hook: len(s.rs.Hooks), Timeout: 30 * time.Second})
+		s.rs.Hooks, s.hooks = append(s.rs.Hooks, l.words[1]), append(s.hooks, behaviour(l))
 	case "end":
 		s.end = duration(l.words[1])
 	default:
@@ -309,7 +320,7 @@ func (s *script) vote(l *line) {
 func (s *script) stage(l *line) {
 	level, err := plugins.ParseStage(l.words[1])
 	must(err)
-	st := response.Stage{Level: level, When: s.cond(l.words[3]), Countdown: l.dur("countdown")}
+	st := response.Stage{Level: level, When: s.cond(l.words[3]), Countdown: l.dur("countdown"), Parallel: int(l.num("parallel"))}
 	switch l.opts["if-blind"] {
 	case "proceed":
 		st.IfBlind = response.BlindProceed
@@ -358,6 +369,12 @@ func (s *script) step(l *line) {
 		}
 	}
 	s.rs.Hooks, s.hooks = append(s.rs.Hooks, st.Name), append(s.hooks, behaviour(l))
+	st.Owner, st.Revert, st.Review = l.opts["owner"], l.opts["revert"], l.dur("review")
+	if u := l.opts["undo"]; u != "" {
+		st.HasUndo, st.Undo = true, len(s.rs.Hooks)
+		back := line{opts: map[string]string{"hook": u}}
+		s.rs.Hooks, s.hooks = append(s.rs.Hooks, st.Name+"-undo"), append(s.hooks, behaviour(&back))
+	}
 	p.Steps = append(p.Steps, st)
 }
 

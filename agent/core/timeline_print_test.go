@@ -19,6 +19,13 @@ func (r *runner) tell(u *plugins.Update) {
 			text = "nothing"
 		}
 		r.once("asks a person", text, "nothing")
+		if p := u.Plan.Peer; p != nil {
+			text := "out of contact"
+			if p.Contact {
+				text = fmt.Sprintf("stage %s, episode %d, holding: %v", p.Stage, p.Episode, p.HeldBy != "")
+			}
+			r.once("peer "+p.Agent, text, "")
+		}
 	case u.Alarm != nil:
 		text := fmt.Sprintf("P%d %s, %s", u.Alarm.Priority, u.Alarm.State, u.Alarm.Basis)
 		if n := len(u.Alarm.Children); n > 0 {
@@ -44,6 +51,10 @@ func (r *runner) event(e *plugins.Event) {
 				who = append(who, m.Name+" "+m.Basis.String())
 			}
 		}
+		if w.ByHand != "" {
+			r.say("STAGE %s opened by hand, by %s", e.Stage, w.ByHand)
+			return
+		}
 		r.say("STAGE %s opened by %s: %s", e.Stage, w.Cond, strings.Join(who, ", "))
 	case "stage.fallen":
 		r.say("STAGE 0: %s has ended by itself", e.Plan)
@@ -51,7 +62,13 @@ func (r *runner) event(e *plugins.Event) {
 		r.say("STAGE 0: %s reset %s", e.Plan, e.Detail)
 	case "hold.begun", "hold.released", "hold.lapsed":
 		r.say("%s of %s: %s", strings.Replace(e.Type, ".", " ", 1), e.Plan, e.Detail)
-	case "step.starting", "step.running":
+	case "undo.begun", "undo.ended", "plan.tripped", "plan.armed", "plan.observe":
+		r.say("%s of %s: %s", strings.Replace(e.Type, ".", " ", 1), e.Plan, e.Detail)
+	case "ledger.settled":
+		r.say("ledger: %s settled: %s", e.Step, e.Detail)
+	case "energise.started", "energise.done", "energise.failed", "energise.unknown":
+		r.say("%s: %s %s", strings.Replace(e.Type, ".", " ", 1), e.Step, e.Detail)
+	case "step.starting", "step.running", "undo.started", "order.done", "order.refused":
 	default:
 		text := strings.Replace(e.Type, "step.", "", 1)
 		if e.Detail != "" {

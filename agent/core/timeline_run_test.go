@@ -131,9 +131,11 @@ func (r *runner) act(acts []act) []act {
 		}
 		r.say("-- the journal: %v", map[bool]string{true: "read-only file system", false: "writes again"}[a.fails])
 		r.step(core.Event{Kind: core.Durable, Err: err})
+	case "event":
+		r.step(a.event)
 	case "order":
 		if !a.again {
-			r.say("-- %s %s, by %s", a.order.Kind, a.order.Name, a.order.By)
+			r.say("-- %s %s, by %s%s", a.order.Kind, a.order.Name, a.order.By, details(a.order))
 		}
 		r.step(core.Event{Kind: core.OrderGiven, Order: a.order})
 	}
@@ -300,9 +302,10 @@ func (r *runner) start(e *core.Effect) {
 	}
 	if !known {
 		plan := r.s.hooks[e.Hook]
-		n := r.started[e.Call.Key.Step]
+		what := fmt.Sprint(e.Call.Key.Step, e.Call.Key.Undo)
+		n := r.started[what]
 		end := plan[min(n, len(plan)-1)]
-		r.started[e.Call.Key.Step]++
+		r.started[what]++
 		k = &call{key: e.Call.Key, done: r.now + wait + end.after, end: plugins.Outcome{Result: end.result}}
 		if end.hangs {
 			k.done, k.end.Detail = r.now+wait+e.Call.Timeout, "the hook did not return"
@@ -324,4 +327,22 @@ func (r *runner) start(e *core.Effect) {
 	r.say("hook %s %s%s", id, word, late)
 	r.later(wait, core.Event{Kind: core.HookStarted, Key: k.key, Journaled: !r.broken})
 	r.later(max(k.done-r.now, wait), core.Event{Kind: core.HookDone, Key: k.key, Outcome: k.end})
+}
+
+// details are what an order says beyond its name and giver.
+func details(o core.Order) string {
+	var out string
+	if o.Second != "" {
+		out += " and " + o.Second
+	}
+	if o.Channel == core.Remote {
+		out += ", remote"
+	}
+	if o.Stage != 0 {
+		out += ", stage " + o.Stage.String()
+	}
+	if o.For != 0 {
+		out += ", for " + o.For.String()
+	}
+	return out
 }

@@ -71,6 +71,7 @@ type Alarm struct {
 	FirstOut   bool          `json:"first_out,omitempty"`
 	Since      sensors.Mono  `json:"since"` // of Active
 	AckedAt    sensors.Mono  `json:"acked_at,omitempty"`
+	Until      sensors.Mono  `json:"until,omitempty"` // shelved until then
 }
 
 // AlarmEvent is what moves an alarm from state to state.
@@ -82,6 +83,7 @@ const (
 	Ack
 	ResetLatch
 	ReAlarm
+	Unshelve
 )
 
 // NextAlarmState is the table of ISA-18.2 for the states of an alarm in service. An event that a
@@ -212,6 +214,9 @@ func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent) (rec Alarm,
 	}
 	rec = *p
 	rec.State = NextAlarmState(p.State, ev, p.Latching)
+	if ev == Unshelve && p.State == Shelved {
+		rec.State, rec.Until = p.unshelved(), 0
+	}
 	if rec.State == p.State {
 		return rec, false
 	}
@@ -222,20 +227,24 @@ func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent) (rec Alarm,
 	return rec, true
 }
 
-// Due re-raises what was acknowledged, is still active and has waited its re-alarm time; wake is
-// the next such instant.
+// Due re-raises what was acknowledged, is still active and has waited its re-alarm time, and takes
+// from the shelf what has lain there for its time; wake is the next such instant.
 func (b *AlarmBook) Due(now sensors.Mono, changed func(Alarm)) (wake sensors.Mono) {
 	wake = never
 	for _, n := range b.names {
 		a := b.alarms[n]
-		if a.State != Acknowledged || a.ReAlarm <= 0 {
+		due, ev := a.AckedAt.Add(a.ReAlarm), ReAlarm
+		switch {
+		case a.State == Shelved:
+			due, ev = a.Until, Unshelve
+		case a.State != Acknowledged || a.ReAlarm <= 0:
 			continue
 		}
-		if due := a.AckedAt.Add(a.ReAlarm); now < due {
+		if now < due {
 			wake = min(wake, due)
 			continue
 		}
-		if rec, ok := b.Do(now, n, ReAlarm); ok {
+		if rec, ok := b.Do(now, n, ev); ok {
 			changed(rec)
 		}
 	}
@@ -248,6 +257,9 @@ func (b *AlarmBook) Shift(d time.Duration) {
 		a.Since = a.Since.Add(d)
 		if a.AckedAt != 0 {
 			a.AckedAt = a.AckedAt.Add(d)
+		}
+		if a.Until != 0 {
+			a.Until = a.Until.Add(d)
 		}
 	}
 }

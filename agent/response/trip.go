@@ -83,3 +83,37 @@ func (m *Machine) Highest() plugins.Stage {
 	}
 	return high
 }
+
+// Has tells whether the rules have a plan of this name.
+func (m *Machine) Has(plan string) bool { return m.rule(plan) != nil }
+
+// Rule returns the rules of a plan; nil: there is none.
+func (m *Machine) Rule(plan string) *Plan { return m.rule(plan) }
+
+// Mode tells whether a plan is armed, and since when by the wall clock; 0: that is not known.
+func (m *Machine) Mode(plan string) (armed bool, since int64) {
+	if p := m.state[plan]; p != nil {
+		return p.Mode == Armed.String(), p.ModeWall
+	}
+	return false, 0
+}
+
+// DateMode notes from when on a mode counts whose beginning had no date.
+func (m *Machine) DateMode(now sensors.Mono, plan string, wall int64, o *Out) {
+	if p := m.state[plan]; p != nil && p.Mode != "" {
+		m.put(o, Record{Kind: "mode", Plan: plan, At: now, Mode: p.Mode, Reason: p.Reason, By: "calendar", Wall: wall})
+	}
+}
+
+// LastDrill is the instant of the last good drill of a plan, Unix seconds; 0: none.
+func (m *Machine) LastDrill(plan string) int64 {
+	if p := m.state[plan]; p != nil {
+		return p.DrillWall
+	}
+	return 0
+}
+
+// Drilled notes a good drill.
+func (m *Machine) Drilled(now sensors.Mono, plan string, wall int64, o *Out) {
+	m.put(o, Record{Kind: "drill", Plan: plan, At: now, Wall: wall})
+}
