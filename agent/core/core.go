@@ -310,6 +310,32 @@ func (c *Core) Snapshot(dst []byte) []byte {
 	return append(dst, b...)
 }
 
+// essence is what must not be forgotten: plans and what arming rests on.
+type essence struct {
+	Plans map[string]*response.PlanRun `json:"plans"`
+	Gate  gateState                    `json:"gate"`
+}
+
+// Essence appends modes, runs, ledger, proofs and answers to dst: small, for it is made often.
+func (c *Core) Essence(dst []byte) []byte {
+	b, err := json.Marshal(essence{c.resp.State(), c.gate.state()})
+	if err != nil {
+		return dst
+	}
+	return append(dst, b...)
+}
+
+// Adopt takes an essence over what the journal gave.
+func (c *Core) Adopt(b []byte) error {
+	var e essence
+	if err := json.Unmarshal(b, &e); err != nil {
+		return err
+	}
+	c.resp.SetState(e.Plans)
+	c.gate.setState(e.Gate)
+	return nil
+}
+
 func (c *Core) restore(b []byte) error {
 	var s snapshot
 	if err := json.Unmarshal(b, &s); err != nil {

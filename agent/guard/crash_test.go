@@ -73,7 +73,7 @@ func crashAgent(dir, bound string) int {
 	}
 	r, clock := crashRules(), sensors.NewClock()
 	r.JournalBound = wait
-	rec, err := Recover(r, found, clock.Now(), sensors.BootID(), false, time.Now())
+	rec, err := Recover(r, found, nil, clock.Now(), sensors.BootID(), false, time.Now())
 	if err != nil {
 		return fail(err)
 	}

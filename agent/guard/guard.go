@@ -43,12 +43,15 @@ type Config struct {
 	Resume     core.ResumeInfo // from Recover
 	Journal    Journal         // nil: there is none; hooks start at once, marked journaled: false
 	JournalErr error           // why there is none
+	Behind     bool            // the journal lacks some of the state: it is written whole first
 	Boot       Boot
 	Synced     func() bool    // is the wall clock synchronised
 	Hooks      []plugins.Hook // by the index of core.Rules.Response.Hooks
 	Publishers []plugins.Publisher
 	Inbox      Mailbox
-	Alive      func() // fed by the loop only: the supervisor's watchdog
+	Alive      func()             // fed by the loop only: the supervisor's watchdog
+	Mirror     func(state []byte) // takes the newest essence of the state; must not wait
+	Mark       plugins.Mark       // of a drill: every call and update bears it, and nothing is journaled (S7)
 	Log        *slog.Logger
 }
 
@@ -62,6 +65,9 @@ const (
 	snapshotEvery = 2000 // records
 	eventQueue    = 256
 	maxIdle       = 500 * time.Millisecond // the loop turns at least so often, for the watchdog
+	sideQueue     = 64                     // posted from beside the loop: who posts more waits
+	calendarEvery = time.Minute
+	mirrorPause   = 100 * time.Millisecond
 )
 
 // Guard runs the safety loop.
@@ -71,6 +77,7 @@ type Guard struct {
 	wake    sensors.Mono
 	batches []sensors.Batch
 	in      chan core.Event // from hooks
+	side    chan core.Event // from all else: a flood of it delays no hook's outcome
 	orders  chan order
 	pending []pendingStart
 	replies map[uint64]chan error
@@ -86,6 +93,10 @@ type Guard struct {
 	markAt  time.Time
 	jerr    string
 	stats   statsBox
+
+	calendarAt time.Time // when the core heard of the wall clock last
+	mirrorAt   time.Time // when the state was mirrored last
+	unmirrored bool      // a plan has moved since
 }
 
 type order struct {
@@ -116,7 +127,7 @@ func New(c Config) (*Guard, error) {
 	if c.Synced == nil {
 		c.Synced = func() bool { return false }
 	}
-	g := &Guard{c: c, in: make(chan core.Event, eventQueue), orders: make(chan order), stopped: make(chan struct{}),
+	g := &Guard{c: c, in: make(chan core.Event, eventQueue), side: make(chan core.Event, sideQueue), orders: make(chan order), stopped: make(chan struct{}),
 		replies: map[uint64]chan error{}}
 	for i, p := range c.Publishers {
 		g.fans = append(g.fans, newFan(p, fmt.Sprintf("publisher %d", i), c.Log))
@@ -132,7 +143,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	for _, f := range g.fans {
 		f.start()
 	}
-	if g.c.Journal == nil {
+	if g.c.Journal == nil && g.c.Mark == plugins.MarkReal {
 		err := g.c.JournalErr
 		if err == nil {
 			err = errors.New("there is none")
@@ -140,6 +151,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.tellJournal(hookCtx, err)
 	}
 	g.writeBoot()
+	g.gap = g.gap || g.c.Behind
 	g.step(hookCtx, core.Event{Kind: core.Resumed, Resumed: g.c.Resume})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -150,6 +162,8 @@ func (g *Guard) Run(ctx context.Context) error {
 	for {
 		g.watchJournal(hookCtx)
 		g.launchDue(hookCtx)
+		g.calendar(hookCtx)
+		g.mirror()
 		timer.Reset(g.untilNext())
 		g.c.Alive()
 		select {
@@ -158,6 +172,8 @@ func (g *Guard) Run(ctx context.Context) error {
 		case <-g.c.Inbox.Ready():
 			g.read(hookCtx)
 		case ev := <-g.in:
+			g.step(hookCtx, ev)
+		case ev := <-g.side:
 			g.step(hookCtx, ev)
 		case o := <-g.orders:
 			g.order(hookCtx, o)
@@ -196,6 +212,7 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 		case core.Write:
 			g.write(now, e.Record)
 		case core.Start:
+			e.Call.Mark = g.c.Mark
 			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq, g.gap || g.c.Journal == nil, time.Now().Add(e.Wait)})
 		case core.Tell:
 			e.Update.Wall = time.Now()
@@ -211,6 +228,7 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 }
 
 func (g *Guard) tell(u plugins.Update) {
+	u.Mark = g.c.Mark
 	for _, f := range g.fans {
 		f.offer(u)
 	}
@@ -233,6 +251,24 @@ func (g *Guard) untilNext() time.Duration {
 		d = min(d, time.Until(g.pending[i].due))
 	}
 	return max(d, 0)
+}
+
+// Post hands in what was learned beside the loop: evidence of a hook that runs between its calls, how
+// a probe has ended, what a peer said. It waits while the loop is behind, until ctx ends or the loop.
+func (g *Guard) Post(ctx context.Context, ev core.Event) {
+	select {
+	case g.side <- ev:
+	case <-g.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// calendar tells the core the wall clock, which only warnings look at (S14).
+func (g *Guard) calendar(ctx context.Context) {
+	if now := time.Now(); now.Sub(g.calendarAt) >= calendarEvery {
+		g.calendarAt = now
+		g.step(ctx, core.Event{Kind: core.Calendar, Wall: now, Synced: g.c.Synced()})
+	}
 }
 
 // Order hands a person's order to the core and waits for its answer, or for ctx.

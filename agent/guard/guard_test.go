@@ -56,7 +56,7 @@ func TestEffectsInOrder(t *testing.T) {
 		rest := j.recovered()
 		w.end()
 		live := w.c.Core.View(w.c.Clock.Now(), "evacuate")
-		rec, err := Recover(rules(response.Step{Name: "drain"}), rest, w.c.Clock.Now(), "boot", false, time.Now())
+		rec, err := Recover(rules(response.Step{Name: "drain"}), rest, nil, w.c.Clock.Now(), "boot", false, time.Now())
 		if err != nil || len(rec.Notes) > 0 || rec.Epoch != 7 {
 			t.Fatalf("recover: %v, notes %v, epoch %d", err, rec.Notes, rec.Epoch)
 		}

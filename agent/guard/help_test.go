@@ -97,7 +97,7 @@ func begin(t testing.TB, r *core.Rules, rec *journal.Recovered, change func(*Con
 	if h, ok := w.c.Hooks[0].(*fakeHook); ok {
 		w.hook = h
 	}
-	got, err := Recover(r, rec, w.c.Clock.Now(), "boot", false, time.Now())
+	got, err := Recover(r, rec, nil, w.c.Clock.Now(), "boot", false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

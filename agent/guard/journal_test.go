@@ -213,7 +213,7 @@ func TestGapIsHealed(t *testing.T) {
 			if large {
 				rec.Snapshot, rec.SnapshotSeq, rec.Records = j.snap, j.covers, rec.Records[j.covers:]
 			}
-			got, err := Recover(r, rec, w.c.Clock.Now(), "boot", false, time.Now())
+			got, err := Recover(r, rec, nil, w.c.Clock.Now(), "boot", false, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +272,7 @@ func timeline24(t *testing.T, fault string) {
 	abandon(j)
 	j, rec = openJournal(t, disk)
 	defer abandon(j)
-	got, err := Recover(r, rec, w.c.Clock.Now(), "boot", false, time.Now())
+	got, err := Recover(r, rec, nil, w.c.Clock.Now(), "boot", false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"firebreak/agent/core"
 	"firebreak/agent/journal"
 	"firebreak/agent/response"
 	"firebreak/plugins"
@@ -96,7 +97,7 @@ func TestRecoverNotes(t *testing.T) {
 	boot, _ := json.Marshal(entry{Mono: 5, Boot: &Boot{ID: "boot", Epoch: 9}})
 	rec := &journal.Recovered{Snapshot: []byte("{"), Repaired: "segment 1 is torn",
 		Records: []journal.Record{{Seq: 1, Payload: []byte("nonsense")}, {Seq: 2, Payload: boot}, {Seq: 3, Payload: []byte(`{"snap":{"v":9}}`)}}}
-	got, err := Recover(rules(response.Step{}), rec, 100, "boot", false, time.Now())
+	got, err := Recover(rules(response.Step{}), rec, nil, 100, "boot", false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,4 +150,46 @@ func TestSnapshotEvery(t *testing.T) {
 		}
 		w.end()
 	})
+}
+
+// S9: the journal did not open, or had refused records. The process of the same boot that follows knows
+// modes, runs and keys from memory; one of another boot does not believe it.
+func TestMirrorStandsInForTheJournal(t *testing.T) {
+	r := rules(response.Step{Name: "drain", Stage: plugins.SwitchOver})
+	made, err := Recover(r, nil, nil, 100, "boot", false, time.Unix(5000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range []response.Record{
+		{Kind: "mode", Plan: r.Response.Plans[0].Name, Mode: "armed", By: "kim"},
+		{Kind: "open", Plan: r.Response.Plans[0].Name, At: 200, Episode: 77, Hash: r.Hash},
+	} {
+		if err := made.Core.Apply(core.Record{Plan: &rec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mirror, err := json.Marshal(entry{Mono: 300, Boot: &Boot{ID: "boot", Epoch: 9}, Snap: made.Core.Essence(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, boot string
+		mirror     []byte
+		episode    uint64
+		epoch      uint64
+	}{
+		{"same boot", "boot", mirror, 77, 9},
+		{"another boot", "later", mirror, 0, 0},
+		{"torn", "boot", mirror[:len(mirror)/2], 0, 0},
+		{"empty", "boot", nil, 0, 0},
+	} {
+		got, err := Recover(r, nil, c.mirror, 400, c.boot, false, time.Unix(5000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := got.Core.View(400, r.Response.Plans[0].Name)
+		if v.Episode != c.episode || got.Epoch != c.epoch || got.Behind != (c.episode != 0) {
+			t.Errorf("%s: episode %d, epoch %d, behind %v", c.name, v.Episode, got.Epoch, got.Behind)
+		}
+	}
 }

@@ -63,6 +63,22 @@ func (g *Guard) write(now sensors.Mono, r core.Record) {
 	e := g.entry(now)
 	e.Rec = &r
 	g.append(e)
+	g.unmirrored = g.unmirrored || r.Plan != nil || r.Proof != nil || r.Answer != nil
+}
+
+// mirror hands on what the next start must know even if the journal does not open in time: modes, open
+// runs, keys and the ledger, and not the readings (S9). It is only a hand-over.
+func (g *Guard) mirror() {
+	now := time.Now()
+	if g.c.Mirror == nil || !g.unmirrored || now.Sub(g.mirrorAt) < mirrorPause {
+		return
+	}
+	g.unmirrored, g.mirrorAt = false, now
+	e := g.entry(g.c.Clock.Now())
+	e.Boot, e.Snap = &g.c.Boot, g.c.Core.Essence(nil)
+	if b, err := json.Marshal(e); err == nil {
+		g.c.Mirror(b)
+	}
 }
 
 func (g *Guard) writeBoot() {
@@ -173,11 +189,13 @@ type Recovered struct {
 	Resume core.ResumeInfo
 	Epoch  uint64   // highest used so far; 0: none
 	Notes  []string // what was damaged or could not be taken back
+	Behind bool     // the journal lacks what stood in memory: it is written whole at the start
 }
 
 // Recover rebuilds a core from the journal. Records that do not fit are passed over and named: a
-// damaged journal must not keep the agent from protecting. rec may be nil.
-func Recover(rules *core.Rules, rec *journal.Recovered, now sensors.Mono, bootID string, synced bool, wall time.Time) (*Recovered, error) {
+// damaged journal must not keep the agent from protecting. rec may be nil. mirror is what the process
+// before left in memory, or nil: of the same boot, and later than the journal, it is what stood (S9).
+func Recover(rules *core.Rules, rec *journal.Recovered, mirror []byte, now sensors.Mono, bootID string, synced bool, wall time.Time) (*Recovered, error) {
 	out := &Recovered{}
 	var last entry
 	var boot Boot
@@ -231,6 +249,10 @@ func Recover(rules *core.Rules, rec *journal.Recovered, now sensors.Mono, bootID
 			err = nil
 		}
 	}
+	if e, ok := out.mirrored(rules, mirror, bootID, last, boot); ok {
+		last, boot, out.Behind = e, *e.Boot, true
+		out.Epoch = max(out.Epoch, boot.Epoch)
+	}
 	out.Resume = resumeInfo(last, boot, now, bootID, synced, wall)
 	return out, nil
 }
@@ -254,4 +276,32 @@ func resumeInfo(last entry, boot Boot, now sensors.Mono, bootID string, synced b
 		info.Shift = now.Sub(last.Mono)
 	}
 	return info
+}
+
+// mirrored takes the mirror over the journal where the journal did not open, or has refused records.
+func (r *Recovered) mirrored(rules *core.Rules, mirror []byte, bootID string, last entry, boot Boot) (e entry, ok bool) {
+	if len(mirror) == 0 {
+		return e, false
+	}
+	if err := json.Unmarshal(mirror, &e); err != nil || e.Boot == nil {
+		r.Notes = append(r.Notes, "the state kept in memory cannot be read; the journal alone counts")
+		return e, false
+	}
+	if bootID == "" || e.Boot.ID != bootID || boot.ID == bootID && e.Mono <= last.Mono {
+		return e, false
+	}
+	c := r.Core
+	if boot.ID != bootID { // the journal ends in an earlier boot: its instants mean nothing beside these
+		var err error
+		if c, err = core.New(rules, nil); err != nil {
+			return e, false
+		}
+	}
+	if err := c.Adopt(e.Snap); err != nil {
+		r.Notes = append(r.Notes, "the state kept in memory does not fit: "+err.Error())
+		return e, false
+	}
+	r.Core = c
+	r.Notes = append(r.Notes, "the journal does not hold all that was decided: the state kept in memory counts")
+	return e, true
 }
