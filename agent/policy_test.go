@@ -42,6 +42,7 @@ var floors = map[string]int{
 	"agent/hub":    4,
 
 	"agent/config": 5,
+	"agent/drill":  5,
 	"agent/app":    6,
 	"agent/demo":   7, // runs the app
 	"agent":        8, // package main: commands, flags and signals
