@@ -15,7 +15,7 @@ const holdEvery = 2 * time.Second
 // hold keeps a plan on hold until it is interrupted, then releases it. It ends with the agent, with
 // the hold time of the run, and with its own death: nobody else renews.
 func hold(args []string, stdout, stderr io.Writer) int {
-	name, by, path, ok := orderFlags("hold", args, stderr)
+	r, path, ok := orderFlags("hold", takes{what: "PLAN"}, args, stderr, nil)
 	if !ok {
 		return 2
 	}
@@ -25,8 +25,8 @@ func hold(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signals()
 	defer stop()
-	return keepHold(ctx, name, stdout, stderr, func(order string) error {
-		_, err := app.Ask(c.Control, app.Request{Order: order, Name: name, By: by})
+	return keepHold(ctx, r.Name, stdout, stderr, func(order string) error {
+		_, err := app.Ask(c.Control, app.Request{Order: order, Name: r.Name, By: r.By})
 		return err
 	})
 }

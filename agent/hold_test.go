@@ -48,7 +48,7 @@ func TestHoldRefused(t *testing.T) {
 }
 
 func TestHoldWithoutAgent(t *testing.T) {
-	if code, _, errs := firebreak("hold", "-c", "../configs/firebreak.toml"); code != 2 || !strings.Contains(errs, "usage: firebreak hold NAME") {
+	if code, _, errs := firebreak("hold", "-c", "../configs/firebreak.toml"); code != 2 || !strings.Contains(errs, "usage: firebreak hold PLAN") {
 		t.Errorf("a hold of nothing: exit %d, %q", code, errs)
 	}
 	for _, order := range []string{"hold", "release"} {

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"firebreak/agent/app"
@@ -32,13 +31,26 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
   firebreak status -c FILE             alarms and plans of the running agent
-  firebreak ack ALARM | reset PLAN | release PLAN | reset-alarm ALARM |
-            out-of-service POINT | in-service POINT
-            -c FILE --by NAME          orders, at the box
-  firebreak hold PLAN -c FILE --by NAME
-                                       stop the countdowns and the irreversible steps of a plan until
-                                       interrupted, for max_hold at most; release PLAN ends any hold
+  firebreak outstanding -c FILE        what was done and is not taken back
   firebreak version
+
+Orders, at the box; each with -c FILE and --by NAME:
+
+  ack ALARM | shelve ALARM --for TIME | unshelve ALARM | reset-alarm ALARM
+  trip PLAN --stage 2a|2b|3|4          open a stage by hand: over votes, countdown and hold
+  hold PLAN                            stop countdowns and irreversible steps until interrupted, for
+                                       max_hold at most; release PLAN ends any hold
+  reset PLAN                           end an episode; then undo PLAN takes back what has an undo
+  settle PLAN/STEP --reason TEXT       an outstanding action was reverted by hand, or is accepted
+  arm PLAN | disarm PLAN --reason TEXT
+  drill PLAN [--stage N] [--inject POINT=VALUE] [--json]
+                                       exercise a plan, marked as a drill; end-drill PLAN ends it
+  prove POINT | answered CONSUMER      what arming asks for: a point seen to move, a consumer that has
+                                       its alarm
+  bypass INPUT --for TIME [--reason MEASURE] | end-bypass INPUT
+  out-of-service POINT | in-service POINT
+  reload [--reason TEXT] [--force]     take the configuration file anew
+  energise HOOK --lockout-removed      switch something on again; a person's act, at stage 0
 
 It is not a fire alarm or extinguishing system, and replaces none: on a fire alarm leave and call
 the fire service; it does not call them.
@@ -66,14 +78,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return status(args, stdout, stderr)
 	case "hold":
 		return hold(args, stdout, stderr)
-	case "ack", "reset", "reset-alarm", "release", "out-of-service", "in-service":
-		return order(cmd, args, stderr)
+	case "outstanding":
+		return outstanding(args, stdout, stderr)
+	case "drill":
+		return runDrill(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0
 	case "help", "-h", "--help":
 		fmt.Fprint(stdout, usage)
 		return 0
+	}
+	if f, ok := orders[cmd]; ok {
+		return order(cmd, f, args, stdout, stderr)
 	}
 	fmt.Fprintf(stderr, "firebreak: unknown command %q\n\n%s", cmd, usage)
 	return 2
@@ -177,60 +194,6 @@ func compare(running string, c *config.Config, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s protects no later, by no fewer means and no more weakly than %s\n", c.File, old.File)
 	}
 	return 0
-}
-
-func status(args []string, stdout, stderr io.Writer) int {
-	fs, path := flags("status", stderr)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
-		return 2
-	}
-	a, code := ask(*path, app.Request{Order: "status"}, stderr)
-	if code != 0 {
-		return code
-	}
-	for _, p := range a.Status.Plans {
-		fmt.Fprintf(stdout, "plan %s: %s, stage %s", p.Plan, p.Mode, p.Stage)
-		if p.Episode != 0 {
-			fmt.Fprintf(stdout, ", episode %d", p.Episode)
-		}
-		fmt.Fprintln(stdout)
-		if p.HeldBy != "" {
-			fmt.Fprintf(stdout, "  held by %s, for %d s at most\n", p.HeldBy, p.HoldS)
-		}
-		if p.Asking != "" {
-			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
-		}
-		for _, s := range p.Steps {
-			fmt.Fprintf(stdout, "  %-3s %-24s %s %s\n", s.Stage, s.Step, s.State, s.Detail)
-		}
-	}
-	for _, al := range a.Status.Alarms {
-		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
-	}
-	return 0
-}
-
-func order(kind string, args []string, stderr io.Writer) int {
-	name, by, path, ok := orderFlags(kind, args, stderr)
-	if !ok {
-		return 2
-	}
-	_, code := ask(path, app.Request{Order: kind, Name: name, By: by}, stderr)
-	return code
-}
-
-// orderFlags reads what every order has: what it is about, and who gives it.
-func orderFlags(kind string, args []string, stderr io.Writer) (name, by, path string, ok bool) {
-	fs, file := flags(kind, stderr)
-	person := fs.String("by", "", "`NAME` of the person who gives the order")
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
-	}
-	if fs.Parse(args) != nil || fs.NArg() > 0 || name == "" {
-		fmt.Fprintf(stderr, "usage: firebreak %s NAME -c FILE --by NAME\n", kind)
-		return "", "", "", false
-	}
-	return name, *person, *file, true
 }
 
 func ask(path string, r app.Request, stderr io.Writer) (app.Answer, int) {

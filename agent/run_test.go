@@ -126,7 +126,7 @@ func TestUsage(t *testing.T) {
 		{[]string{}, 2, "firebreak run"},
 		{[]string{"burn"}, 2, `"burn"`},
 		{[]string{"check", "--no-such-flag"}, 2, "no-such-flag"},
-		{[]string{"reset", "-c", "../configs/firebreak.toml"}, 2, "reset NAME"},
+		{[]string{"reset", "-c", "../configs/firebreak.toml"}, 2, "reset PLAN"},
 		{[]string{"demo", "--scenario", "nothing"}, 2, "nothing"},
 		{[]string{"demo", "--speed", "1000"}, 2, "1 to 120"},
 		{[]string{"help"}, 0, "call\nthe fire service"},

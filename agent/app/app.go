@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	Self       string // answers exec-shim; empty: os.Executable
 	Log        *slog.Logger
 	Ready      func(Running) // called once the loop is about to run
+
+	last *next // the configuration before, while the present one has not started
 }
 
 // Running is what a caller may look at while the process runs.
@@ -73,71 +76,175 @@ func Version() string {
 	return info.Main.Version
 }
 
-// Run runs the agent until ctx ends.
-func Run(ctx context.Context, o Options) (err error) {
+// Run runs the agent until ctx ends: one life after the other, each under one configuration. A new
+// configuration that cannot be built leaves the old one running.
+func Run(ctx context.Context, o Options) error {
 	o.defaults()
+	for {
+		n, started, err := o.life(ctx)
+		switch {
+		case n != nil:
+			if err != nil {
+				o.Log.Warn("not all ended as it should before the new configuration", "err", err)
+			}
+			o.last = &next{o.Config, o.Source}
+			o.Config, o.Source = n.config, n.source
+		case !started && o.last != nil && ctx.Err() == nil:
+			o.Log.Error("the new configuration cannot be built: the old one runs on", "err", err)
+			o.Config, o.Source, o.last = o.last.config, o.last.source, nil
+		default:
+			return err
+		}
+	}
+}
+
+// life runs the agent under one configuration, until ctx ends or another is to take over.
+func (o Options) life(outer context.Context) (n *next, started bool, err error) {
+	ctx, stop := context.WithCancel(outer)
+	defer stop()
 	ends := &cleanups{log: o.Log}
 	defer func() { err = errors.Join(err, ends.run()) }()
 
-	bootID, synced := sensors.BootID(), clockSynced()
 	jr := openJournal(ctx, &o, ends)
+	rec, err := o.recover(jr)
+	if err != nil {
+		return nil, false, err
+	}
+	p, err := o.build(jr, rec)
+	if err != nil {
+		return nil, false, err
+	}
+	p.start(ends)
+	if o.Ready != nil {
+		o.Ready(Running{p.up, p.guard, p.buses, p.board})
+	}
+	p.note.send("READY=1")
+	o.Log.Info("firebreak runs", "agent", o.Config.Agent, "config", o.Config.Rules.Hash, "epoch", p.boot.Epoch, "version", p.boot.Version)
+	ended := make(chan error, 1)
+	go func() { ended <- p.guard.Run(ctx) }()
+	select {
+	case n = <-p.change.change:
+		stop()
+		err = <-ended
+	case err = <-ended:
+		p.note.send("STOPPING=1")
+	}
+	return n, true, err
+}
+
+// recover rebuilds the core from what the life before has left. It may put an older configuration in
+// place of the present one: that of an open run (S8).
+func (o *Options) recover(jr *opened) (*guard.Recovered, error) {
 	if errors.Is(jr.err, syscall.EWOULDBLOCK) && answers(o.Config.Control) {
 		// Two agents of one configuration would give each hook two keys (S10). One that holds the lock
 		// and does not answer protects nothing: then this one goes on, without a journal.
-		return fmt.Errorf("another agent runs with the journal %s and answers on %s: stop that one first", o.Config.Journal, o.Config.Control)
+		return nil, fmt.Errorf("another agent runs with the journal %s and answers on %s: stop that one first", o.Config.Journal, o.Config.Control)
 	}
+	bootID, synced := sensors.BootID(), clockSynced()
 	o.Config.Rules.Hazard.Origin = o.Origin
-	rec, err := guard.Recover(o.Config.Rules, jr.rec, o.Clock.Now(), bootID, synced, time.Now())
+	left := readMirror(o.Config.Run)
+	rec, err := guard.Recover(o.Config.Rules, jr.rec, left, o.Clock.Now(), bootID, synced, time.Now())
 	if err != nil {
-		return fmt.Errorf("the configuration cannot be built: %w", err)
+		return nil, fmt.Errorf("the configuration cannot be built: %w", err)
 	}
 	for _, n := range rec.Notes {
 		o.Log.Warn("journal", "note", n)
 	}
 	if h := rec.Core.RunHash(); h != "" && h != o.Config.Rules.Hash {
-		if rec, err = o.pinned(h, jr.rec, rec, bootID, synced); err != nil {
+		if rec, err = o.pinned(h, jr.rec, left, rec, bootID, synced); err != nil {
 			o.Log.Error("an open run is pinned to a configuration that is no longer here; it starts no step until it is, or until a reset", "hash", h, "err", err)
 		}
 	}
-	boot := guard.Boot{ID: bootID, Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}
-	up, err := buildUplink(&o, boot)
-	if err != nil {
-		return err
-	}
-	hooks, err := buildHooks(o.Config, o.Self, o.Config.Run, o.Log)
-	if err != nil {
-		return err
-	}
-	inbox := bus.NewLatest(len(o.Config.Devices))
-	buses, err := buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log)
-	if err != nil {
-		return err
-	}
-	board, note := NewBoard(), newNotifier()
-	g, err := guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err,
-		Boot: boot, Synced: clockSynced, Hooks: hooks, Publishers: append([]plugins.Publisher{board, up}, o.Publishers...), Inbox: inbox,
-		Alive: note.alive, Log: o.Log})
-	if err != nil {
-		return err
-	}
+	return rec, nil
+}
 
-	// Buses, brokers and the control socket start beside the loop; it waits for none of them.
-	ends.task("uplink", uplinkLimit, up.Run)
-	for _, b := range buses {
-		ends.task("bus "+b.Name(), stopLimit, runBus(b, inbox.Put, o.Log))
+// parts are what one life consists of.
+type parts struct {
+	o      *Options
+	rec    *guard.Recovered
+	boot   guard.Boot
+	up     *uplink.Uplink
+	hooks  []plugins.Hook
+	inbox  *bus.Latest
+	buses  []*bus.Bus
+	board  *Board
+	note   *notifier
+	mem    *mirror
+	drills *drills
+	guard  *guard.Guard
+	change *reloader
+}
+
+func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), inbox: bus.NewLatest(len(o.Config.Devices)),
+		boot: guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
+	if p.up, err = buildUplink(o, p.boot); err != nil {
+		return nil, err
 	}
-	startControl(&o, board, g, ends)
-	ends.task("probes", stopLimit, func(ctx context.Context) error { return probeHooks(ctx, o.Config, hooks, o.Log) })
-	sweeps := &sweeper{o.Config.Run, openEpisodes(rec.Core, o.Config.Rules, o.Clock.Now(), board), o.Log}
-	ends.task("sweeps", stopLimit, sweeps.run)
-	ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(&o); return nil })
-	if o.Ready != nil {
-		o.Ready(Running{up, g, buses, board})
+	if p.hooks, err = buildHooks(o.Config, o.Self, o.Config.Run, o.Log); err != nil {
+		return nil, err
 	}
-	note.send("READY=1")
-	defer note.send("STOPPING=1")
-	o.Log.Info("firebreak runs", "agent", o.Config.Agent, "config", o.Config.Rules.Hash, "epoch", boot.Epoch, "version", boot.Version)
-	return g.Run(ctx)
+	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {
+		return nil, err
+	}
+	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open,
+		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
+	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	p.drills.post = p.guard.Post
+	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1)}
+	return p, nil
+}
+
+// start starts what works beside the loop, which waits for none of it: first what senses and acts, then,
+// at once or later (S22), the rest.
+func (p *parts) start(ends *cleanups) {
+	o := p.o
+	ends.task("mirror", stopLimit, p.mem.run)
+	for _, b := range p.buses {
+		ends.task("bus "+b.Name(), stopLimit, runBus(b, p.inbox.Put, o.Log))
+	}
+	for i, h := range p.hooks {
+		if r, ok := h.(plugins.Runner); ok {
+			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.guard.Post, o.Log))
+		}
+	}
+	ends.push("drills", 2*stopLimit, p.drills.close)
+	o.startRest(ends, func() {
+		ends.task("uplink", uplinkLimit, p.up.Run)
+		startControl(o, &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
+		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
+		ends.task("reload", stopLimit, p.change.run)
+		sweeps := &sweeper{o.Config.Run, openEpisodes(p.rec.Core, o.Config.Rules, o.Clock.Now(), p.board), o.Log}
+		ends.task("sweeps", stopLimit, sweeps.run)
+		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })
+	})
+}
+
+// publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points
+// and plans like any other.
+func (p *parts) publishers() []plugins.Publisher {
+	out := []plugins.Publisher{p.board, p.up, p.drills}
+	for _, h := range p.hooks {
+		if also, ok := h.(plugins.Publisher); ok {
+			out = append(out, also)
+		}
+	}
+	return append(out, p.o.Publishers...)
+}
+
+// deadMen names what takes the silence of this agent for a fire (S20).
+func deadMen(hooks []plugins.Hook) (names []string) {
+	for _, h := range hooks {
+		if d, ok := h.(interface{ DeadMan() []string }); ok {
+			names = append(names, d.DeadMan()...)
+		}
+	}
+	return names
 }
 
 func (o *Options) defaults() {
@@ -173,12 +280,12 @@ func buildUplink(o *Options, boot guard.Boot) (*uplink.Uplink, error) {
 	return uplink.New(c)
 }
 
-func startControl(o *Options, board *Board, g *guard.Guard, ends *cleanups) {
+func startControl(o *Options, d *desk, ends *cleanups) {
 	if o.Config.Control == "" {
 		return
 	}
 	ends.task("control socket", stopLimit, func(ctx context.Context) error { // its directory may hang
-		c, err := listenControl(o.Config.Control, board, g.Order)
+		c, err := listenControl(o.Config.Control, d)
 		if err != nil {
 			o.Log.Error("the control socket is not served: orders at the box are not possible", "err", err)
 			return nil
@@ -200,18 +307,6 @@ func openEpisodes(c *core.Core, r *core.Rules, now sensors.Mono, board *Board) f
 		}
 		return first[plan]
 	}
-}
-
-// probeHooks exercises every hook at the start: a broken one is told before it is needed.
-func probeHooks(ctx context.Context, c *config.Config, hooks []plugins.Hook, log *slog.Logger) error {
-	for i, h := range hooks {
-		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		if err := h.Probe(pctx); err != nil && ctx.Err() == nil {
-			log.Error("a hook would not work now", "hook", c.Hooks[i].Name, "err", err)
-		}
-		cancel()
-	}
-	return nil
 }
 
 // opened is the journal, or why there is none.

@@ -21,6 +21,9 @@ func NewBoard() *Board {
 
 // Offer never blocks.
 func (b *Board) Offer(u plugins.Update) {
+	if u.Mark != plugins.MarkReal {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -29,6 +32,18 @@ func (b *Board) Offer(u plugins.Update) {
 	case u.Plan != nil:
 		b.plans[u.Plan.Plan] = *u.Plan
 	}
+}
+
+// open names a plan with an open episode; empty: none has one.
+func (b *Board) open() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, p := range b.plans {
+		if p.Episode != 0 {
+			return name
+		}
+	}
+	return ""
 }
 
 // episode is the open episode of a plan, 0 if none is; told is false before the loop has said so.

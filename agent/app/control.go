@@ -24,26 +24,20 @@ const (
 	acceptPause  = time.Second
 )
 
-// Request is what `firebreak ack|reset|status ...` sends.
-type Request struct {
-	Order string `json:"order"` // status, ack, reset, reset-alarm, hold, release, out-of-service, in-service
-	Name  string `json:"name,omitempty"`
-	By    string `json:"by,omitempty"`
-}
-
-// Answer is what it gets.
-type Answer struct {
-	Error  string  `json:"error,omitempty"`
-	Status *Status `json:"status,omitempty"`
+// desk is what orders at the box reach.
+type desk struct {
+	board  *Board
+	order  func(context.Context, core.Order) error
+	drills *drills
+	reload *reloader
 }
 
 type control struct {
-	ln    net.Listener
-	board *Board
-	order func(context.Context, core.Order) error
+	ln net.Listener
+	*desk
 }
 
-func listenControl(path string, board *Board, order func(context.Context, core.Order) error) (*control, error) {
+func listenControl(path string, d *desk) (*control, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -70,7 +64,7 @@ func listenControl(path string, board *Board, order func(context.Context, core.O
 		ln.Close()
 		return nil, err
 	}
-	return &control{ln, board, order}, nil
+	return &control{ln, d}, nil
 }
 
 // run serves until ctx ends. More than controlConns at once wait in the kernel.
@@ -108,14 +102,7 @@ func (c *control) answer(ctx context.Context, conn io.Reader) Answer {
 	if err := json.NewDecoder(io.LimitReader(conn, controlBytes)).Decode(&r); err != nil {
 		return Answer{Error: "the request is not JSON: " + err.Error()}
 	}
-	if r.Order == "status" {
-		s := c.board.Status()
-		return Answer{Status: &s}
-	}
-	if err := c.order(ctx, core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By}); err != nil {
-		return Answer{Error: err.Error()}
-	}
-	return Answer{}
+	return c.desk.answer(ctx, r)
 }
 
 // answers tells whether a living agent serves the control socket: one that is stopped or hangs has

@@ -69,7 +69,7 @@ func writeDurably(path string, data []byte) error {
 func pinnedPath(dir, hash string) string { return filepath.Join(dir, "config-"+hash+".toml") }
 
 // pinned takes up an open run under the configuration that started it.
-func (o *Options) pinned(hash string, jrec *journal.Recovered, now *guard.Recovered, bootID string, synced bool) (*guard.Recovered, error) {
+func (o *Options) pinned(hash string, jrec *journal.Recovered, left []byte, now *guard.Recovered, bootID string, synced bool) (*guard.Recovered, error) {
 	data, err := os.ReadFile(pinnedPath(o.Config.Journal, hash))
 	if err != nil {
 		return now, err
@@ -89,7 +89,7 @@ func (o *Options) pinned(hash string, jrec *journal.Recovered, now *guard.Recove
 		old.Rules.Hash = hash
 	}
 	old.Rules.Hazard.Origin = o.Origin
-	rec, err := guard.Recover(old.Rules, jrec, o.Clock.Now(), bootID, synced, time.Now())
+	rec, err := guard.Recover(old.Rules, jrec, left, o.Clock.Now(), bootID, synced, time.Now())
 	if err != nil {
 		return now, err
 	}

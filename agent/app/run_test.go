@@ -16,6 +16,7 @@ import (
 	"firebreak/agent/core"
 	"firebreak/agent/journal"
 	"firebreak/plugins"
+	"firebreak/sensors"
 )
 
 // room writes the annotated example with directories of the test, and nothing but closed ports of
@@ -104,12 +105,12 @@ func openRun(t *testing.T, dir, hash string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := json.Marshal(map[string]any{"m": 1, "w": time.Now().UnixMilli(),
+	b, _ := json.Marshal(map[string]any{"m": sensors.NewClock().Now(), "w": time.Now().UnixMilli(),
 		"r": map[string]any{"plan": map[string]any{"kind": "open", "plan": "evacuate", "at": 1, "episode": 77, "hash": hash}}})
 	if j.Append(b) == 0 {
 		t.Fatal("the journal refuses")
 	}
-	b, _ = json.Marshal(map[string]any{"m": 1, "w": time.Now().UnixMilli(),
+	b, _ = json.Marshal(map[string]any{"m": sensors.NewClock().Now(), "w": time.Now().UnixMilli(),
 		"r": map[string]any{"plan": map[string]any{"kind": "stage", "plan": "evacuate", "at": 1, "episode": 77, "stage": "2a"}}})
 	if j.Append(b) == 0 {
 		t.Fatal("the journal refuses")
@@ -239,7 +240,7 @@ func TestControlRemovesSocketsOnly(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := listenControl(path, NewBoard(), nil); err == nil {
+	if c, err := listenControl(path, &desk{board: NewBoard()}); err == nil {
 		c.ln.Close()
 		t.Error("served in place of a file")
 	}
@@ -272,7 +273,7 @@ func (s *shortOfFiles) Close() error { close(s.conns); return nil }
 func TestControlOutlivesItsListenersTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &shortOfFiles{fails: 2 * controlConns, conns: make(chan net.Conn)}
-		c := &control{l, NewBoard(), func(context.Context, core.Order) error { return nil }}
+		c := &control{l, &desk{board: NewBoard(), order: func(context.Context, core.Order) error { return nil }}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.run(ctx) }()

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"firebreak/agent/config"
+	"firebreak/agent/core"
+)
+
+// reloadLook is how often a reload that waits for an open run looks whether it has ended.
+const reloadLook = time.Second
+
+// next is a configuration that has been read without a fault, and is to run.
+type next struct {
+	config *config.Config
+	source []byte
+}
+
+// reloader takes a new configuration: read, without a fault, no weaker without a reason, and while no
+// run is open; an open run is pinned to its own (S8, S24). Everything that can fail comes first: a
+// reload that is refused has changed nothing.
+type reloader struct {
+	running  *config.Config
+	idle     func() bool     // no run is open
+	standing func() []string // what must not be interrupted: UPSes in dead-man mode (S20)
+	order    func(context.Context, core.Order) error
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	waits  *next
+	change chan *next // has room for one
+}
+
+// ask answers a request to reload. The text is for the person who asked.
+func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
+	data, err := os.ReadFile(r.running.File)
+	if err != nil {
+		return "", fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	c, faults := config.Parse(r.running.File, data, Kinds())
+	if len(faults) > 0 {
+		lines := make([]string, len(faults))
+		for i := range faults {
+			lines[i] = faults[i].String()
+		}
+		return "", fmt.Errorf("the configuration has faults, and the old one runs on:\n%s", strings.Join(lines, "\n"))
+	}
+	if c.Rules.Hash == r.running.Rules.Hash {
+		return "it is the configuration that runs: nothing to do", nil
+	}
+	if weaker := config.Weaker(r.running, c); len(weaker) > 0 && req.Reason == "" {
+		return "", fmt.Errorf("refused: it protects less, and no reason was given (--reason):\n%s", strings.Join(weaker, "\n"))
+	}
+	if names := r.standing(); len(names) > 0 && !req.Force {
+		return "", fmt.Errorf("refused: %s would take this for the death of the agent and shut down (dead-man mode); --force does it all the same", strings.Join(names, ", "))
+	}
+	o := req.order()
+	if err := r.order(ctx, o); err != nil {
+		return "", err
+	}
+	n := &next{c, data}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.idle() {
+		r.waits = n
+		return "taken: a run is open and belongs to the configuration that started it; the new one counts when it has ended", nil
+	}
+	r.put(n)
+	return "taken: configuration " + c.Rules.Hash, nil
+}
+
+func (r *reloader) put(n *next) {
+	select {
+	case r.change <- n:
+	default: // one is under way
+	}
+}
+
+// run changes to a configuration that waits once no run is open.
+func (r *reloader) run(ctx context.Context) error {
+	tick := time.NewTicker(reloadLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		if r.waits != nil && r.idle() && len(r.standing()) == 0 {
+			r.log.Info("the run has ended: the new configuration counts now", "config", r.waits.config.Rules.Hash)
+			r.put(r.waits)
+			r.waits = nil
+		}
+		r.mu.Unlock()
+	}
+}

@@ -1,0 +1,258 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"firebreak/agent/config"
+	"firebreak/agent/core"
+	"firebreak/plugins"
+	"firebreak/sensors"
+)
+
+// onDisk is a room whose configuration lies in a file, so that it can be taken anew.
+func onDisk(t *testing.T, dir string, change ...string) (*config.Config, []byte, string) {
+	t.Helper()
+	_, text := room(t, append(in(dir), change...)...)
+	path := filepath.Join(dir, "firebreak.toml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, faults := config.Parse(path, text, Kinds())
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return c, text, path
+}
+
+// S24, timeline 25: a file with a fault changes nothing, a weaker one needs a reason, and what is taken
+// runs without a new process.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	c, text, path := onDisk(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready, ended := make(chan Running, 4), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{Config: c, Source: text, Self: "/nonexistent", Ready: func(r Running) { ready <- r }})
+	}()
+	first := <-ready
+	until(t, "the control socket answers", func() bool { return answers(c.Control) })
+	write := func(old, new string) {
+		t.Helper()
+		changed := strings.Replace(string(text), old, new, 1)
+		if changed == string(text) {
+			t.Fatalf("the example has no %q any more", old)
+		}
+		if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload := Request{Order: "reload", By: "kim"}
+
+	if a, err := Ask(c.Control, reload); err != nil || !strings.Contains(a.Text, "nothing to do") {
+		t.Errorf("the same file: %q, %v", a.Text, err)
+	}
+	write(`need        = 3`, `need        = 99`)
+	if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), path+":") {
+		t.Errorf("a file with a fault: %v", err)
+	}
+	write(`above     = "55 C"`, `above     = "58 C"`)
+	if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), "threshold 58") {
+		t.Errorf("a weaker file without a reason: %v", err)
+	}
+	if g := first.Guard; g.Stats().Steps == 0 || len(ready) > 0 {
+		t.Error("a refused reload has restarted the agent")
+	}
+	reload.Reason = "the maker says 58"
+	if a, err := Ask(c.Control, reload); err != nil || !strings.Contains(a.Text, "taken") {
+		t.Fatalf("a weaker file with a reason: %q, %v", a.Text, err)
+	}
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("the agent has ended: %v", err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the new configuration does not run")
+	}
+	until(t, "the plan is there again", func() bool { return answers(c.Control) })
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A reload waits for the end of an open run, and is refused where hosts would take it for a fire (S20).
+func TestReloadWaits(t *testing.T) {
+	dir := t.TempDir()
+	c, text, path := onDisk(t, dir)
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		idle, standing := false, []string{"rack12"}
+		set := func(i bool, s []string) { mu.Lock(); defer mu.Unlock(); idle, standing = i, s }
+		r := &reloader{running: c, log: discard(), change: make(chan *next, 1),
+			idle:     func() bool { mu.Lock(); defer mu.Unlock(); return idle },
+			standing: func() []string { mu.Lock(); defer mu.Unlock(); return standing },
+			order:    func(context.Context, core.Order) error { return nil }}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.run(ctx) }()
+		stronger := strings.Replace(string(text), `above     = "55 C"`, `above     = "52 C"`, 1)
+		if err := os.WriteFile(path, []byte(stronger), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.ask(ctx, Request{Order: "reload", By: "kim"}); err == nil || !strings.Contains(err.Error(), "dead-man") {
+			t.Errorf("with hosts in dead-man mode: %v", err)
+		}
+		set(false, nil)
+		if text, err := r.ask(ctx, Request{Order: "reload", By: "kim"}); err != nil || !strings.Contains(text, "when it has ended") {
+			t.Errorf("while a run is open: %q, %v", text, err)
+		}
+		<-time.After(10 * reloadLook)
+		if len(r.change) != 0 {
+			t.Fatal("the new configuration took over in the middle of a run")
+		}
+		set(true, nil)
+		<-time.After(2 * reloadLook)
+		if len(r.change) != 1 {
+			t.Error("the run has ended, and the new configuration does not count")
+		}
+		cancel()
+		<-done
+	})
+}
+
+// S9: the journal is gone at the second start of one boot; mode, episode and keys are known from memory.
+func TestStartWithoutTheJournal(t *testing.T) {
+	dir := t.TempDir()
+	c, text := room(t, append(in(dir), `mode          = "observe"`, "mode = \"armed\"\nungated = \"a test\"")...)
+	var next uint64
+	life(t, c, text, func(r Running) {
+		until(t, "the plan is told", func() bool { return planOf(r, "evacuate").NextEpisode != 0 })
+		next = planOf(r, "evacuate").NextEpisode
+		until(t, "the state is mirrored", func() bool { return len(readMirror(c.Run)) > 0 })
+	})
+	if err := os.RemoveAll(c.Journal); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.Journal, nil, 0o600); err != nil { // no directory can be made there
+		t.Fatal(err)
+	}
+	c, text = room(t, in(dir)...) // the file says observe now: what was in force counts
+	life(t, c, text, func(r Running) {
+		until(t, "the plan is told", func() bool { return planOf(r, "evacuate").NextEpisode != 0 })
+		if p := planOf(r, "evacuate"); p.NextEpisode != next || p.Mode != "armed" {
+			t.Errorf("next episode %d, want %d; mode %s", p.NextEpisode, next, p.Mode)
+		}
+	})
+}
+
+// S22: the fourth start within a minute after three crashes starts no control socket; starts that ended in
+// order do not count.
+func TestThreeCrashesStartTheLoopAlone(t *testing.T) {
+	c := crashes{filepath.Join(t.TempDir(), "run", crashName)}
+	at := func(s int) sensors.Mono { return sensors.Mono(time.Hour) + sensors.Mono(time.Duration(s)*time.Second) }
+	for i := range 5 {
+		if c.begin(at(i), "boot") {
+			t.Fatal("careful after starts that ended in order")
+		}
+		c.end(at(i), "boot")
+	}
+	for i, want := range []bool{false, false, false, true} {
+		if got := c.begin(at(10+i), "boot"); got != want {
+			t.Errorf("start %d: careful %v, want %v", i+1, got, want)
+		}
+	}
+	if c.begin(at(90), "boot") {
+		t.Error("careful a minute later")
+	}
+	if c.begin(at(91), "another boot") {
+		t.Error("careful for what happened before the reboot")
+	}
+	if err := os.WriteFile(c.path, []byte("{torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c.begin(at(92), "boot") {
+		t.Error("careful because of a torn file")
+	}
+}
+
+// runner panics, then ends, then works.
+type runner struct{ times int }
+
+func (r *runner) Run(ctx context.Context, seen func(plugins.Evidence)) error {
+	switch r.times++; r.times {
+	case 1:
+		panic("on purpose")
+	case 2:
+		return errors.New("no port")
+	}
+	seen(plugins.Evidence{Name: plugins.SeenDone})
+	<-ctx.Done()
+	return nil
+}
+
+func TestRunnerPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan core.Event, 1)
+		done := make(chan error, 1)
+		go func() {
+			done <- keepRunning("nut", &runner{}, func(_ context.Context, ev core.Event) { got <- ev }, discard())(ctx)
+		}()
+		select {
+		case ev := <-got:
+			if ev.Kind != core.Seen || ev.Evidence.Name != plugins.SeenDone {
+				t.Errorf("got %+v", ev)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it was not started again")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A drill by order: it calls no hook without drill support, is reported, and the plan stays at rest.
+func TestDrillByOrder(t *testing.T) {
+	dir := t.TempDir()
+	c, text := room(t, in(dir)...)
+	life(t, c, text, func(r Running) {
+		until(t, "the control socket answers", func() bool { return answers(c.Control) })
+		if _, err := Ask(c.Control, Request{Order: "drill", Name: "evacuate", By: "kim"}); err == nil {
+			t.Error("a drill of nothing is taken")
+		}
+		if _, err := Ask(c.Control, Request{Order: "drill", Name: "evacuate", By: "kim", Stage: "2b"}); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the drill ends", func() bool {
+			a, err := Ask(c.Control, Request{Order: "drill-report"})
+			return err == nil && !a.Drill.Running
+		})
+		a, err := Ask(c.Control, Request{Order: "drill-report"})
+		if err != nil || !a.Drill.Good {
+			t.Fatalf("%v\n%s", err, a.Drill.Markdown())
+		}
+		for _, s := range a.Drill.Steps {
+			if s.StartedS != nil && s.State != "skipped" {
+				t.Errorf("step %s is %s: a hook without drill support was called", s.Step, s.State)
+			}
+		}
+		if p := planOf(r, "evacuate"); p.Stage != "0" || p.Episode != 0 {
+			t.Errorf("the real plan stands at stage %s", p.Stage)
+		}
+		until(t, "the report is kept", func() bool {
+			files, _ := filepath.Glob(filepath.Join(c.Journal, "drills", "evacuate-*"))
+			return len(files) == 2
+		})
+	})
+}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/agent/drill"
+	"firebreak/plugins"
+)
+
+// Request is what a subcommand sends to the running agent.
+type Request struct {
+	Order   string             `json:"order"` // status, drill-report, or one of core.OrderKind
+	Name    string             `json:"name,omitempty"`
+	By      string             `json:"by,omitempty"`
+	Second  string             `json:"second,omitempty"`
+	Stage   string             `json:"stage,omitempty"`  // trip, drill
+	For     string             `json:"for,omitempty"`    // shelve, bypass: a duration
+	Reason  string             `json:"reason,omitempty"` // why, or the compensating measure
+	Confirm bool               `json:"confirm,omitempty"`
+	Force   bool               `json:"force,omitempty"`  // reload over a dead-man mode (S20)
+	Inject  map[string]float64 `json:"inject,omitempty"` // drill
+}
+
+// Answer is what it gets.
+type Answer struct {
+	Error  string        `json:"error,omitempty"`
+	Text   string        `json:"text,omitempty"`
+	Status *Status       `json:"status,omitempty"`
+	Drill  *drill.Report `json:"drill,omitempty"`
+}
+
+// order is the request as the core hears it. What cannot be read leaves a field empty, and the core
+// says what is missing.
+func (r *Request) order() core.Order {
+	o := core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By, Second: r.Second, Channel: core.AtTheBox, Reason: r.Reason, Confirm: r.Confirm}
+	o.Stage, _ = plugins.ParseStage(r.Stage)
+	o.For, _ = time.ParseDuration(r.For)
+	return o
+}
+
+func (d *desk) answer(ctx context.Context, r Request) Answer {
+	switch core.OrderKind(r.Order) {
+	case "status":
+		s := d.board.Status()
+		return Answer{Status: &s}
+	case "drill-report":
+		rep, err := d.drills.report()
+		return answerOf("", err, rep)
+	case core.ReloadConfig:
+		text, err := d.reload.ask(ctx, r)
+		return answerOf(text, err, nil)
+	case core.DrillPlan:
+		if err := d.order(ctx, r.order()); err != nil {
+			return answerOf("", err, nil)
+		}
+		return answerOf("", d.drills.start(r), nil)
+	case core.EndDrill:
+		if err := d.order(ctx, r.order()); err != nil {
+			return answerOf("", err, nil)
+		}
+		return answerOf("", d.drills.end(fmt.Sprintf("ended by %s", r.By)), nil)
+	}
+	return answerOf("", d.order(ctx, r.order()), nil)
+}
+
+func answerOf(text string, err error, rep *drill.Report) Answer {
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	return Answer{Text: text, Drill: rep}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"firebreak/agent/app"
+	"firebreak/plugins"
+)
+
+// takes says what an order has beside its giver.
+type takes struct {
+	what                             string // PLAN, ALARM ...; empty: it is about no one thing
+	stage, long, reason, safe, force bool
+}
+
+// orders are the subcommands that are one request to the running agent.
+var orders = map[string]takes{
+	"ack":            {what: "ALARM"},
+	"shelve":         {what: "ALARM", long: true, reason: true},
+	"unshelve":       {what: "ALARM"},
+	"reset-alarm":    {what: "ALARM"},
+	"trip":           {what: "PLAN", stage: true, reason: true},
+	"release":        {what: "PLAN"},
+	"reset":          {what: "PLAN"},
+	"undo":           {what: "PLAN"},
+	"settle":         {what: "PLAN/STEP", reason: true},
+	"arm":            {what: "PLAN"},
+	"disarm":         {what: "PLAN", reason: true},
+	"end-drill":      {what: "PLAN"},
+	"prove":          {what: "POINT", reason: true},
+	"answered":       {what: "CONSUMER"},
+	"bypass":         {what: "INPUT", long: true, reason: true},
+	"end-bypass":     {what: "INPUT"},
+	"out-of-service": {what: "POINT"},
+	"in-service":     {what: "POINT"},
+	"reload":         {reason: true, force: true},
+	"energise":       {what: "HOOK", safe: true},
+}
+
+// orderFlags reads an order: what it is about, who gives it, and what else its kind takes.
+func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func(*flag.FlagSet)) (r app.Request, path string, ok bool) {
+	r.Order = kind
+	fs, file := flags(kind, stderr)
+	fs.StringVar(&r.By, "by", "", "`NAME` of the person who gives the order")
+	if t.stage {
+		fs.StringVar(&r.Stage, "stage", "", "`STAGE`: 2a, 2b, 3 or 4")
+	}
+	if t.long {
+		fs.StringVar(&r.For, "for", "", "how long, such as `30m`")
+	}
+	if t.reason {
+		fs.StringVar(&r.Reason, "reason", "", "`TEXT`: why, or what is done instead")
+	}
+	if t.safe {
+		fs.BoolVar(&r.Confirm, "lockout-removed", false, "the lock-out is removed, and nobody works on what will be live")
+	}
+	if t.force {
+		fs.BoolVar(&r.Force, "force", false, "even where hosts take it for the death of the agent")
+	}
+	if more != nil {
+		more(fs)
+	}
+	if t.what != "" && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		r.Name, args = args[0], args[1:]
+	}
+	bad := fs.Parse(args) != nil || fs.NArg() > 0 || t.what != "" && r.Name == ""
+	switch {
+	case bad:
+		fmt.Fprintf(stderr, "usage: firebreak %s -c FILE --by NAME\n", strings.TrimSpace(kind+" "+t.what))
+	case t.stage:
+		st, err := plugins.ParseStage(r.Stage)
+		if bad = err != nil || !st.Latches(); bad {
+			fmt.Fprintf(stderr, "firebreak: --stage is one of 2a, 2b, 3 and 4\n")
+		}
+	case t.long:
+		d, err := time.ParseDuration(r.For)
+		if bad = err != nil || d <= 0; bad {
+			fmt.Fprintf(stderr, "firebreak: --for says how long, such as 30m\n")
+		}
+	}
+	return r, *file, !bad
+}
+
+func order(kind string, t takes, args []string, stdout, stderr io.Writer) int {
+	r, path, ok := orderFlags(kind, t, args, stderr, nil)
+	if !ok {
+		return 2
+	}
+	a, code := ask(path, r, stderr)
+	if code == 0 && a.Text != "" {
+		fmt.Fprintln(stdout, a.Text)
+	}
+	return code
+}
+
+func status(args []string, stdout, stderr io.Writer) int {
+	fs, path := flags("status", stderr)
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	a, code := ask(*path, app.Request{Order: "status"}, stderr)
+	if code != 0 {
+		return code
+	}
+	for _, p := range a.Status.Plans {
+		fmt.Fprintf(stdout, "plan %s: %s, stage %s", p.Plan, p.Mode, p.Stage)
+		if p.Episode != 0 {
+			fmt.Fprintf(stdout, ", episode %d", p.Episode)
+		}
+		if p.TrippedBy != "" {
+			fmt.Fprintf(stdout, ", tripped by %s", p.TrippedBy)
+		}
+		fmt.Fprintln(stdout)
+		if peer := p.Peer; peer != nil {
+			fmt.Fprintf(stdout, "  %s\n", peerLine(peer))
+		}
+		if p.HeldBy != "" {
+			fmt.Fprintf(stdout, "  held by %s, for %d s at most\n", p.HeldBy, p.HoldS)
+		}
+		if p.Asking != "" {
+			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
+		}
+		for _, s := range p.Steps {
+			fmt.Fprintf(stdout, "  %-3s %-24s %s %s\n", s.Stage, s.Step, s.State, s.Detail)
+		}
+		if n := len(p.Outstanding); n > 0 {
+			fmt.Fprintf(stdout, "  outstanding: %d (firebreak outstanding)\n", n)
+		}
+	}
+	for _, al := range a.Status.Alarms {
+		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
+	}
+	return 0
+}
+
+func peerLine(p *plugins.PeerState) string {
+	switch {
+	case !p.Contact:
+		return "peer " + p.Agent + " cannot be heard"
+	case p.Episode == 0:
+		return "peer " + p.Agent + ": quiet"
+	case p.HeldBy == "":
+		return fmt.Sprintf("peer %s: stage %s, episode %d, not holding", p.Agent, p.Stage, p.Episode)
+	}
+	return fmt.Sprintf("peer %s: stage %s, episode %d, held by %s", p.Agent, p.Stage, p.Episode, p.HeldBy)
+}
+
+// outstanding prints the ledger of every plan (S21).
+func outstanding(args []string, stdout, stderr io.Writer) int {
+	fs, path := flags("outstanding", stderr)
+	if fs.Parse(args) != nil || fs.NArg() > 0 {
+		return 2
+	}
+	a, code := ask(*path, app.Request{Order: "status"}, stderr)
+	if code != 0 {
+		return code
+	}
+	n := 0
+	for _, p := range a.Status.Plans {
+		for _, o := range p.Outstanding {
+			n++
+			how := o.Revert
+			if o.Undo {
+				how = strings.TrimSuffix("firebreak undo "+p.Plan+"; by hand: "+how, "; by hand: ")
+			}
+			fmt.Fprintf(stdout, "%s/%s: stage %s, episode %d, for %v, owner %s\n  to take back: %s\n", p.Plan, o.Step, o.Stage, o.Episode,
+				(time.Duration(o.AgeS) * time.Second).String(), o.Owner, how)
+			if o.Overdue {
+				fmt.Fprintln(stdout, "  OVERDUE: revert it, or settle it with a reason")
+			}
+			if o.State != "idle" {
+				fmt.Fprintf(stdout, "  undo: %s %s\n", o.State, o.Detail)
+			}
+		}
+	}
+	if n == 0 {
+		fmt.Fprintln(stdout, "nothing is outstanding")
+	}
+	return 0
+}
