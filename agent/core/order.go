@@ -22,9 +22,9 @@ func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
 	var denied *Denied
 	switch {
 	case errors.As(err, &denied):
-		*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/orders", Active: true, Priority: 1, Latching: true,
+		*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "orders/refused", Active: true, Priority: 1, Latching: true,
 			Cause: fmt.Sprintf("an order was refused to %q (%s): %s %s", o.By, o.Channel, o.Kind, o.Name)})
-		*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/orders"}) // it happened once; the alarm stays latched
+		*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "orders/refused"}) // it happened once; the alarm stays latched
 		fallthrough
 	case err != nil:
 		c.told("order.refused", o, err.Error())
