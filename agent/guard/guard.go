@@ -68,6 +68,7 @@ const (
 	sideQueue     = 64                     // posted from beside the loop: who posts more waits
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
+	orderBound    = time.Second // a person waits so long for the journal
 )
 
 // Guard runs the safety loop.
@@ -81,6 +82,7 @@ type Guard struct {
 	orders  chan order
 	pending []pendingStart
 	replies map[uint64]chan error
+	answers []answer
 	fans    []*fan
 	hooks   sync.WaitGroup
 	stopped chan struct{}
@@ -94,14 +96,23 @@ type Guard struct {
 	jerr    string
 	stats   statsBox
 
-	calendarAt time.Time // when the core heard of the wall clock last
-	mirrorAt   time.Time // when the state was mirrored last
-	unmirrored bool      // a plan has moved since
+	calendarAt time.Time    // when the core heard of the wall clock last
+	mirrorAt   time.Time    // when the state was mirrored last
+	mirrorMono sensors.Mono // of the newest record that the mirror is to hold
+	unmirrored bool         // a plan has moved since
 }
 
 type order struct {
 	o     core.Order
 	reply chan error
+}
+
+// answer is that to an order which was carried out: it waits until what was decided is on disk, so that
+// what a person was told is not forgotten by a crash, and no longer than orderBound.
+type answer struct {
+	to  chan error
+	seq uint64
+	due time.Time
 }
 
 // pendingStart is a hook that waits for its record.
@@ -162,6 +173,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	for {
 		g.watchJournal(hookCtx)
 		g.launchDue(hookCtx)
+		g.answerDue()
 		g.calendar(hookCtx)
 		g.mirror()
 		timer.Reset(g.untilNext())
@@ -221,10 +233,7 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 			e.Update.Wall = time.Now()
 			g.tell(e.Update)
 		case core.Reply:
-			if ch := g.replies[e.OrderID]; ch != nil {
-				ch <- e.Err // has room for one
-				delete(g.replies, e.OrderID)
-			}
+			g.reply(e)
 		}
 	}
 	g.maybeSnapshot(now)
@@ -253,6 +262,9 @@ func (g *Guard) untilNext() time.Duration {
 		}
 		d = min(d, time.Until(g.pending[i].due))
 	}
+	for i := range g.answers {
+		d = min(d, time.Until(g.answers[i].due))
+	}
 	return max(d, 0)
 }
 
@@ -272,38 +284,6 @@ func (g *Guard) calendar(ctx context.Context) {
 		g.calendarAt = now
 		g.step(ctx, core.Event{Kind: core.Calendar, Wall: now, Synced: g.c.Synced()})
 	}
-}
-
-// Order hands a person's order to the core and waits for its answer, or for ctx.
-func (g *Guard) Order(ctx context.Context, o core.Order) error {
-	reply := make(chan error, 1)
-	select {
-	case g.orders <- order{o, reply}:
-	case <-g.stopped:
-		return errors.New("the agent is stopping: the order was not taken")
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-g.stopped:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select { // the loop may have answered before it stopped
-	case err := <-reply:
-		return err
-	default:
-		return errors.New("the agent is stopping: the order may not have been carried out")
-	}
-}
-
-func (g *Guard) order(ctx context.Context, o order) {
-	g.orderID++
-	o.o.ID = g.orderID
-	g.replies[o.o.ID] = o.reply
-	g.step(ctx, core.Event{Kind: core.OrderGiven, Order: o.o})
 }
 
 // stop ends what the loop started, in at most twice stopMargin. Hooks are told to let go: exec hooks

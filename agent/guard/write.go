@@ -63,7 +63,9 @@ func (g *Guard) write(now sensors.Mono, r core.Record) {
 	e := g.entry(now)
 	e.Rec = &r
 	g.append(e)
-	g.unmirrored = g.unmirrored || r.Plan != nil || r.Proof != nil || r.Answer != nil
+	if r.Plan != nil || r.Proof != nil || r.Answer != nil {
+		g.unmirrored, g.mirrorMono = true, now
+	}
 }
 
 // mirror hands on what the next start must know even if the journal does not open in time: modes, open
@@ -74,7 +76,7 @@ func (g *Guard) mirror() {
 		return
 	}
 	g.unmirrored, g.mirrorAt = false, now
-	e := g.entry(g.c.Clock.Now())
+	e := g.entry(g.mirrorMono) // of the record that it covers: a journal that has that one is not behind
 	e.Boot, e.Snap = &g.c.Boot, g.c.Core.Essence(nil)
 	if b, err := json.Marshal(e); err == nil {
 		g.c.Mirror(b)
