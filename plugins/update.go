@@ -62,7 +62,8 @@ type PlanState struct {
 	TrippedBy   string        `json:"tripped_by,omitempty"` // a person opened its highest stage, or one that a vote did not
 	NextEpisode uint64        `json:"next_episode"`         // the number that the next episode takes
 	Outstanding []Outstanding `json:"outstanding,omitempty"`
-	UndoBy      string        `json:"undo_by,omitempty"` // an undo is under way, by this person's order
+	LastDrill   int64         `json:"last_drill,omitempty"` // good; Unix seconds
+	UndoBy      string        `json:"undo_by,omitempty"`    // an undo is under way, by this person's order
 	Peer        *PeerState    `json:"peer,omitempty"`
 	// Reversible: no irreversible step of this episode has started.
 	Reversible bool `json:"reversible"`

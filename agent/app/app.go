@@ -187,7 +187,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {
 		return nil, err
 	}
-	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open,
+	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
 		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Log: o.Log})
@@ -219,6 +219,7 @@ func (p *parts) start(ends *cleanups) {
 		startControl(o, &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
+		ends.task("drill schedule", stopLimit, func(ctx context.Context) error { return p.drills.schedule(ctx, p.board.lastDrill) })
 		sweeps := &sweeper{o.Config.Run, openEpisodes(p.rec.Core, o.Config.Rules, o.Clock.Now(), p.board), o.Log}
 		ends.task("sweeps", stopLimit, sweeps.run)
 		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })

@@ -46,6 +46,14 @@ func (b *Board) open() string {
 	return ""
 }
 
+// lastDrill is when a plan was drilled last, and whether the loop has told.
+func (b *Board) lastDrill(plan string) (unix int64, known bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, known := b.plans[plan]
+	return p.LastDrill, known
+}
+
 // episode is the open episode of a plan, 0 if none is; told is false before the loop has said so.
 func (b *Board) episode(plan string) (e uint64, told bool) {
 	b.mu.Lock()

@@ -27,6 +27,7 @@ type drills struct {
 	clock  *sensors.Clock
 	post   func(context.Context, core.Event)
 	real   func() string // a plan with a real stage open, or nothing
+	synced func() bool   // is the wall clock
 	dir    string        // of the reports
 	log    *slog.Logger
 
@@ -156,5 +157,39 @@ func (d *drills) close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// When a scheduled drill may begin.
+const (
+	scheduleLook  = time.Minute
+	scheduleAfter = 10 * time.Minute // of running: a start is no time to exercise
+	scheduleAgain = time.Hour        // after one that was not good
+)
+
+// schedule begins the drills that are due, one at a time, until ctx ends. A plan that was never drilled
+// is due at once. While the clock is not synchronised nothing is.
+func (d *drills) schedule(ctx context.Context, last func(plan string) (unix int64, known bool)) error {
+	begun, next := time.Now(), map[string]time.Time{}
+	tick := time.NewTicker(scheduleLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := time.Now()
+		for i := range d.config.Drills {
+			s := &d.config.Drills[i]
+			unix, known := last(s.Plan)
+			if !known || !d.synced() || now.Sub(begun) < scheduleAfter || now.Before(next[s.Plan]) || now.Sub(time.Unix(unix, 0)) < s.Every {
+				continue
+			}
+			next[s.Plan] = now.Add(scheduleAgain)
+			if err := d.start(Request{Name: s.Plan, By: "the schedule", Stage: s.Stage, Inject: s.Inject}); err != nil {
+				d.log.Warn("a scheduled drill did not begin", "plan", s.Plan, "err", err)
+			}
+		}
 	}
 }

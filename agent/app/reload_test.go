@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"firebreak/agent/config"
 	"firebreak/agent/core"
+	"firebreak/agent/hazard"
+	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -256,3 +259,56 @@ func TestDrillByOrder(t *testing.T) {
 		})
 	})
 }
+
+// A scheduled drill begins when it is due, at rest, with a clock; not again at once when it went wrong.
+func TestDrillSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		clock, busy, asked, last := false, "", 0, int64(0)
+		d := &drills{config: &config.Config{Rules: &core.Rules{Hazard: &hazard.Rules{}, Response: &response.Rules{}},
+			Drills: []config.DrillSchedule{{Plan: "evacuate", Every: 24 * time.Hour, Stage: "2b"}}}, log: discard(),
+			synced: func() bool { mu.Lock(); defer mu.Unlock(); return clock },
+			real:   func() string { mu.Lock(); defer mu.Unlock(); return busy }}
+		d.log = slog.New(slog.NewTextHandler(writer(func() { mu.Lock(); asked++; mu.Unlock() }), nil)) // there is no such plan: each try is a log line
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- d.schedule(ctx, func(string) (int64, bool) { mu.Lock(); defer mu.Unlock(); return last, true })
+		}()
+		tries := func(after time.Duration) int {
+			<-time.After(after)
+			mu.Lock()
+			defer mu.Unlock()
+			n := asked
+			asked = 0
+			return n
+		}
+		if n := tries(time.Hour); n != 0 {
+			t.Errorf("%d tries without a clock", n)
+		}
+		mu.Lock()
+		clock = true
+		mu.Unlock()
+		if n := tries(30 * time.Minute); n != 1 {
+			t.Errorf("%d tries of a drill that is due, want 1", n)
+		}
+		if n := tries(2 * time.Hour); n != 2 {
+			t.Errorf("%d tries in two hours after one that went wrong, want 2", n)
+		}
+		mu.Lock()
+		last = time.Now().Unix()
+		mu.Unlock()
+		if n := tries(23 * time.Hour); n != 0 {
+			t.Errorf("%d tries within a day of a good drill", n)
+		}
+		if n := tries(90 * time.Minute); n != 1 {
+			t.Errorf("%d tries when it is due again, want 1", n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+type writer func()
+
+func (w writer) Write(b []byte) (int, error) { w(); return len(b), nil }

@@ -55,7 +55,6 @@ var later = map[string]string{
 	"peer":          "peer agents are",
 	"undo":          "undo of a step is",
 	"review_after":  "the ledger of reversible actions is",
-	"drill":         "drills are",
 	"commissioning": "proofs of points are",
 }
 

@@ -117,6 +117,8 @@ type Config struct {
 	Targets []Target
 	Brokers []Broker
 
+	Drills []DrillSchedule
+
 	Rules *core.Rules
 	Plans []PlanReport // what check prints, in the order of Rules.Response.Plans
 }

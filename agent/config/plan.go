@@ -36,6 +36,7 @@ func (c *compiler) plan(t *Table) {
 	p.ClearTime = t.Duration("clear_time", defClearTime, time.Minute, maxSpan)
 	p.MaxZones2b = int(t.Int("max_zones_2b", 0, 0, 1000))
 	c.mode(t, &p)
+	c.drillSchedule(t, p.Name)
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {
 		t.Fault("deadline", "the deadline of %s is not before the power is lost, after %s: nothing would be saved, ask for less", short(p.Deadline), short(p.PowerLoss))
 	}

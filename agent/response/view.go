@@ -118,7 +118,7 @@ func (m *Machine) View(now sensors.Mono, plan string, j Judge) plugins.PlanState
 	p := m.state[plan]
 	v := plugins.PlanState{Plan: plan, Zone: rule.Zone, Mode: p.Mode, Stage: plugins.Watch.String(),
 		PowerLoss: int(rule.PowerLoss.Seconds()), Reversible: true,
-		NextEpisode: p.Next, Outstanding: p.tellLedger(now, rule), UndoBy: p.UndoBy, Peer: m.tellPeer(now, rule)}
+		NextEpisode: p.Next, Outstanding: p.tellLedger(now, rule), UndoBy: p.UndoBy, LastDrill: p.DrillWall, Peer: m.tellPeer(now, rule)}
 	if p.Run == nil {
 		for k := range rule.Steps {
 			v.Steps = append(v.Steps, plugins.StepState{Step: rule.Steps[k].Name, Stage: rule.Steps[k].Stage.String(), State: Idle.String()})

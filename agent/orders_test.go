@@ -1,0 +1,51 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// The orders, as a person gives them: to a running agent, through the command line, each with the answer
+// that it deserves.
+func TestOrdersOfARunningAgent(t *testing.T) {
+	b := newBox(t)
+	b.agent(t)
+	by := []string{"-c", b.file, "--by", "anna"}
+	order := func(want int, says string, args ...string) {
+		t.Helper()
+		code, out, errs := firebreak(append(args, by...)...)
+		if code != want || !strings.Contains(out+errs, says) {
+			t.Errorf("%q: exit %d, want %d and %q in:\n%s%s", args, code, want, says, out, errs)
+		}
+	}
+	until(t, 0, "plan evacuate: armed, stage 0", "status", "-c", b.file)
+	until(t, 0, "nothing is outstanding", "outstanding", "-c", b.file)
+
+	order(2, "--stage is one of", "trip", "evacuate", "--stage", "9")
+	order(2, "--for says how long", "shelve", "smoke", "--for", "soon")
+	order(2, "usage: firebreak settle PLAN/STEP", "settle")
+	order(1, "no plan", "drill", "nope", "--stage", "2a")
+	order(1, "say what to exercise", "drill", "evacuate")
+	order(2, "not POINT=VALUE", "drill", "evacuate", "--inject", "duct-1")
+	order(0, "**Good.**", "drill", "evacuate", "--stage", "2a")
+	order(0, `"good": true`, "drill", "evacuate", "--stage", "2a", "--json")
+	order(1, "no drill runs", "end-drill", "evacuate")
+	order(0, "nothing to do", "reload")
+	order(1, "nothing can be switched on", "energise", "feed-b", "--lockout-removed")
+	order(1, "nothing of step", "settle", "evacuate/freeze", "--reason", "done by hand")
+	order(1, "nothing that is outstanding", "undo", "evacuate")
+	order(0, "", "disarm", "maintain", "--reason", "works on the detector")
+	order(1, "stage 2a", "trip", "maintain", "--stage", "2a")
+	order(1, "not proven", "arm", "maintain")
+	order(1, "no consumer", "answered", "noc")
+	order(0, "", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
+	until(t, 0, "alarm P1 plan/maintain/mode: shelved", "status", "-c", b.file)
+	order(0, "", "unshelve", "plan/maintain/mode")
+	order(1, "no alarm", "shelve", "smoke", "--for", "1h")
+
+	order(0, "", "trip", "evacuate", "--stage", "2a", "--reason", "seen with own eyes")
+	b.hook(t, "freeze")
+	until(t, 0, "tripped by anna", "status", "-c", b.file)
+	order(1, "tripped already", "trip", "evacuate", "--stage", "2a")
+	order(1, "clear time", "reset", "evacuate")
+}
