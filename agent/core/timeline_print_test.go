@@ -87,7 +87,9 @@ func (r *runner) conds() {
 		if v.Basis != hazard.Measured {
 			text += ", " + v.Basis.String()
 		}
-		if v.Is == hazard.True && !v.Strong {
+		if v.Is == hazard.True && !v.Settled {
+			text += ", on probation"
+		} else if v.Is == hazard.True && !v.Strong {
 			text += ", weak"
 		} else if v.Is == hazard.True && !v.Firm {
 			text += ", not firm"

@@ -107,3 +107,26 @@ func BenchmarkReadings(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWouldInhibit is the question whether a point may be bypassed, of a plant that reads.
+func BenchmarkWouldInhibit(b *testing.B) {
+	r := bigRules()
+	e, err := New(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := sensors.Mono(time.Hour)
+	var in []sensors.Reading
+	for p := range r.Points {
+		in = append(in, sensors.Reading{Point: sensors.PointID(p), Value: 25, Quality: sensors.GoodQuality, At: now})
+	}
+	var ch Changes
+	for e.Step(now, in, &ch) <= now {
+		in = nil
+	}
+	for range b.N {
+		if dead := e.WouldInhibit(now, []sensors.PointID{7}); len(dead) != 1 { // its vote, which spans one bus
+			b.Fatal(dead)
+		}
+	}
+}

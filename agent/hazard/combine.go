@@ -10,14 +10,18 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 	for m := c.m0; m < c.m1; m++ {
 		mb := &e.members[m]
 		var t tally
-		readable, failed, read := false, false, false
+		readable, failed, read, probation := false, false, false, false
 		for i := mb.i0; i < mb.i1; i++ {
 			in := &e.inputs[i]
-			readable = readable || !in.out && (!in.lost || in.noVote)
-			failed = failed || !in.out && in.lost
-			read = read || !in.out && !in.lost
-			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Strong: !in.weak,
-				Firm: !in.weak && in.raw == True}, !in.lost && !in.out)
+			readable = readable || in.noVote || !in.away && !in.lost
+			failed = failed || !in.away && in.lost
+			read = read || !in.away && !in.lost
+			probation = probation || in.probation
+			// The alarm of what was true when it was bypassed is kept, though it is in no vote (S19).
+			all.held = all.held || in.away && in.active
+			strong := !in.probation && !in.weak
+			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Settled: !in.probation, Strong: strong,
+				Firm: strong && in.raw == True}, !in.lost && !in.away)
 			if in.dirty {
 				in.dirty = false
 				out.Members = append(out.Members, e.record(in))
@@ -29,8 +33,8 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 			v.Since = now
 		}
 		faulty := failed && !readable
-		moved = moved || v != mb.v || faulty != mb.faulty || read != mb.read
-		mb.v, mb.faulty, mb.read = v, faulty, read
+		moved = moved || v != mb.v || faulty != mb.faulty || read != mb.read || probation != mb.probation
+		mb.v, mb.faulty, mb.read, mb.probation = v, faulty, read, probation
 		all.add(v, v.Is != Unknown)
 	}
 	return all.verdict(), moved
@@ -80,8 +84,10 @@ func class(v Verdict) int {
 	case v.Is != True:
 		return 0
 	case v.Firm:
-		return 3
+		return 4
 	case v.Strong:
+		return 3
+	case v.Settled:
 		return 2
 	}
 	return 1

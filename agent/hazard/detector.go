@@ -18,9 +18,10 @@ type input struct {
 	lost    bool          // the point is silent, bad or not ready since lostAt
 	noVote  bool          // lost for a reason that never votes: test mode, not ready (S2)
 	test    bool          // was in test mode when last heard: silence after it does not give the vote back
-	out     bool          // out of service
+	away    bool          // its point is out of service or bypassed
 	active  bool          // true: the on-delay has been served
-	weak    bool          // true only by a reading without preceding rise (S3)
+	anew    bool          // active from before its bypass: the alarm is kept, but its on-delay is served anew (S19)
+	weak    bool          // true only by readings without preceding rise (S3), or of a replaced device (S23)
 	on      time.Duration // on-delay served up to onAt
 	onAt    sensors.Mono  // the on-delay counts from here, while raw is true and not lost
 	offAt   sensors.Mono  // raw is false since, while active
@@ -29,10 +30,11 @@ type input struct {
 	lostAt  sensors.Mono
 	fresh   sensors.Mono // of the last usable reading
 
-	is    Tri
-	basis Basis
-	dirty bool // lasting state changed since the last record
-	pend  bool // counted in Engine.pending
+	is        Tri
+	basis     Basis
+	probation bool // its point has come back from a bypass (S19)
+	dirty     bool // lasting state changed since the last record
+	pend      bool // counted in Engine.pending
 }
 
 // member is the part of a detector on one device. It votes as one.
@@ -41,14 +43,16 @@ type member struct {
 	device sensors.DeviceID
 	i0, i1 int32
 	v      Verdict
-	faulty bool // silent or bad as a whole, not by test mode or a person
+	faulty bool // silent or bad as a whole, not by test mode; what a person took out aside
 	read   bool // some of it can be read: it can become true
+
+	probation bool // some of it has come back from a bypass (S19)
 }
 
 // observe takes the point's reading, of instant t, into the detector. Every change that a restart
 // must not forget makes the input dirty.
 func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
-	if in.out {
+	if p.out {
 		return
 	}
 	if !p.usable {
@@ -61,6 +65,14 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	in.test = false
+	if p.replaced && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
+		in.weak, in.dirty = true, true
+	}
+	if in.away { // bypassed: it is read and shown, and stays out of the votes
+		in.noVote = false
+		e.touch(in)
+		return
+	}
 	raw := e.compare(in, p)
 	if raw == Unknown { // a rate whose window is not filled again: as if silent
 		in.lose(t, false)
@@ -71,10 +83,10 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	in.lost, in.noVote = false, false
 	switch {
 	case raw == True:
-		weak := p.rise.weak || p.q.Reason() == sensors.Replaced
+		weak := p.rise.weak || p.replaced
 		if was != True {
 			in.on, in.dirty = 0, true
-			in.weak = in.weak || !in.active // a new occurrence is as strong as what made it
+			in.weak = in.weak || !in.active || in.anew // a new occurrence is as strong as what made it
 		}
 		if was != True || back {
 			in.onAt, in.dirty = t, true
@@ -101,15 +113,18 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 // serve ends an on-delay that was served by t, before something else happens at t: whoever steps
 // late must find the same as who steps in time.
 func (e *Engine) serve(in *input, t sensors.Mono) {
-	if !in.lost && in.raw == True && !in.active && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
-		in.active, in.dirty = true, true
+	if in.serving() && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
+		in.active, in.anew, in.dirty = true, false, true
 	}
 }
+
+// serving: its on-delay runs.
+func (in *input) serving() bool { return !in.lost && in.raw == True && (!in.active || in.anew) }
 
 // lose notes that the point cannot be read since t.
 func (in *input) lose(t sensors.Mono, noVote bool) {
 	if !in.lost {
-		if in.raw == True && !in.active && t > in.onAt {
+		if in.serving() && t > in.onAt {
 			in.on += t.Sub(in.onAt) // kept, not counted on (S8)
 		}
 		in.lost, in.lostAt = true, t
@@ -130,10 +145,10 @@ func neverVotes(r sensors.Reason) bool {
 // advance lets time pass for one input and finds its next timer.
 func (e *Engine) advance(in *input, now sensors.Mono) {
 	c := &e.r.Conds[in.cond]
-	if !in.lost && in.raw == True && !in.active {
+	if in.serving() {
 		due := in.onAt.Add(c.OnDelay - in.on)
 		if now >= due {
-			in.active, in.dirty = true, true
+			in.active, in.anew, in.dirty = true, false, true
 		} else {
 			e.wakeAt(due)
 		}
@@ -141,18 +156,18 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 	if !in.lost && in.raw == False && in.active && !in.latched {
 		due := in.offAt.Add(c.OffDelay)
 		if now >= due {
-			in.active, in.dirty, in.on, in.weak, in.held = false, true, 0, false, false
+			in.active, in.anew, in.dirty, in.on, in.weak, in.held = false, false, true, 0, false, false
 		} else {
 			e.wakeAt(due)
 		}
 	}
 	is, basis := in.truth(), Measured
 	switch {
-	case in.out:
+	case in.away:
 		is, basis = Unknown, Bypassed
 	case in.latched && (in.lost && !in.noVote || !in.lost && in.raw != True):
 		is, basis = True, HeldTrue
-	case in.lost && in.active && in.raw == True && !in.noVote:
+	case in.lost && in.active && !in.anew && in.raw == True && !in.noVote:
 		until := in.lostAt.Add(e.heldTrue(c))
 		if now < until {
 			is, basis = True, HeldTrue
@@ -160,8 +175,8 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 		} else {
 			is, basis = Unknown, Held
 		}
-	case in.active && (in.lost || in.held):
-		is, basis = Unknown, Held // false readings after a silence do not give the vote back
+	case in.active && (in.lost || in.held || in.anew):
+		is, basis = Unknown, Held // neither false readings after a silence nor a return give the vote back
 	case in.lost:
 		is = Unknown
 	}
@@ -174,7 +189,7 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 
 // advancePend keeps the count of the on-delays that run.
 func (e *Engine) advancePend(in *input) {
-	pend := in.raw == True && !in.active && !in.lost
+	pend := in.serving()
 	if pend == in.pend {
 		return
 	}

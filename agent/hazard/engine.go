@@ -27,7 +27,8 @@ type Engine struct {
 	started  bool
 	next     sensors.Mono // no timer is due before
 	scanLoss bool
-	pending  int // on-delays that run
+	pending  int  // on-delays that run
+	bypassed bool // a bypass or probation has begun, ended or moved
 	late     uint64
 	foreign  uint64
 }
@@ -40,8 +41,13 @@ type point struct {
 	have   bool
 	usable bool // usable and fresh, as of the last look
 	out    bool // out of service
+	away   bool // out of service or bypassed: in no vote
 	rise   rise
 	series []int32 // of its rate detectors; nil when there is none
+
+	bypass   sensors.Mono // it is bypassed until then; 0: it is not (S19)
+	back     sensors.Mono // while it is on probation: when its bypass ended; else 0
+	replaced bool         // another device than the proven one is read (S23)
 }
 
 type cond struct {
@@ -138,10 +144,14 @@ func (e *Engine) Step(now sensors.Mono, in []sensors.Reading, out *Changes) (wak
 	if now >= e.next {
 		e.scan(now)
 	}
+	if e.scanLoss {
+		e.fallDue(now)
+	}
 	e.settle(now, out)
 	if e.scanLoss {
 		e.judgeLosses(now, out)
 	}
+	out.Bypasses, e.bypassed = out.Bypasses || e.bypassed, false
 	return e.next
 }
 
@@ -168,6 +178,9 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	if r.At > now {
 		r.At = now // a source's clock may be read a little after ours
 	}
+	if p.bypass != 0 || p.back != 0 {
+		e.tend(now, r.Point)
+	}
 	if p.out {
 		r.Quality = sensors.BadQuality(sensors.OutOfService)
 	} else if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
@@ -175,6 +188,7 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	}
 	rule := &e.r.Points[r.Point]
 	if r.Quality.Usable() {
+		e.identify(p, r.Quality.Reason())
 		p.rise.observe(rule, r)
 		for _, s := range p.series {
 			e.series[s].samples = addSample(e.series[s].samples, r, e.series[s].window)
@@ -193,7 +207,7 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		e.wakeAt(r.At.Add(rule.Stale))
 	}
 	for _, i := range e.byPoint[r.Point] {
-		e.observe(&e.inputs[i], p, r.At)
+		e.observe(&e.inputs[i], p, max(r.At, p.back)) // what was sampled before a return counts from there
 		e.advance(&e.inputs[i], now)
 	}
 }
@@ -203,6 +217,9 @@ func (e *Engine) scan(now sensors.Mono) {
 	e.next = never
 	for id := range e.points {
 		p := &e.points[id]
+		if p.bypass != 0 || p.back != 0 {
+			e.tend(now, sensors.PointID(id))
+		}
 		if !p.usable {
 			continue
 		}
@@ -266,14 +283,16 @@ func (e *Engine) judge(id CondID, now sensors.Mono, out *Changes) {
 // SetOutOfService takes a point out of every vote, or returns it. A destroyed point is taken out
 // by name before a reset (S6).
 func (e *Engine) SetOutOfService(now sensors.Mono, id sensors.PointID, out bool) {
-	e.setOut(id, now, out)
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		if out {
 			*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend}
 		}
-		in.out, in.lost, in.lostAt, in.dirty = out, true, now, true
-		e.advance(in, now)
-		e.touch(in)
+		in.lost, in.lostAt, in.dirty = true, now, true
+	}
+	e.points[id].out = out
+	e.follow(id, now)
+	for _, i := range e.byPoint[id] {
+		e.advance(&e.inputs[i], now)
 	}
 }

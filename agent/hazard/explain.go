@@ -29,6 +29,7 @@ type WhyMember struct {
 	Is       Tri          `json:"is"`
 	Basis    Basis        `json:"basis"`
 	Weak     bool         `json:"weak,omitempty"`
+	Returned bool         `json:"returned,omitempty"` // from a bypass: it counts up to stage 1 only (S19)
 	Readings []WhyReading `json:"readings,omitempty"`
 }
 
@@ -53,7 +54,7 @@ func (e *Engine) Explain(now sensors.Mono, id CondID) Why {
 			n := &vt.entries[i]
 			if n.member < 0 {
 				v := e.conds[n.nested].v
-				w.add(WhyMember{Name: e.r.Conds[n.nested].Name, Is: v.Is, Basis: v.Basis, Weak: v.Is == True && !v.Strong})
+				w.add(whyOf(e.r.Conds[n.nested].Name, v))
 				continue
 			}
 			w.add(e.whyMember(now, n.member))
@@ -82,10 +83,14 @@ func (w *Why) add(m WhyMember) {
 	w.Members = append(w.Members, m)
 }
 
+func whyOf(name string, v Verdict) WhyMember {
+	is := v.Is == True
+	return WhyMember{Name: name, Is: v.Is, Basis: v.Basis, Weak: is && v.Settled && !v.Strong, Returned: is && !v.Settled}
+}
+
 func (e *Engine) whyMember(now sensors.Mono, mi int32) WhyMember {
 	m := &e.members[mi]
-	w := WhyMember{Name: e.r.Conds[m.cond].Name + "@" + e.r.Devices[m.device].Name, Is: m.v.Is, Basis: m.v.Basis,
-		Weak: m.v.Is == True && !m.v.Strong}
+	w := whyOf(e.r.Conds[m.cond].Name+"@"+e.r.Devices[m.device].Name, m.v)
 	for i := m.i0; i < m.i1 && len(w.Readings) < maxWhyReadings; i++ {
 		in := &e.inputs[i]
 		if m.i1-m.i0 > maxWhyReadings && in.is != m.v.Is {
@@ -125,6 +130,9 @@ func (w *Why) Cause() string {
 		if m.Basis != Measured {
 			b.WriteString(" (" + m.Basis.String() + ")")
 		}
+		if m.Returned {
+			b.WriteString(" (back from a bypass)")
+		}
 		for i, r := range m.Readings {
 			if i == 2 {
 				break
@@ -158,9 +166,13 @@ func (e *Engine) Leaves(id CondID, visit func(name string, v Verdict)) {
 	for m := c.m0; m < c.m1; m++ {
 		mb := &e.members[m]
 		visit(e.r.Conds[id].Name+"@"+e.r.Devices[mb.device].Name, mb.v)
-		for i := mb.i0; i < mb.i1 && mb.v.Is == False; i++ {
-			// Most of a member is quiet, and this point of it cannot be read: nobody knows of it.
-			if in := &e.inputs[i]; in.lost && !in.out {
+		for i := mb.i0; i < mb.i1; i++ {
+			switch in := &e.inputs[i]; {
+			case in.away && in.active:
+				// Bypassed while it was true: nobody has seen it clear.
+				visit(e.r.Points[in.point].Name, Verdict{Is: Unknown, Basis: Held})
+			case mb.v.Is == False && in.lost && !in.away:
+				// Most of a member is quiet, and this point of it cannot be read: nobody knows of it.
 				visit(e.r.Points[in.point].Name, Verdict{Is: Unknown})
 			}
 		}

@@ -155,7 +155,9 @@ func (m *room) verdict(id CondID) string {
 	if v.Basis != Measured {
 		s += " " + v.Basis.String()
 	}
-	if v.Is == True && !v.Strong {
+	if v.Is == True && !v.Settled {
+		s += " returned"
+	} else if v.Is == True && !v.Strong {
 		s += " weak"
 	} else if v.Is == True && !v.Firm {
 		s += " falling"

@@ -15,7 +15,7 @@ import (
 // irreversible step once it has read false (S4).
 func (e *Engine) latch(in *input, p *point) {
 	if !in.latched && in.raw == True && p.q.Reason() == sensors.OverRange && e.r.Points[in.point].Physics == sensors.Gas {
-		in.latched, in.active, in.dirty = true, true, true
+		in.latched, in.active, in.anew, in.dirty = true, true, false, true
 	}
 }
 
@@ -40,6 +40,8 @@ func (e *Engine) Unlatch(now sensors.Mono, cond string) error {
 			}
 			name := e.r.Points[in.point].Name
 			switch {
+			case e.points[in.point].bypass != 0:
+				return fmt.Errorf("%s is bypassed: end the bypass, and see what it reads", name)
 			case in.lost:
 				return fmt.Errorf("%s cannot be read: repair it, or take it out of service by name", name)
 			case in.raw == True:

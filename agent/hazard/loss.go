@@ -9,9 +9,10 @@ import (
 
 // device counts what can be read of a device.
 type device struct {
-	points, usable int          // points in service, usable ones among them
+	points, usable int          // points in service and not bypassed; usable ones, bypassed or not
 	lostSince      sensors.Mono // no usable point since; 0: some are
 	due            bool         // lost for the persist time
+	apart          bool         // some point of it is out of the votes or on probation
 	told           bool         // one of the present losses takes it along
 	list           []sensors.PointID
 }
@@ -98,6 +99,7 @@ func (e *Engine) lossPersist() time.Duration {
 func (e *Engine) setUsable(id sensors.PointID, usable bool, at sensors.Mono) {
 	p := &e.points[id]
 	d := &e.devices[e.r.Points[id].Device]
+	was := d.usable
 	switch {
 	case usable && !p.usable:
 		d.usable++
@@ -113,27 +115,9 @@ func (e *Engine) setUsable(id sensors.PointID, usable bool, at sensors.Mono) {
 		}
 	}
 	p.usable = usable
-}
-
-// setOut takes a point out of service, or back: what a person took out is no loss.
-func (e *Engine) setOut(id sensors.PointID, now sensors.Mono, out bool) {
-	p := &e.points[id]
-	if p.out == out {
-		return
+	if d.apart && was+d.usable == 1 { // it falls silent or speaks: see silentApart
+		e.markVotes()
 	}
-	d := &e.devices[e.r.Points[id].Device]
-	e.scanLoss = true
-	if out {
-		p.q = sensors.BadQuality(sensors.OutOfService)
-		e.setUsable(id, false, now)
-		d.points--
-	} else {
-		d.points++
-		if d.usable == 0 && d.lostSince == 0 {
-			d.lostSince = now
-		}
-	}
-	p.out = out
 }
 
 func (e *Engine) lost(d sensors.DeviceID) bool {
@@ -151,7 +135,6 @@ func (e *Engine) judgeLosses(now sensors.Mono, out *Changes) {
 	e.scanLoss = false
 	taken := make([]bool, len(e.devices))
 	var found []Loss
-	e.fallDue(now)
 	for g := range e.groups {
 		e.judgeGroup(&e.groups[g], now, taken)
 		if e.groups[g].active {
@@ -181,15 +164,18 @@ func (e *Engine) fallDue(now sensors.Mono) {
 		due := e.lostLongEnough(sensors.DeviceID(d), now)
 		if due != e.devices[d].due {
 			e.devices[d].due = due
-			for c := range e.conds {
-				if e.conds[c].vote != nil {
-					e.mark(CondID(c))
-				}
-			}
-			e.next = now
+			e.markVotes()
 		}
 		if !due && e.lost(sensors.DeviceID(d)) {
 			e.wakeAt(e.devices[d].lostSince.Add(e.lossPersist()))
+		}
+	}
+}
+
+func (e *Engine) markVotes() {
+	for c := range e.conds {
+		if e.conds[c].vote != nil {
+			e.mark(CondID(c))
 		}
 	}
 }
@@ -207,7 +193,8 @@ func (e *Engine) markTold() {
 }
 
 // LossExplains is true when every member that a condition cannot read sits on a device whose loss
-// is told already: then its being inhibited is no alarm of its own (S2).
+// is told already: then its being inhibited is no alarm of its own (S2). What a person took out is
+// explained by no loss.
 func (e *Engine) LossExplains(id CondID) bool {
 	c := &e.conds[id]
 	for _, of := range e.r.Conds[id].Of {
@@ -216,7 +203,7 @@ func (e *Engine) LossExplains(id CondID) bool {
 		}
 	}
 	for m := c.m0; m < c.m1; m++ {
-		if e.members[m].v.Is == Unknown && !e.devices[e.members[m].device].told {
+		if v := e.members[m].v; v.Is == Unknown && (v.Basis == Bypassed || !e.devices[e.members[m].device].told) {
 			return false
 		}
 	}
@@ -224,17 +211,21 @@ func (e *Engine) LossExplains(id CondID) bool {
 }
 
 func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {
-	all, any, due := true, false, false
+	all, any, due, n := true, false, false, 0
 	for _, d := range g.devices {
 		if taken[d] { // a larger cause has it
 			g.active = false
 			return
 		}
+		if e.devices[d].points == 0 {
+			continue // out of service or bypassed as a whole: it speaks neither for nor against
+		}
+		n++
 		l := e.lost(d)
 		all, any = all && l, any || l
 		due = due || e.devices[d].due
 	}
-	g.active = any && (g.active || all && due)
+	g.active = any && (g.active || n >= 2 && all && due)
 	if !g.active {
 		return
 	}
@@ -252,7 +243,7 @@ func (e *Engine) loss(name string, devices []sensors.DeviceID) Loss {
 		l.Devices = append(l.Devices, e.r.Devices[d].Name)
 		l.Since = min(l.Since, e.devices[d].lostSince)
 		for _, p := range e.devices[d].list {
-			if !e.points[p].out {
+			if !e.points[p].away {
 				l.Children = append(l.Children, e.r.Points[p].Name)
 			}
 		}

@@ -11,6 +11,7 @@ type pick uint8
 
 const (
 	pickTrue     pick = iota
+	pickSettled       // S19
 	pickStrong        // S3
 	pickFirm          // S4
 	pickUsable        // could it trip?
@@ -23,6 +24,8 @@ func (k pick) takes(v Verdict, read bool) bool {
 	switch k {
 	case pickTrue:
 		return v.Is == True
+	case pickSettled:
+		return v.Is == True && v.Settled
 	case pickStrong:
 		return v.Is == True && v.Strong
 	case pickFirm:
@@ -59,14 +62,17 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 		}
 	}
 	out := Verdict{Is: False, Fresh: fresh}
-	faults := 0
+	faults, settled := 0, 0
 	if faulty != 0 {
-		faults = e.causes(v, faulty)
+		bypassed, returned := e.silentApart(v)
+		faults = e.causes(v, faulty, bypassed)
+		settled = e.causes(v, faulty&^returned, bypassed|returned)
 	}
 	switch {
 	case e.quorum(c, v, pickTrue, is[pickTrue], faults):
 		out.Is = True
-		out.Strong = e.quorum(c, v, pickStrong, is[pickStrong], 0)
+		out.Settled = e.quorum(c, v, pickSettled, is[pickSettled], settled)
+		out.Strong = out.Settled && e.quorum(c, v, pickStrong, is[pickStrong], 0)
 		out.Firm = out.Strong && e.quorum(c, v, pickFirm, is[pickFirm], 0)
 		out.Basis = basisOf(&out, is, measured)
 	case !e.quorum(c, v, pickUsable, is[pickUsable], 0):
@@ -82,12 +88,15 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured uint64) Basis {
 	best := is[pickTrue]
 	switch {
-	case best == 0:
-		return Held // faults alone: opens stage 1 at most (S2)
 	case v.Firm:
 		best = is[pickFirm]
 	case v.Strong:
 		best = is[pickStrong]
+	case v.Settled:
+		best = is[pickSettled]
+	}
+	if best == 0 {
+		return Held // faults alone: opens stage 1 at most (S2)
 	}
 	if measured&best != 0 {
 		return Measured

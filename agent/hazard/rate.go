@@ -95,6 +95,21 @@ func rate(s []sample, window time.Duration) (perSecond float64, ok bool) {
 	return (slopes[k/2-1] + slopes[k/2]) / 2, true
 }
 
+// identify notes whether the device that is read is the one that was proven (S23). Over range and
+// too fast say nothing of it: then it is what it was. What another device read is no baseline for
+// this one: its offset would be a rise.
+func (e *Engine) identify(p *point, why sensors.Reason) {
+	switch {
+	case why == sensors.NoReason:
+		p.replaced = false
+	case why == sensors.Replaced && !p.replaced:
+		p.replaced, p.rise = true, rise{}
+		for _, s := range p.series {
+			e.series[s].samples = e.series[s].samples[:0]
+		}
+	}
+}
+
 // rise remembers whether a point moved towards the hazard before it went over range or jumped
 // (S3): a fire is seen coming, a broken wire is not.
 type rise struct {

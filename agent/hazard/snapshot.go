@@ -20,17 +20,21 @@ type MemberRecord struct {
 	Weak    bool          `json:"weak,omitempty"`
 	Held    bool          `json:"held,omitempty"`
 	Latched bool          `json:"latched,omitempty"`
+	Anew    bool          `json:"anew,omitempty"`
 	On      time.Duration `json:"on,omitempty"`
 	OnAt    sensors.Mono  `json:"on_at,omitempty"`
 	OffAt   sensors.Mono  `json:"off_at,omitempty"`
 	LostAt  sensors.Mono  `json:"lost_at,omitempty"`
 	Fresh   sensors.Mono  `json:"fresh,omitempty"`
+	Bypass  sensors.Mono  `json:"bypass,omitempty"` // of the point, as are Out and Back: the same in all of its members
+	Back    sensors.Mono  `json:"back,omitempty"`
 }
 
 func (e *Engine) record(in *input) MemberRecord {
+	p := &e.points[in.point]
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
-		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: in.out, Weak: in.weak, Held: in.held, Latched: in.latched, On: in.on,
-		OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh}
+		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: p.out, Weak: in.weak, Held: in.held, Latched: in.latched,
+		Anew: in.anew, On: in.on, OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
 }
 
 // find returns the input that a record names, or nil when the configuration no longer has it.
@@ -52,8 +56,10 @@ func (e *Engine) Restore(m MemberRecord) {
 		return
 	}
 	*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, test: m.Test, out: m.Out, weak: m.Weak, held: m.Held, latched: m.Latched, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
-	e.setOut(in.point, m.LostAt, m.Out)
+		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+	p := &e.points[in.point]
+	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
+	e.follow(in.point, m.LostAt)
 	e.advancePend(in)
 	e.touch(in)
 }
@@ -92,6 +98,7 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 		e.touch(in)
 	}
 	for i := range e.points {
+		e.resumeBypass(now, sensors.PointID(i), shift)
 		e.points[i].have, e.points[i].usable = false, false
 		if shift != 0 { // of another boot: nothing is known of how it moved
 			e.points[i].rise = rise{}
@@ -120,6 +127,8 @@ type pointState struct {
 	Weak   bool            `json:"weak,omitempty"`
 	Base   float64         `json:"base,omitempty"`
 	Peak   float64         `json:"peak,omitempty"`
+
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 type seriesState struct {
@@ -152,7 +161,7 @@ func (e *Engine) State() State {
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
-			p.rise.seen, p.rise.last, p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak})
+			p.rise.seen, p.rise.last, p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak, p.replaced})
 	}
 	for i := range e.series {
 		sr := &e.series[i]
@@ -199,12 +208,12 @@ func (e *Engine) SetState(s State) {
 			continue
 		}
 		p := &e.points[i]
-		p.val, p.at, p.q, p.have, p.usable = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable
-		e.setOut(sensors.PointID(i), 0, ps.Out)
+		p.val, p.at, p.q, p.have, p.usable, p.out, p.replaced = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable, ps.Out, ps.Replaced
 		p.rise = rise{ps.Seen, ps.Last, ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
 		if p.usable {
 			e.devices[e.r.Points[i].Device].usable++
 		}
+		e.follow(sensors.PointID(i), 0)
 	}
 	for _, sr := range s.Series {
 		for i := range e.series {

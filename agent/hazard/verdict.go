@@ -77,8 +77,13 @@ type Verdict struct {
 	Since sensors.Mono // of Is
 	Fresh sensors.Mono // newest usable reading that it rests on: if true, one that was true
 
-	// Strong: true without members that went over range or jumped with no preceding rise, which
-	// count up to stage 2 only (S3), and without faulty members that vote (S2).
+	// Settled: true also without members that have come back from a bypass less than Probation ago
+	// (S19). A verdict that is not settled opens stage 1 at most: whoever opens a stage above it asks
+	// for Settled besides a Measured basis. Strong and Firm are never set without it.
+	Settled bool
+	// Strong: settled, and true without members that went over range or jumped with no preceding rise,
+	// or whose device is not the proven one (S23), which count up to stage 2 only (S3), and without
+	// faulty members that vote (S2).
 	Strong bool
 	// Firm: strong, and without members whose last usable reading was false and whose off-delay
 	// still runs. The re-vote before an irreversible step asks for it (S4).
@@ -100,7 +105,11 @@ type Changes struct {
 	Conds   []CondChange
 	Members []MemberRecord // lasting state of detectors, for the journal
 	Losses  bool           // the set of lost devices has changed: see Engine.Losses
+
+	Bypasses bool // a bypass or probation has begun, ended or moved: see Engine.Bypasses
 }
 
 // Reset empties c and keeps its memory.
-func (c *Changes) Reset() { c.Conds, c.Members, c.Losses = c.Conds[:0], c.Members[:0], false }
+func (c *Changes) Reset() {
+	c.Conds, c.Members, c.Losses, c.Bypasses = c.Conds[:0], c.Members[:0], false, false
+}

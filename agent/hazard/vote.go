@@ -164,11 +164,12 @@ func (e *Engine) entryVerdict(n *entry) (v Verdict, faulty, read bool) {
 }
 
 // causes counts the losses among faulty members: those that share a bus, a gateway or a supply
-// are one loss (S2).
-func (e *Engine) causes(v *vote, faulty uint64) int {
+// are one loss (S2). Others that are silent do not vote, but may be what two have in common: a
+// bypass makes no two losses of one.
+func (e *Engine) causes(v *vote, faulty, others uint64) int {
 	n := 0
-	for rest := faulty; rest != 0; n++ {
-		one := rest & -rest
+	for rest := faulty | others; rest&faulty != 0; n++ {
+		one := rest & faulty & -(rest & faulty)
 		for changed := true; changed; {
 			changed = false
 			for a := one; a != 0; a &= a - 1 {
@@ -184,6 +185,23 @@ func (e *Engine) causes(v *vote, faulty uint64) int {
 		rest &^= one
 	}
 	return n
+}
+
+// silentApart returns the members on silent devices that are out of the vote, and those that are on
+// probation (S19).
+func (e *Engine) silentApart(v *vote) (bypassed, returned uint64) {
+	for i := range v.entries {
+		n := &v.entries[i]
+		if n.member < 0 || e.devices[n.device].usable > 0 {
+			continue
+		}
+		if m := &e.members[n.member]; m.v.Basis == Bypassed {
+			bypassed |= 1 << i
+		} else if m.probation {
+			returned |= 1 << i
+		}
+	}
+	return bypassed, returned
 }
 
 func (e *Engine) sharesCause(a, b sensors.DeviceID) bool {
