@@ -53,6 +53,8 @@ type Core struct {
 	lossHold      sensors.Mono // after a start: no loss clears before; never: no start waits
 	journalTold   bool         // by this process
 	gate          gate
+	bypassWhy     string       // of the order that is being carried out
+	bypassWake    sensors.Mono // a bypass is to be warned of
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -72,7 +74,7 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate()}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -144,7 +146,7 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	fx = c.alive(now, fx)
 	wake = min(wake, c.aliveDue())
 	c.begun = true
-	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold)
+	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake)
 }
 
 // emit turns what engine and machine decided into effects: first what the hooks wait for.
@@ -173,6 +175,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 	}
 	if len(c.ch.Conds) > 0 || c.ch.Losses || now >= c.inhibitedWake {
 		fx = c.inhibitedAlarms(now, fx)
+	}
+	if c.ch.Bypasses || now >= c.bypassWake {
+		fx = c.bypassAlarms(now, fx)
 	}
 	if len(c.out.Records) > 0 || !c.begun {
 		c.resp.Alarms(func(in hazard.AlarmInput) { fx = c.setAlarm(now, fx, in) })

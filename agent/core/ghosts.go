@@ -29,6 +29,8 @@ func (c *Core) owned(name string) bool {
 		return true
 	case "loss":
 		return c.hasCause(rest)
+	case "bypass":
+		return c.hasCause("device/" + rest)
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)
 	case "plan":

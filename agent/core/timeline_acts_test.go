@@ -20,6 +20,7 @@ import (
 //	10s            asd-1.smoke = 0.5
 //	10s..60s       asd-1.smoke = 0.01 -> 0.5  every=1s
 //	10s..60s       bms-*.*     = bad:comm     every=1s
+//	10s..60s       asd-1.smoke = 0.5 replaced every=1s
 //	70s            kill back=2s
 //	70s            kill back=480h reboot [clock-known]
 //	70s            snapshot
@@ -158,7 +159,7 @@ func (s *script) readings(l *line, from time.Duration, until string, w []string)
 			if to > from {
 				v += (v1 - v0) * float64(t-from) / float64(to-from)
 			}
-			s.acts = append(s.acts, act{at: t, kind: "read", point: sensors.PointID(i), value: v, bad: reason, isBad: isBad})
+			s.acts = append(s.acts, act{at: t, kind: "read", point: sensors.PointID(i), value: v, bad: reason, isBad: isBad, replaced: slices.Contains(w, "replaced")})
 		}
 	}
 	if !found {

@@ -46,6 +46,8 @@ type act struct {
 	value float64
 	bad   sensors.Reason
 	isBad bool
+
+	replaced bool // the device answers with another serial number
 	// kill
 	back   time.Duration
 	reboot bool

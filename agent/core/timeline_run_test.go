@@ -152,6 +152,9 @@ func (r *runner) read(acts []act) []act {
 		if a.isBad {
 			in.Quality = sensors.BadQuality(a.bad)
 		}
+		if a.replaced {
+			in.Quality = sensors.MakeQuality(sensors.Uncertain, sensors.Replaced, sensors.Real)
+		}
 		batch = append(batch, r.qual[a.point].Qualify(&r.s.hz.Points[a.point], in))
 	}
 	if r.core != nil {

@@ -62,11 +62,11 @@ var (
 	no       = hazard.Verdict{Is: hazard.False}
 	unknown  = hazard.Verdict{Is: hazard.Unknown}
 	blinded  = hazard.Verdict{Is: hazard.Unknown, Basis: hazard.Inhibited}
-	yes      = hazard.Verdict{Is: hazard.True, Strong: true, Firm: true}
-	weak     = hazard.Verdict{Is: hazard.True}                     // with no rise before (S3)
-	wavering = hazard.Verdict{Is: hazard.True, Strong: true}       // false on its last reading
-	faults   = hazard.Verdict{Is: hazard.True, Basis: hazard.Held} // lost members that vote (S2)
-	heldTrue = hazard.Verdict{Is: hazard.True, Basis: hazard.HeldTrue, Strong: true, Firm: true}
+	yes      = hazard.Verdict{Is: hazard.True, Settled: true, Strong: true, Firm: true}
+	weak     = hazard.Verdict{Is: hazard.True, Settled: true}               // with no rise before (S3)
+	wavering = hazard.Verdict{Is: hazard.True, Settled: true, Strong: true} // false on its last reading
+	faults   = hazard.Verdict{Is: hazard.True, Basis: hazard.Held}          // lost members that vote (S2)
+	heldTrue = hazard.Verdict{Is: hazard.True, Basis: hazard.HeldTrue, Settled: true, Strong: true, Firm: true}
 	bypassed = hazard.Verdict{Is: hazard.Unknown, Basis: hazard.Bypassed}
 )
 

@@ -275,7 +275,8 @@ func anyTrue(rule *Plan, j Judge) bool {
 }
 
 // opens says whether a verdict opens a stage: stage 1 on anything that votes; above it at least one
-// member must be true on a usable reading (S2); stages 3 and 4 ask for a strong quorum (S3).
+// member must be true on a usable reading (S2) and not just back from a bypass (S19); stages 3 and 4 ask
+// for a strong quorum (S3).
 func opens(level plugins.Stage, v hazard.Verdict) bool {
 	switch {
 	case v.Is != hazard.True:
@@ -283,7 +284,7 @@ func opens(level plugins.Stage, v hazard.Verdict) bool {
 	case level.Irreversible():
 		return v.Basis == hazard.Measured && v.Strong
 	case level > plugins.Notify:
-		return v.Basis == hazard.Measured
+		return v.Basis == hazard.Measured && v.Settled
 	}
 	return true
 }

@@ -140,6 +140,8 @@ func (m *Machine) asking(rule *Plan, p *PlanRun, j Judge) string {
 		switch v := j.Verdict(st.When); {
 		case v.Basis == hazard.Inhibited:
 			return fmt.Sprintf("stage %s cannot open by itself: too few of its sensors can be read", st.Level)
+		case v.Is == hazard.True && !v.Settled && v.Basis == hazard.Measured:
+			return fmt.Sprintf("stage %s: its vote rests on a sensor that has just come back from a bypass: a person decides", st.Level)
 		case st.Level.Irreversible() && v.Is == hazard.True && !v.Strong:
 			return fmt.Sprintf("stage %s: its vote rests on a sensor that jumped or went over range without a rise: a person decides", st.Level)
 		}
