@@ -173,12 +173,13 @@ type parts struct {
 	drills *drills
 	guard  *guard.Guard
 	change *reloader
+	heard  peerWords
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), inbox: bus.NewLatest(len(o.Config.Devices)),
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(peerWords, 16), inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot: guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if p.up, err = buildUplink(o, p.boot); err != nil {
+	if p.up, err = buildUplink(o, p.boot, p.heard.put); err != nil {
 		return nil, err
 	}
 	if p.hooks, err = buildHooks(o.Config, o.Self, o.Config.Run, o.Log); err != nil {
@@ -216,6 +217,7 @@ func (p *parts) start(ends *cleanups) {
 	ends.push("drills", 2*stopLimit, p.drills.close)
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)
+		ends.task("peers", stopLimit, p.heard.run(p.guard.Post))
 		startControl(o, &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
@@ -269,11 +271,17 @@ func instance() string {
 	return hex.EncodeToString(b[:])
 }
 
-func buildUplink(o *Options, boot guard.Boot) (*uplink.Uplink, error) {
+func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord)) (*uplink.Uplink, error) {
 	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
 		Clock: newClockState(clockSynced, time.Now).state}
+	for i := range o.Config.Rules.Response.Plans {
+		if p := &o.Config.Rules.Response.Plans[i]; p.Peer != "" {
+			c.Peers = append(c.Peers, uplink.Peer{Agent: p.Peer, Plan: p.Name})
+		}
+	}
+	c.Heard = heard
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
 			CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key})

@@ -11,6 +11,11 @@ import (
 // peerSilent is after how long without a word a peer counts as out of contact (S13).
 const peerSilent = 10 * time.Second
 
+// maxAhead bounds how far a peer can move the number of the next episode at once: numbers begin with
+// the seconds since 1970, and this is ten years of them. A word that is forged or damaged cannot use
+// the numbers up.
+const maxAhead = 10 * 365 * 24 * 3600
+
 // PeerSaid is what the peer of a plan told last (S13).
 type PeerSaid struct {
 	Plan    string
@@ -40,7 +45,7 @@ func (m *Machine) Peer(now sensors.Mono, said PeerSaid, o *Out) {
 	if said.Episode != 0 {
 		want = said.Episode
 	}
-	if p := m.state[said.Plan]; p.Run == nil && want > p.Next {
+	if p := m.state[said.Plan]; p.Run == nil && want > p.Next && want-p.Next < maxAhead {
 		m.put(o, Record{Kind: "next", Plan: said.Plan, At: now, Episode: want, Reason: "agreed with " + said.Agent})
 	}
 }

@@ -26,7 +26,9 @@ type Config struct {
 	Devices           []sensors.Device
 	Points            []sensors.Point
 	Brokers           []Broker
-	Drill             bool // everything goes below drill (S7): the demo
+	Peers             []Peer         // agents whose word on a plan is listened to
+	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
+	Drill             bool           // everything goes below drill (S7): the demo
 	Log               *slog.Logger
 
 	Window         int           // messages in flight; 64. A quarter is kept free of telemetry

@@ -89,6 +89,7 @@ func (f *flight) begin() error {
 			}
 		})
 	}
+	f.wg.Go(func() { f.listen(f.s) })
 	f.log.Info("broker connected")
 	return nil
 }

@@ -186,6 +186,7 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 		Stage: s.Stage, Mode: s.Mode, Mark: u.Mark.String(), Origin: s.Origin, Latched: s.Latched,
 		Countdown: s.Countdown, HoldS: s.HoldS, HeldBy: s.HeldBy, Asking: s.Asking, Vote: s.OpenedBy, Evidence: s.Evidence,
 		ActByS: s.ActByS, Steps: s.Steps, Reversible: s.Reversible, Journaled: true, Cause: s.Cause,
+		NextEpisode: s.NextEpisode, TrippedBy: s.TrippedBy, Outstanding: s.Outstanding, Peer: s.Peer,
 		Actions: Actions{Requested: []string{}, Done: []string{}}, Trust: e.trust(int64(s.ElapsedS), TTL),
 	}
 	if s.Episode != 0 {
@@ -215,6 +216,7 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 	}
 	m := Message{Class: Plan, Drill: drill, Seq: seq, Topic: e.topic(Plan, drill, s.Plan)}
 	return e.finish(m, &p, func() {
+		p.Outstanding = nil
 		p.Evidence, p.Cause, p.Steps = nil, short(p.Cause), slices.Clone(p.Steps)
 		for i := range p.Steps {
 			p.Steps[i].Detail = short(p.Steps[i].Detail)

@@ -90,6 +90,11 @@ type PlanMessage struct {
 	Reversible bool                `json:"reversible"`
 	Journaled  bool                `json:"journaled"` // every start of a step was durable first (S9)
 	Cause      string              `json:"cause,omitempty"`
+
+	NextEpisode uint64                `json:"next_episode"`          // peers agree on it (S13)
+	TrippedBy   string                `json:"tripped_by,omitempty"`  // a person opened a stage over its vote
+	Outstanding []plugins.Outstanding `json:"outstanding,omitempty"` // done, and not taken back (S21)
+	Peer        *plugins.PeerState    `json:"peer,omitempty"`
 	Trust
 }
 

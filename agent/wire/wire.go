@@ -89,6 +89,12 @@ func (id Identity) Topic(c Class, drill bool, sub string) string {
 	return b.String()
 }
 
+// Filter is the subscription to a class of an agent of a site, in whichever zone it stands. What it
+// tells of drills is not in it.
+func Filter(c Class, site, agent string) string {
+	return Root + "/" + c.String() + "/" + TopicName(site) + "/+/" + TopicName(agent)
+}
+
 const maxLevel = 48
 
 // TopicName turns a name into one level of a topic. Letters, digits, - and _ stay; anything else
