@@ -74,7 +74,9 @@ type Hook struct {
 	Config     any
 	Stands     Stands
 	Needs      []string // targets and brokers that it depends on
-	At         Pos
+
+	Irreversible bool // says the file, for every target and whatever the kind declares (S15)
+	At           Pos
 }
 
 // Target is a thing that a hook depends on and that the agent does not run: a name service, a

@@ -40,6 +40,9 @@ const (
 	defCap     = 2 * time.Minute
 	defRetries = 3 // with on_failure = "retry"; else 0
 	defBackoff = time.Second
+	defReview  = 24 * time.Hour // S21
+
+	energiseTimeout = time.Minute // of the call by an engineer's order (S1)
 )
 
 // What the worst case assumes where nothing is declared (see worst.go).
@@ -57,4 +60,7 @@ const (
 	maxPoll  = time.Hour
 	maxDelay = time.Hour
 	maxSpan  = 7 * 24 * time.Hour
+
+	minReview   = time.Minute
+	maxCalendar = 5 * 365 * 24 * time.Hour
 )

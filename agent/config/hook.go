@@ -66,16 +66,19 @@ func (c *compiler) brokerURL(t *Table) string {
 func (c *compiler) hook(t *Table) {
 	name, ok := declare(c, t, "hook", c.hooks, len(c.cfg.Hooks))
 	t.Require("kind", "stands")
-	h := Hook{Name: name, At: t.at, Kind: t.String("kind", ""), Stands: c.stands(t), Needs: t.Strings("needs")}
+	h := Hook{Name: name, At: t.at, Kind: t.String("kind", ""), Stands: c.stands(t), Needs: t.Strings("needs"), Irreversible: t.Bool("irreversible", false)}
+	bad := true
 	if h.Kind != "" {
 		kind, found := lookup(c, t.Pos("kind"), "kind of hook", h.Kind, c.kinds.Hooks)
 		if found && kind != nil {
+			faults := len(c.faults)
 			h.Config = kind(t)
 			c.end(t)
+			bad = len(c.faults) > faults
 		}
 	}
 	if ok {
-		c.cfg.Hooks, c.hookTabs = append(c.cfg.Hooks, h), append(c.hookTabs, t)
+		c.cfg.Hooks, c.hookTabs, c.hookBad = append(c.cfg.Hooks, h), append(c.hookTabs, t), append(c.hookBad, bad)
 		c.resp.Hooks = append(c.resp.Hooks, name)
 		c.needs(t, h.Needs)
 	}

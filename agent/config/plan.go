@@ -40,7 +40,7 @@ func (c *compiler) plan(t *Table) {
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {
 		t.Fault("deadline", "the deadline of %s is not before the power is lost, after %s: nothing would be saved, ask for less", short(p.Deadline), short(p.PowerLoss))
 	}
-	src := planSource{tab: t}
+	src := planSource{tab: t, name: p.Name, owner: t.String("owner", "")}
 	c.stages(t, &p, &src)
 	c.end(t)
 	if len(p.Stages) == 0 {
@@ -74,7 +74,7 @@ type stageDraft struct {
 func (c *compiler) stages(t *Table, p *response.Plan, src *planSource) {
 	var drafts []*stageDraft
 	for _, st := range t.Tables("stage") {
-		d := c.stage(st, p.Name)
+		d := c.stage(st, src)
 		for _, o := range drafts {
 			if !d.noLevel && !o.noLevel && o.stage.Level == d.stage.Level {
 				st.Fault("level", "plan %q has stage %s twice: put the steps into one", p.Name, d.stage.Level)
@@ -95,7 +95,7 @@ func (c *compiler) stages(t *Table, p *response.Plan, src *planSource) {
 }
 
 // stage reads one [[plan.stage]].
-func (c *compiler) stage(t *Table, plan string) *stageDraft {
+func (c *compiler) stage(t *Table, plan *planSource) *stageDraft {
 	t.Require("level", "when")
 	d := &stageDraft{tab: t, stage: response.Stage{When: hazard.NoCond}}
 	s := &d.stage
@@ -113,9 +113,9 @@ func (c *compiler) stage(t *Table, plan string) *stageDraft {
 	}
 	c.irreversible(t, s, err != nil)
 	s.AcceptSingle = t.String("accept_single", "")
+	s.Parallel = int(t.Int("max_parallel", 0, 1, 1000))
 	for _, st := range t.Tables("step") {
-		step := c.step(st, plan, s.Level)
-		step.noLevel = d.noLevel
+		step := c.step(st, plan, s.Level, d.noLevel)
 		if !d.noLevel {
 			c.isolated(st, &step.step)
 		}
