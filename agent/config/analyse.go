@@ -24,6 +24,10 @@ type PlanReport struct {
 	MaxHold   time.Duration
 	NoGateway []string // buses to devices that vote for stages 3 and 4 that share no switch, as far as the file says
 	Stages    []StageReport
+
+	Peer   string
+	PeerAt Pos   // of the key; places for what is found later, between files
+	StepAt []Pos // as the plan's Steps
 }
 
 // StageReport is what check knows about one stage.
@@ -53,7 +57,10 @@ func (c *compiler) analyse() {
 	}
 	for i := range c.resp.Plans {
 		p, src := &c.resp.Plans[i], &c.plans[i]
-		r := PlanReport{Name: p.Name, Protects: p.Protects, Mode: p.Mode, Deadline: p.Deadline, PowerLoss: p.PowerLoss}
+		r := PlanReport{Name: p.Name, Protects: p.Protects, Mode: p.Mode, Deadline: p.Deadline, PowerLoss: p.PowerLoss, Peer: p.Peer, PeerAt: src.tab.Pos("peer")}
+		for _, t := range src.steps {
+			r.StepAt = append(r.StepAt, t.at)
+		}
 		for j := range p.Stages {
 			r.Stages = append(r.Stages, c.analyseStage(m, p, src, j))
 		}

@@ -114,8 +114,20 @@ func (c *compiler) top(t *Table) {
 	}
 	c.hz.HeldTrue = t.Duration("held_true", defHeldTrue, time.Minute, 24*time.Hour)
 	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
-	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent,
+	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Consumers: c.consumers(t),
+		ProofMax:     t.Duration("proof_max", defProofMax, time.Hour, maxCalendar),
 		JournalBound: t.Duration("journal_bound", defJournalBound, time.Millisecond, 10*time.Second)}
+}
+
+// consumers reads the names of those who answer alarms (S18).
+func (c *compiler) consumers(t *Table) []string {
+	names := t.Strings("consumers")
+	for _, n := range names {
+		if !goodName(n, true) {
+			c.fault(t.itemPos("consumers", n), "%q cannot be the name of a consumer: use up to 64 letters, digits, -, _ and ., a letter or digit first", n)
+		}
+	}
+	return names
 }
 
 // end finds the keys of a table that nothing has read.

@@ -33,10 +33,11 @@ func testKinds() Kinds {
 			},
 			"run": func(t *Table) any {
 				t.Require("argv")
-				if a := t.Strings("argv"); len(a) > 0 && !filepath.IsAbs(a[0]) {
+				a := t.Strings("argv")
+				if len(a) > 0 && !filepath.IsAbs(a[0]) {
 					t.Fault("argv", "the program %q must be an absolute path", a[0])
 				}
-				return t.Duration("grace", time.Second, 0, time.Minute)
+				return append(a, t.Duration("grace", time.Second, 0, time.Minute).String())
 			},
 			"many": func(t *Table) any { t.Require("does"); return many(t.StringMap("does")) },
 		},

@@ -33,6 +33,9 @@ const (
 	defClearTime = 10 * time.Minute // S6
 	defResumeMax = 15 * time.Minute // S8
 
+	defDrillEvery = 90 * 24 * time.Hour  // S18
+	defProofMax   = 365 * 24 * time.Hour // S23
+
 	defCountdown3 = 30 * time.Second // S15
 	defCountdown4 = time.Minute      // S15
 

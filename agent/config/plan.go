@@ -35,6 +35,10 @@ func (c *compiler) plan(t *Table) {
 	p.ResumeMax = t.Duration("resume_max", defResumeMax, time.Minute, 24*time.Hour)
 	p.ClearTime = t.Duration("clear_time", defClearTime, time.Minute, maxSpan)
 	p.MaxZones2b = int(t.Int("max_zones_2b", 0, 0, 1000))
+	p.DrillEvery = t.Duration("drill_every", defDrillEvery, time.Hour, maxCalendar)
+	if p.Peer = c.name(t, "peer"); p.Peer != "" && p.Peer == c.cfg.Agent {
+		t.Fault("peer", "%q is this agent itself: name the other one that drives the same targets", p.Peer)
+	}
 	c.mode(t, &p)
 	c.drillSchedule(t, p.Name)
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {

@@ -68,6 +68,9 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 		}
 	}
 	p.line("  the agent itself (zone %s, feed %s): alone blocks every stage", c.Stands.Zone, c.Stands.Feed)
+	if r.Peer != "" {
+		p.line("  peer %s drives the same targets under the same keys: check its file too, with --peer", r.Peer)
+	}
 	for _, b := range r.NoGateway {
 		p.line("  note: bus %s names no gateway: check assumes that no switch is shared", b)
 	}
