@@ -26,8 +26,9 @@ type PlanReport struct {
 	Stages    []StageReport
 
 	Peer   string
-	PeerAt Pos   // of the key; places for what is found later, between files
-	StepAt []Pos // as the plan's Steps
+	PeerAt Pos        // of the key; places for what is found later, between files
+	StepAt []Pos      // as the plan's Steps
+	Down   [][]string // what each takes down
 }
 
 // StageReport is what check knows about one stage.
@@ -58,8 +59,9 @@ func (c *compiler) analyse() {
 	for i := range c.resp.Plans {
 		p, src := &c.resp.Plans[i], &c.plans[i]
 		r := PlanReport{Name: p.Name, Protects: p.Protects, Mode: p.Mode, Deadline: p.Deadline, PowerLoss: p.PowerLoss, Peer: p.Peer, PeerAt: src.tab.Pos("peer")}
-		for _, t := range src.steps {
-			r.StepAt = append(r.StepAt, t.at)
+		for k, t := range src.steps {
+			down := append(takesDown(t), takesDown(c.hookTabs[p.Steps[k].Hook])...)
+			r.StepAt, r.Down = append(r.StepAt, t.at), append(r.Down, down)
 		}
 		for j := range p.Stages {
 			r.Stages = append(r.Stages, c.analyseStage(m, p, src, j))

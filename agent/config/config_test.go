@@ -40,6 +40,7 @@ func testKinds() Kinds {
 				return append(a, t.Duration("grace", time.Second, 0, time.Minute).String())
 			},
 			"many": func(t *Table) any { t.Require("does"); return many(t.StringMap("does")) },
+			"told": func(t *Table) any { return told(t.Strings("brokers")) },
 		},
 	}
 }
@@ -56,6 +57,11 @@ func (m many) Traits(target string) (plugins.Traits, error) {
 	}
 	return plugins.Traits{Irreversible: does == "final", PowersOn: does == "powers-on"}, nil
 }
+
+// told is a kind that reaches its target over brokers, one of which is enough.
+type told []string
+
+func (b told) UsesBrokers() []string { return b }
 
 func readFile(t testing.TB, name string) []byte {
 	t.Helper()
@@ -215,7 +221,7 @@ func TestHookTable(t *testing.T) {
 	for _, f := range faults {
 		got = append(got, f.String())
 	}
-	want := "f:106:3: something else\nf:109:1: unknown key \"url\" in [hook]: use one of irreversible, strict\nf:109:7: url: give https"
+	want := "f:106:3: something else\nf:109:1: unknown key \"url\" in [hook]: use one of irreversible, strict, takes_down\nf:109:7: url: give https"
 	if s := strings.Join(got, "\n"); s != want {
 		t.Errorf("got\n%s\nwant\n%s", s, want)
 	}

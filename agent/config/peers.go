@@ -101,6 +101,9 @@ func drivenBy(c *Config) (out []drives) {
 				out = append(out, drives{plan: plan, step: s, at: r.StepAt[k], text: text, hook: h, target: target})
 			}
 			add(s.Hook, s.Target)
+			for _, down := range r.Down[k] {
+				out = append(out, drives{plan: plan, step: s, at: r.StepAt[k], text: "what it takes down, " + down + ",", down: down})
+			}
 			if s.HasUndo && (s.Undo != s.Hook || s.UndoTarget != s.Target) {
 				add(s.Undo, s.UndoTarget)
 			}

@@ -14,7 +14,11 @@ import (
 func (c *compiler) checkProtection() {
 	c.checkPlaces()
 	c.checkZone()
-	if c.hasFaultIn("detector", "vote", "plan") {
+	cyclic := c.hasFaultIn("plan")
+	if !cyclic {
+		c.checkTakeDowns()
+	}
+	if c.hasFaultIn("detector", "vote") || cyclic {
 		return // a vote that could not be read must not be blamed as missing
 	}
 	c.checkDirections()

@@ -44,6 +44,7 @@ func (c *compiler) step(t *Table, plan *planSource, level plugins.Stage, noLevel
 	s.Proof = t.Bool("proof_required", false)
 	c.acts(t, s)
 	c.takenBack(t, s, plan.owner, noLevel)
+	t.Strings("takes_down") // looked at once all is read (checkTakeDowns)
 	c.end(t)
 	return d
 }
