@@ -23,6 +23,7 @@ type PlanReport struct {
 	PowerLoss time.Duration
 	MaxHold   time.Duration
 	NoGateway []string // buses to devices that vote for stages 3 and 4 that share no switch, as far as the file says
+	Blind     []string // protected zones in which no sensor stands that opens the plan
 	Stages    []StageReport
 
 	Peer   string
@@ -69,9 +70,23 @@ func (c *compiler) analyse() {
 		c.judgeDeadline(p, src, r.Stages)
 		c.judgeHold(p, src, r.Stages)
 		lastCaps(p, r.Stages)
-		r.MaxHold, r.NoGateway = p.MaxHold, c.noGateway(m, p)
+		r.MaxHold, r.NoGateway, r.Blind = p.MaxHold, c.noGateway(m, p), c.blind(p)
 		c.cfg.Plans = append(c.cfg.Plans, r)
 	}
+}
+
+// blind lists the zones that a plan gives up without a sensor in them that would open it.
+func (c *compiler) blind(p *response.Plan) (out []string) {
+	seen := map[string]bool{}
+	for id := range c.pointsThatOpen(p) {
+		seen[c.cfg.Devices[c.hz.Points[id].Device].Zone] = true
+	}
+	for _, z := range p.Protects {
+		if !seen[z] {
+			out = append(out, z)
+		}
+	}
+	return out
 }
 
 // noGateway lists the TCP buses without gateway that stages 3 and 4 rest on: S5 takes such a bus as

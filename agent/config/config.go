@@ -59,6 +59,7 @@ type Device struct {
 	Profile   *profile.Profile
 	Bus       int    // index into Config.Buses
 	Unit      int    // Modbus unit, or I2C address
+	Zone      string // where it measures
 	Supply    string // of its own; empty: that of its bus
 	Poll      time.Duration
 	Stale     time.Duration

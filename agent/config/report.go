@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"firebreak/agent/response"
 	"firebreak/plugins"
+	"firebreak/sensors"
+	"firebreak/sensors/profile"
 )
 
 // maxSets is how many failure sets of one kind are printed; the rest is counted.
@@ -40,10 +43,24 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.OwnProfiles) > 0 {
 		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
 	}
+	for _, name := range c.noRefresh() {
+		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
+	}
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}
 	return p.err
+}
+
+// noRefresh lists the own profiles in use with a measurement of which nobody said how often it is renewed.
+func (c *Config) noRefresh() (out []string) {
+	for _, name := range c.OwnProfiles {
+		i := slices.IndexFunc(c.Devices, func(d Device) bool { return d.Profile.Name == name })
+		if i >= 0 && slices.ContainsFunc(c.Devices[i].Profile.Channels, func(k profile.Channel) bool { return k.Kind == sensors.Measurement && k.Refresh == 0 }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // printer keeps the first error of its writer.
@@ -70,6 +87,9 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 	p.line("  the agent itself (zone %s, feed %s): alone blocks every stage", c.Stands.Zone, c.Stands.Feed)
 	if r.Peer != "" {
 		p.line("  peer %s drives the same targets under the same keys: check its file too, with --peer", r.Peer)
+	}
+	for _, z := range r.Blind {
+		p.line("  note: no sensor in zone %s opens this plan: it leaves that zone by what others see", z)
 	}
 	for _, b := range r.NoGateway {
 		p.line("  note: bus %s names no gateway: check assumes that no switch is shared", b)

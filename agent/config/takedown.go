@@ -108,6 +108,9 @@ func (c *compiler) knownStands() (zones, feeds map[string]bool) {
 	for _, d := range c.dependencies() {
 		add(d.stands)
 	}
+	for i := range c.cfg.Devices {
+		zones[c.cfg.Devices[i].Zone] = true
+	}
 	for i := range c.resp.Plans {
 		for _, z := range c.resp.Plans[i].Protects {
 			zones[z] = true
