@@ -41,6 +41,9 @@ func (c *compiler) plan(t *Table) {
 	}
 	c.mode(t, &p)
 	c.drillSchedule(t, p.Name)
+	if n := len(c.cfg.Drills) - 1; n >= 0 && c.cfg.Drills[n].Plan == p.Name && c.cfg.Drills[n].Every > p.DrillEvery && p.Name != "" {
+		t.Fault("drill", "it drills by itself every %s only, and drill_every asks for a good drill within %s: drill more often", short(c.cfg.Drills[n].Every), short(p.DrillEvery))
+	}
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {
 		t.Fault("deadline", "the deadline of %s is not before the power is lost, after %s: nothing would be saved, ask for less", short(p.Deadline), short(p.PowerLoss))
 	}

@@ -97,6 +97,7 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 	for i := range r.Stages {
 		p.stage(r, &r.Stages[i])
 	}
+	p.clock(r)
 }
 
 func (p *printer) stage(r *PlanReport, s *StageReport) {
@@ -169,9 +170,39 @@ func (p *printer) worst(r *PlanReport, s *StageReport) {
 		p.line("      %10s  countdown, on top", show(w.Countdown))
 	}
 	p.line("      %10s  slack until the power is lost", show(s.Slack))
-	if over := s.LastCap - r.PowerLoss; over > 0 {
-		p.line("    note: if every step needs its whole cap, the last one ends %s after the power is lost", show(over))
+}
+
+// clock prints whether the plan fits the time to its power loss, and where time is to be found.
+func (p *printer) clock(r *PlanReport) {
+	if r.Path == nil {
+		return
+	}
+	p.line("")
+	p.line("  by the clock, from the condition at the sensor; the power is lost after %s", short(r.PowerLoss))
+	p.line("    %-7s %9s %9s %9s | %-29s | %s", "", "", "", "first", "if every step needs its cap:", "if each needs one time-out:")
+	p.line("    %-7s %9s %9s %9s | %12s %16s | %12s %14s", "stage", "opens", "countdown", "hook", "last ends", "to power loss", "last ends", "to power loss")
+	for i := range r.Stages {
+		s := &r.Stages[i]
+		if s.LastCap == 0 {
+			continue
+		}
+		p.line("    %-7s %9s %9s %9s | %12s %16s | %12s %14s", s.Stage, show(s.Worst.Total), show(s.Worst.Countdown), show(s.Worst.Total+s.Worst.Countdown),
+			show(s.LastCap), show(r.PowerLoss-s.LastCap), show(s.LastCall), show(r.PowerLoss-s.LastCall))
+	}
+	last := ""
+	way := fmt.Sprintf("    longest way    stage %s at %s", r.Path.From, show(r.Path.At))
+	for _, s := range r.Path.Steps {
+		way += fmt.Sprintf(", %s %s", s.Name, short(s.Cap))
+		last = s.Name
+	}
+	p.line("%s: ends at %s", way, show(r.Path.End))
+	over := r.Path.End - r.PowerLoss
+	if over <= 0 {
+		p.line("    the plan fits: by its caps the last step, %s, ends %s before the power is lost", last, show(-over))
 	} else {
-		p.line("    if every step needs its whole cap, the last one ends %s before the power is lost", show(-over))
+		p.line("    note: by its caps the plan does not fit: the last step, %s, ends %s after the power is lost", last, show(over))
+	}
+	if most, ok := r.Path.Most(); ok {
+		p.line("    most to give   on that way: %s, whose cap is %s longer than one call of its hook may take", most.Name, show(most.Give))
 	}
 }
