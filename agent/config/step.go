@@ -63,7 +63,7 @@ func (c *compiler) onFailure(t *Table, s *response.Step) {
 	s.Backoff = t.Duration("backoff", defBackoff, 100*time.Millisecond, time.Minute)
 }
 
-// evidenceNames are those of evidence that says yes; plugins.SeenDecline says no, and proves nothing.
+// evidenceNames are those of evidence that says yes, the one that says least first; plugins.SeenDecline says no, and proves nothing.
 var evidenceNames = []string{plugins.SeenReceipt, plugins.SeenAccept, plugins.SeenDone, plugins.SeenVerified, plugins.SeenLoggedOut}
 
 // evidence reads how it is known that the work of a step is done.
