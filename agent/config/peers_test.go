@@ -14,7 +14,7 @@ func peerFile(t *testing.T, file, agent string, pairs ...string) *Config {
 }
 
 // What two agents drive, each must know of the other, and both must call by the same names (S13).
-func TestPeers(t *testing.T) {
+func TestPeersOfTwoFiles(t *testing.T) {
 	const loss = "power_loss = \"7m\"\n"
 	peer := func(name string) []string { return []string{loss, loss + "peer = \"" + name + "\"\n"} }
 	other := []string{`url = "http://127.0.0.1/tell"`, `url = "http://127.0.0.1/other"`, `argv = ["/bin/true"]`, `argv = ["/bin/false"]`}
