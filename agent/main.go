@@ -28,6 +28,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak run   -c FILE              run the agent
   firebreak check -c FILE              check a configuration: faults, worst cases, single failures
             --against RUNNING          say in what it protects later, less or more weakly
+            --peer FILE                of another agent: what both drive; may be given again
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
   firebreak status -c FILE             alarms and plans of the running agent
@@ -162,10 +163,18 @@ func signals() (context.Context, context.CancelFunc) {
 func check(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("check", stderr)
 	against := fs.String("against", "", "`FILE` that runs: say in what the new one protects later, less or more weakly")
+	var peers []string
+	fs.Func("peer", "`FILE` of another agent of the site: find what both drive; may be given again", func(s string) error {
+		peers = append(peers, s)
+		return nil
+	})
 	if fs.Parse(args) != nil || fs.NArg() > 0 {
 		return 2
 	}
 	c, _, code := load(*path, stderr)
+	if code == 0 {
+		code = checkPeers(c, peers, stderr)
+	}
 	if code != 0 {
 		return code
 	}
@@ -177,6 +186,25 @@ func check(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 0
+}
+
+// checkPeers holds the configurations of several agents to each other, each to each (S13).
+func checkPeers(c *config.Config, files []string, stderr io.Writer) int {
+	all, worst := []*config.Config{c}, 0
+	for _, f := range files {
+		o, _, code := load(f, stderr)
+		if code != 0 {
+			return code
+		}
+		for _, one := range all {
+			for _, fault := range config.Peers(one, o) {
+				fmt.Fprintln(stderr, fault)
+				worst = 1
+			}
+		}
+		all = append(all, o)
+	}
+	return worst
 }
 
 // compare prints the difference of protection (S24). It is 0 also where something is weaker: whether

@@ -84,6 +84,34 @@ func TestCheckAgainst(t *testing.T) {
 	}
 }
 
+// Two agents that drive the same targets are held to each other, each file at its places (S13).
+func TestCheckPeer(t *testing.T) {
+	example := "../configs/firebreak.toml"
+	other := filepath.Join(t.TempDir(), "other.toml")
+	text := strings.Replace(readFile(t, "configs/firebreak.toml"), `agent  = "b3-rack1"`, `agent  = "b3-rack2"`, 1)
+	if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := firebreak("check", "-c", example, "--peer", other)
+	if code != 1 || out != "" || !strings.Contains(errs, example+":") || !strings.Contains(errs, "\n"+other+":") || !strings.Contains(errs, "(S13)") {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	both := []string{example, other}
+	for i, peer := range []string{"b3-rack2", "b3-rack1"} {
+		named := strings.Replace(readFile(t, "configs/firebreak.toml"), `# peer        = "b3-rack2"`, `peer = "`+peer+`"`, 1)
+		both[i] = filepath.Join(t.TempDir(), peer+".toml")
+		if err := os.WriteFile(both[i], []byte(strings.Replace(named, `"b3-rack1"`, `"b3-rack`+[]string{"1", "2"}[i]+`"`, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := firebreak("check", "-c", both[0], "--peer", both[1]); code != 0 || errs != "" || !strings.Contains(out, "peer b3-rack2") {
+		t.Errorf("peers that name each other: exit %d, %q, %q", code, out, errs)
+	}
+	if code, _, _ := firebreak("check", "-c", example, "--peer", filepath.Join(t.TempDir(), "none.toml")); code != 2 {
+		t.Errorf("a peer that is not there: exit %d, want 2", code)
+	}
+}
+
 // All faults come at once, each with its place, and nothing but faults is on stderr.
 func TestCheckBroken(t *testing.T) {
 	text := readFile(t, "configs/firebreak.toml")

@@ -21,6 +21,7 @@ func Weaker(running, next *Config) []string {
 	for i := range running.Rules.Hazard.Conds {
 		d.cond(&running.Rules.Hazard.Conds[i])
 	}
+	d.house()
 	slices.Sort(d.lines)
 	return slices.Compact(d.lines)
 }
@@ -67,6 +68,9 @@ func (d *difference) plan(was *PlanReport) {
 			continue
 		}
 		d.stage(at+", stage "+s.Stage.String(), s, &is.Stages[j])
+	}
+	if a, b := planOf(d.old, was.Name), planOf(d.new, was.Name); a != nil && b != nil {
+		d.rules(at, a, b)
 	}
 }
 
@@ -138,6 +142,12 @@ func (d *difference) cond(was *hazard.Cond) {
 	}
 	if is.Need > was.Need {
 		d.say("weaker: %s needs %d members, was %d", at, is.Need, was.Need)
+	}
+	if was.HeldTrue != 0 && is.HeldTrue != 0 {
+		d.shorter(at+": held_true", was.HeldTrue, is.HeldTrue)
+	}
+	if was.Latching && !is.Latching {
+		d.say("weaker: %s: its alarm does not latch any more", at)
 	}
 	if is.Independent && !was.Independent {
 		d.say("weaker: %s asks for independent members now", at)

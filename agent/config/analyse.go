@@ -23,7 +23,14 @@ type PlanReport struct {
 	PowerLoss time.Duration
 	MaxHold   time.Duration
 	NoGateway []string // buses to devices that vote for stages 3 and 4 that share no switch, as far as the file says
+	Blind     []string // protected zones in which no sensor stands that opens the plan
 	Stages    []StageReport
+	Path      *Path // nil: no step
+
+	Peer   string
+	PeerAt Pos        // of the key; places for what is found later, between files
+	StepAt []Pos      // as the plan's Steps
+	Down   [][]string // what each takes down
 }
 
 // StageReport is what check knows about one stage.
@@ -41,6 +48,7 @@ type StageReport struct {
 	Worst        WorstCase
 	Slack        time.Duration // from the first hook, countdown included, to the loss of power
 	LastCap      time.Duration // from the condition until every step has ended or spent its cap
+	LastCall     time.Duration // the same, if each is done within one time-out of its hook
 	plan         string
 }
 
@@ -53,16 +61,34 @@ func (c *compiler) analyse() {
 	}
 	for i := range c.resp.Plans {
 		p, src := &c.resp.Plans[i], &c.plans[i]
-		r := PlanReport{Name: p.Name, Protects: p.Protects, Mode: p.Mode, Deadline: p.Deadline, PowerLoss: p.PowerLoss}
+		r := PlanReport{Name: p.Name, Protects: p.Protects, Mode: p.Mode, Deadline: p.Deadline, PowerLoss: p.PowerLoss, Peer: p.Peer, PeerAt: src.tab.Pos("peer")}
+		for k, t := range src.steps {
+			down := append(takesDown(t), takesDown(c.hookTabs[p.Steps[k].Hook])...)
+			r.StepAt, r.Down = append(r.StepAt, t.at), append(r.Down, down)
+		}
 		for j := range p.Stages {
 			r.Stages = append(r.Stages, c.analyseStage(m, p, src, j))
 		}
 		c.judgeDeadline(p, src, r.Stages)
 		c.judgeHold(p, src, r.Stages)
-		lastCaps(p, r.Stages)
-		r.MaxHold, r.NoGateway = p.MaxHold, c.noGateway(m, p)
+		r.Path = byClock(p, r.Stages)
+		r.MaxHold, r.NoGateway, r.Blind = p.MaxHold, c.noGateway(m, p), c.blind(p)
 		c.cfg.Plans = append(c.cfg.Plans, r)
 	}
+}
+
+// blind lists the zones that a plan gives up without a sensor in them that would open it.
+func (c *compiler) blind(p *response.Plan) (out []string) {
+	seen := map[string]bool{}
+	for id := range c.pointsThatOpen(p) {
+		seen[c.cfg.Devices[c.hz.Points[id].Device].Zone] = true
+	}
+	for _, z := range p.Protects {
+		if !seen[z] {
+			out = append(out, z)
+		}
+	}
+	return out
 }
 
 // noGateway lists the TCP buses without gateway that stages 3 and 4 rest on: S5 takes such a bus as
@@ -173,38 +199,6 @@ func (c *compiler) judgeHold(p *response.Plan, src *planSource, stages []StageRe
 			return
 		}
 		p.MaxHold = r.Slack
-	}
-}
-
-// lastCaps follows the steps at their caps, to say when the last has ended at the very latest.
-func lastCaps(p *response.Plan, stages []StageReport) {
-	end := make([]time.Duration, len(p.Steps))
-	busy := make([]bool, len(p.Steps))
-	var finish func(i int) time.Duration
-	finish = func(i int) time.Duration {
-		if end[i] > 0 || busy[i] {
-			return end[i]
-		}
-		busy[i] = true
-		s := &p.Steps[i]
-		var start time.Duration
-		for k := range stages {
-			if stages[k].Stage == s.Stage {
-				start = stages[k].Worst.Total + stages[k].Worst.Countdown
-			}
-		}
-		for _, a := range s.After {
-			start = max(start, finish(a))
-		}
-		end[i] = start + s.Cap
-		return end[i]
-	}
-	for k := range stages {
-		for i := range p.Steps {
-			if p.Steps[i].Stage == stages[k].Stage {
-				stages[k].LastCap = max(stages[k].LastCap, finish(i))
-			}
-		}
 	}
 }
 

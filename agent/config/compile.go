@@ -35,6 +35,7 @@ type compiler struct {
 	targets  map[string]int
 	brokers  map[string]int
 	hookTabs []*Table
+	hookBad  []bool // read with a fault: not asked for its traits
 	plans    []planSource
 	wanted   []want
 }
@@ -42,20 +43,18 @@ type compiler struct {
 // planSource keeps the places of a plan for the faults that are found later.
 type planSource struct {
 	tab    *Table
+	name   string
+	owner  string   // of its steps that name none
 	stages []*Table // as Plan.Stages
 	steps  []*Table // as Plan.Steps
 }
 
 // later names tables and keys that a later version reads: clearer than "unknown key".
 var later = map[string]string{
-	"inputs":        "Telegraf inputs are",
-	"outputs":       "Telegraf outputs are",
-	"pack":          "hazard packs are",
-	"include":       "including other files is",
-	"peer":          "peer agents are",
-	"undo":          "undo of a step is",
-	"review_after":  "the ledger of reversible actions is",
-	"commissioning": "proofs of points are",
+	"inputs":  "Telegraf inputs are",
+	"outputs": "Telegraf outputs are",
+	"pack":    "hazard packs are",
+	"include": "including other files is",
 }
 
 func (c *compiler) compile() {
@@ -88,6 +87,7 @@ func (c *compiler) compile() {
 	for _, t := range r.Tables("plan") {
 		c.plan(t)
 	}
+	c.energise()
 	c.end(r)
 	c.checkNeeds()
 	c.checkProtection()
@@ -114,8 +114,20 @@ func (c *compiler) top(t *Table) {
 	}
 	c.hz.HeldTrue = t.Duration("held_true", defHeldTrue, time.Minute, 24*time.Hour)
 	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
-	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent,
+	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Consumers: c.consumers(t),
+		ProofMax:     t.Duration("proof_max", defProofMax, time.Hour, maxCalendar),
 		JournalBound: t.Duration("journal_bound", defJournalBound, time.Millisecond, 10*time.Second)}
+}
+
+// consumers reads the names of those who answer alarms (S18).
+func (c *compiler) consumers(t *Table) []string {
+	names := t.Strings("consumers")
+	for _, n := range names {
+		if !goodName(n, true) {
+			c.fault(t.itemPos("consumers", n), "%q cannot be the name of a consumer: use up to 64 letters, digits, -, _ and ., a letter or digit first", n)
+		}
+	}
+	return names
 }
 
 // end finds the keys of a table that nothing has read.

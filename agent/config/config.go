@@ -59,6 +59,7 @@ type Device struct {
 	Profile   *profile.Profile
 	Bus       int    // index into Config.Buses
 	Unit      int    // Modbus unit, or I2C address
+	Zone      string // where it measures
 	Supply    string // of its own; empty: that of its bus
 	Poll      time.Duration
 	Stale     time.Duration
@@ -74,7 +75,9 @@ type Hook struct {
 	Config     any
 	Stands     Stands
 	Needs      []string // targets and brokers that it depends on
-	At         Pos
+
+	Irreversible bool // says the file, for every target and whatever the kind declares (S15)
+	At           Pos
 }
 
 // Target is a thing that a hook depends on and that the agent does not run: a name service, a

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -15,6 +17,7 @@ import (
 
 	"firebreak/agent/hazard"
 	"firebreak/agent/response"
+	"firebreak/plugins"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -30,14 +33,35 @@ func testKinds() Kinds {
 			},
 			"run": func(t *Table) any {
 				t.Require("argv")
-				if a := t.Strings("argv"); len(a) > 0 && !filepath.IsAbs(a[0]) {
+				a := t.Strings("argv")
+				if len(a) > 0 && !filepath.IsAbs(a[0]) {
 					t.Fault("argv", "the program %q must be an absolute path", a[0])
 				}
-				return t.Duration("grace", time.Second, 0, time.Minute)
+				return append(a, t.Duration("grace", time.Second, 0, time.Minute).String())
 			},
+			"many": func(t *Table) any { t.Require("does"); return many(t.StringMap("does")) },
+			"told": func(t *Table) any { return told(t.Strings("brokers")) },
 		},
 	}
 }
+
+// many is a kind with several targets: what it does to each is "final", "powers-on", or anything else.
+type many map[string]string
+
+func (m many) Targets() []string { return slices.Sorted(maps.Keys(m)) }
+
+func (m many) Traits(target string) (plugins.Traits, error) {
+	does, ok := m[target]
+	if !ok {
+		return plugins.Traits{}, fmt.Errorf("there is no target %q: use one of %s", target, strings.Join(m.Targets(), ", "))
+	}
+	return plugins.Traits{Irreversible: does == "final", PowersOn: does == "powers-on"}, nil
+}
+
+// told is a kind that reaches its target over brokers, one of which is enough.
+type told []string
+
+func (b told) UsesBrokers() []string { return b }
 
 func readFile(t testing.TB, name string) []byte {
 	t.Helper()
@@ -81,7 +105,7 @@ func report(t testing.TB, c *Config) []byte {
 	if err := Report(&b, c); err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return bytes.Replace(b.Bytes(), []byte(c.Rules.Hash), []byte("HASH"), 1) // it changes with every field of the rules
 }
 
 func TestReport(t *testing.T) {
@@ -197,7 +221,7 @@ func TestHookTable(t *testing.T) {
 	for _, f := range faults {
 		got = append(got, f.String())
 	}
-	want := "f:106:3: something else\nf:109:1: unknown key \"url\" in [hook]: use one of strict\nf:109:7: url: give https"
+	want := "f:106:3: something else\nf:109:1: unknown key \"url\" in [hook]: use one of irreversible, strict, takes_down\nf:109:7: url: give https"
 	if s := strings.Join(got, "\n"); s != want {
 		t.Errorf("got\n%s\nwant\n%s", s, want)
 	}

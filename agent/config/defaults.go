@@ -33,6 +33,9 @@ const (
 	defClearTime = 10 * time.Minute // S6
 	defResumeMax = 15 * time.Minute // S8
 
+	defDrillEvery = 90 * 24 * time.Hour  // S18
+	defProofMax   = 365 * 24 * time.Hour // S23
+
 	defCountdown3 = 30 * time.Second // S15
 	defCountdown4 = time.Minute      // S15
 
@@ -40,6 +43,9 @@ const (
 	defCap     = 2 * time.Minute
 	defRetries = 3 // with on_failure = "retry"; else 0
 	defBackoff = time.Second
+	defReview  = 24 * time.Hour // S21
+
+	energiseTimeout = time.Minute // of the call by an engineer's order (S1)
 )
 
 // What the worst case assumes where nothing is declared (see worst.go).
@@ -57,4 +63,7 @@ const (
 	maxPoll  = time.Hour
 	maxDelay = time.Hour
 	maxSpan  = 7 * 24 * time.Hour
+
+	minReview   = time.Minute
+	maxCalendar = 5 * 365 * 24 * time.Hour
 )

@@ -19,6 +19,9 @@ func (c *compiler) device(t *Table) {
 			d.Bus = i
 		}
 	}
+	if d.Zone = c.name(t, "zone"); d.Zone == "" {
+		d.Zone = c.cfg.Zone
+	}
 	d.Profile = c.profile(t, &d)
 	c.unit(t, &d)
 	d.Poll = t.Duration("poll", defPoll, minPoll, maxPoll)

@@ -53,6 +53,9 @@ func (s *source) sorted() []Fault {
 	return slices.Compact(s.faults)
 }
 
+// maxListed is how many names a fault lists.
+const maxListed = 24
+
 // hint is ` (did you mean "x"?)` when one of names is near to s, or the whole list when it is
 // short.
 func hint(s string, names []string) string {
@@ -65,7 +68,7 @@ func hint(s string, names []string) string {
 	switch {
 	case best != "":
 		return fmt.Sprintf(" (did you mean %q?)", best)
-	case len(names) > 0 && len(names) <= 16:
+	case len(names) > 0 && len(names) <= maxListed:
 		names = slices.Clone(names)
 		slices.Sort(names)
 		return ": use one of " + strings.Join(names, ", ")

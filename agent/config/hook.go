@@ -66,16 +66,20 @@ func (c *compiler) brokerURL(t *Table) string {
 func (c *compiler) hook(t *Table) {
 	name, ok := declare(c, t, "hook", c.hooks, len(c.cfg.Hooks))
 	t.Require("kind", "stands")
-	h := Hook{Name: name, At: t.at, Kind: t.String("kind", ""), Stands: c.stands(t), Needs: t.Strings("needs")}
+	h := Hook{Name: name, At: t.at, Kind: t.String("kind", ""), Stands: c.stands(t), Needs: t.Strings("needs"), Irreversible: t.Bool("irreversible", false)}
+	t.Strings("takes_down") // looked at once all is read (checkTakeDowns)
+	bad := true
 	if h.Kind != "" {
 		kind, found := lookup(c, t.Pos("kind"), "kind of hook", h.Kind, c.kinds.Hooks)
 		if found && kind != nil {
+			faults := len(c.faults)
 			h.Config = kind(t)
 			c.end(t)
+			bad = len(c.faults) > faults
 		}
 	}
 	if ok {
-		c.cfg.Hooks, c.hookTabs = append(c.cfg.Hooks, h), append(c.hookTabs, t)
+		c.cfg.Hooks, c.hookTabs, c.hookBad = append(c.cfg.Hooks, h), append(c.hookTabs, t), append(c.hookBad, bad)
 		c.resp.Hooks = append(c.resp.Hooks, name)
 		c.needs(t, h.Needs)
 	}
@@ -138,6 +142,9 @@ func (c *compiler) checkPlaces() {
 					t.Fault("needs", "hook %q depends on %s %q in zone %q, which plan %q gives up: use one that stands elsewhere", h.Name, d.what, name, d.stands.Zone, p.Name)
 				}
 			})
+			if b := h.brokers(); len(b) > 0 && !slices.ContainsFunc(b, func(name string) bool { return !slices.Contains(p.Protects, all[name].stands.Zone) }) {
+				t.Fault("brokers", "every broker of hook %q stands in a zone that plan %q gives up: add one that stands elsewhere", h.Name, p.Name)
+			}
 		}
 	}
 }

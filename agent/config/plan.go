@@ -35,12 +35,19 @@ func (c *compiler) plan(t *Table) {
 	p.ResumeMax = t.Duration("resume_max", defResumeMax, time.Minute, 24*time.Hour)
 	p.ClearTime = t.Duration("clear_time", defClearTime, time.Minute, maxSpan)
 	p.MaxZones2b = int(t.Int("max_zones_2b", 0, 0, 1000))
+	p.DrillEvery = t.Duration("drill_every", defDrillEvery, time.Hour, maxCalendar)
+	if p.Peer = c.name(t, "peer"); p.Peer != "" && p.Peer == c.cfg.Agent {
+		t.Fault("peer", "%q is this agent itself: name the other one that drives the same targets", p.Peer)
+	}
 	c.mode(t, &p)
 	c.drillSchedule(t, p.Name)
+	if n := len(c.cfg.Drills) - 1; n >= 0 && c.cfg.Drills[n].Plan == p.Name && c.cfg.Drills[n].Every > p.DrillEvery && p.Name != "" {
+		t.Fault("drill", "it drills by itself every %s only, and drill_every asks for a good drill within %s: drill more often", short(c.cfg.Drills[n].Every), short(p.DrillEvery))
+	}
 	if p.Deadline > 0 && p.PowerLoss > 0 && p.Deadline >= p.PowerLoss {
 		t.Fault("deadline", "the deadline of %s is not before the power is lost, after %s: nothing would be saved, ask for less", short(p.Deadline), short(p.PowerLoss))
 	}
-	src := planSource{tab: t}
+	src := planSource{tab: t, name: p.Name, owner: t.String("owner", "")}
 	c.stages(t, &p, &src)
 	c.end(t)
 	if len(p.Stages) == 0 {
@@ -74,7 +81,7 @@ type stageDraft struct {
 func (c *compiler) stages(t *Table, p *response.Plan, src *planSource) {
 	var drafts []*stageDraft
 	for _, st := range t.Tables("stage") {
-		d := c.stage(st, p.Name)
+		d := c.stage(st, src)
 		for _, o := range drafts {
 			if !d.noLevel && !o.noLevel && o.stage.Level == d.stage.Level {
 				st.Fault("level", "plan %q has stage %s twice: put the steps into one", p.Name, d.stage.Level)
@@ -95,7 +102,7 @@ func (c *compiler) stages(t *Table, p *response.Plan, src *planSource) {
 }
 
 // stage reads one [[plan.stage]].
-func (c *compiler) stage(t *Table, plan string) *stageDraft {
+func (c *compiler) stage(t *Table, plan *planSource) *stageDraft {
 	t.Require("level", "when")
 	d := &stageDraft{tab: t, stage: response.Stage{When: hazard.NoCond}}
 	s := &d.stage
@@ -113,9 +120,9 @@ func (c *compiler) stage(t *Table, plan string) *stageDraft {
 	}
 	c.irreversible(t, s, err != nil)
 	s.AcceptSingle = t.String("accept_single", "")
+	s.Parallel = int(t.Int("max_parallel", 0, 1, 1000))
 	for _, st := range t.Tables("step") {
-		step := c.step(st, plan, s.Level)
-		step.noLevel = d.noLevel
+		step := c.step(st, plan, s.Level, d.noLevel)
 		if !d.noLevel {
 			c.isolated(st, &step.step)
 		}

@@ -38,6 +38,12 @@ func TestOwnProfileWins(t *testing.T) {
 	}
 	if text := string(report(t, c)); !strings.Contains(text, "\nprofiles from "+dir+": chip\n") {
 		t.Errorf("the report does not name it:\n%s", text)
+	} else if !strings.Contains(text, "\nnote: profile chip does not say how often the device renews every value") {
+		t.Errorf("the report does not say that it has no refresh:\n%s", text)
+	}
+	ownProfile(t, dir, "chip", `lag     = "5s"`, "lag     = \"7s\"\nrefresh = \"1s\"")
+	if text := string(report(t, mustParse(t, "f", withProfiles(t, dir), testKinds()))); strings.Contains(text, "note: profile") {
+		t.Errorf("a note on a profile that states its refresh:\n%s", text)
 	}
 }
 

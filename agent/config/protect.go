@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"firebreak/agent/hazard"
+	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -14,17 +15,42 @@ import (
 func (c *compiler) checkProtection() {
 	c.checkPlaces()
 	c.checkZone()
-	if c.hasFaultIn("detector", "vote", "plan") {
+	cyclic := c.hasFaultIn("plan")
+	if !cyclic {
+		c.checkTakeDowns()
+	}
+	if c.hasFaultIn("detector", "vote") || cyclic {
 		return // a vote that could not be read must not be blamed as missing
 	}
 	c.checkDirections()
-	used := c.pointsThatOpen()
+	opens := make([]map[sensors.PointID]bool, len(c.resp.Plans))
+	for i := range c.resp.Plans {
+		opens[i] = c.pointsThatOpen(&c.resp.Plans[i])
+	}
 	for i := range c.cfg.Devices {
-		d := &c.cfg.Devices[i]
-		points := c.hazardPoints(d)
-		if len(points) > 0 && !slices.ContainsFunc(points, func(p *sensors.Point) bool { return used[p.ID] }) {
-			c.fault(d.At, "device %q measures %s (%s), but no such point of it is in a vote that opens a stage: add a detector on one to a vote, or remove the device", d.Name, hazardName(points[0]), points[0].Name)
+		if d := &c.cfg.Devices[i]; len(c.hazardPoints(d)) > 0 {
+			c.checkDevice(d, c.hazardPoints(d), opens)
 		}
+	}
+}
+
+// checkDevice sees to it that what a device measures opens a stage, and of a plan that gives up the
+// zone in which it measures: a sensor that makes others leave protects nobody who is with it.
+func (c *compiler) checkDevice(d *Device, points []*sensors.Point, opens []map[sensors.PointID]bool) {
+	any, here, protected := false, false, false
+	for i := range opens {
+		in := slices.ContainsFunc(points, func(p *sensors.Point) bool { return opens[i][p.ID] })
+		covers := slices.Contains(c.resp.Plans[i].Protects, d.Zone)
+		any, here, protected = any || in, here || in && covers, protected || covers
+	}
+	what := hazardName(points[0])
+	switch {
+	case !any:
+		c.fault(d.At, "device %q measures %s (%s), but no such point of it is in a vote that opens a stage: add a detector on one to a vote, or remove the device", d.Name, what, points[0].Name)
+	case !protected && d.Zone != c.cfg.Zone: // that of the agent has a fault of its own
+		c.fault(d.At, "device %q measures %s in zone %q, which no plan protects: add the zone to the protects of a plan that it opens (S24)", d.Name, what, d.Zone)
+	case protected && !here:
+		c.fault(d.At, "device %q measures %s in zone %q, and opens no plan that protects this zone: add a detector on it to a vote of such a plan (S24)", d.Name, what, d.Zone)
 	}
 }
 
@@ -82,21 +108,19 @@ func (c *compiler) faultBetween(from, to Pos) bool {
 	return false
 }
 
-// pointsThatOpen are those in the condition of a stage above 0.
-func (c *compiler) pointsThatOpen() map[sensors.PointID]bool {
+// pointsThatOpen are those in the condition of a stage of the plan above 0.
+func (c *compiler) pointsThatOpen(plan *response.Plan) map[sensors.PointID]bool {
 	out := map[sensors.PointID]bool{}
 	seen := map[hazard.CondID]bool{}
-	for i := range c.resp.Plans {
-		for _, s := range c.resp.Plans[i].Stages {
-			if s.Level > plugins.Watch {
-				c.walkConds(s.When, seen, func(id hazard.CondID) {
-					for _, m := range c.hz.Conds[id].Members {
-						for _, p := range m.Points {
-							out[p] = true
-						}
+	for _, s := range plan.Stages {
+		if s.Level > plugins.Watch {
+			c.walkConds(s.When, seen, func(id hazard.CondID) {
+				for _, m := range c.hz.Conds[id].Members {
+					for _, p := range m.Points {
+						out[p] = true
 					}
-				})
-			}
+				}
+			})
 		}
 	}
 	return out

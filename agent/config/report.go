@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"firebreak/agent/response"
 	"firebreak/plugins"
+	"firebreak/sensors"
+	"firebreak/sensors/profile"
 )
 
 // maxSets is how many failure sets of one kind are printed; the rest is counted.
@@ -40,10 +43,24 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.OwnProfiles) > 0 {
 		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
 	}
+	for _, name := range c.noRefresh() {
+		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
+	}
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}
 	return p.err
+}
+
+// noRefresh lists the own profiles in use with a measurement of which nobody said how often it is renewed.
+func (c *Config) noRefresh() (out []string) {
+	for _, name := range c.OwnProfiles {
+		i := slices.IndexFunc(c.Devices, func(d Device) bool { return d.Profile.Name == name })
+		if i >= 0 && slices.ContainsFunc(c.Devices[i].Profile.Channels, func(k profile.Channel) bool { return k.Kind == sensors.Measurement && k.Refresh == 0 }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // printer keeps the first error of its writer.
@@ -68,12 +85,19 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 		}
 	}
 	p.line("  the agent itself (zone %s, feed %s): alone blocks every stage", c.Stands.Zone, c.Stands.Feed)
+	if r.Peer != "" {
+		p.line("  peer %s drives the same targets under the same keys: check its file too, with --peer", r.Peer)
+	}
+	for _, z := range r.Blind {
+		p.line("  note: no sensor in zone %s opens this plan: it leaves that zone by what others see", z)
+	}
 	for _, b := range r.NoGateway {
 		p.line("  note: bus %s names no gateway: check assumes that no switch is shared", b)
 	}
 	for i := range r.Stages {
 		p.stage(r, &r.Stages[i])
 	}
+	p.clock(r)
 }
 
 func (p *printer) stage(r *PlanReport, s *StageReport) {
@@ -146,9 +170,39 @@ func (p *printer) worst(r *PlanReport, s *StageReport) {
 		p.line("      %10s  countdown, on top", show(w.Countdown))
 	}
 	p.line("      %10s  slack until the power is lost", show(s.Slack))
-	if over := s.LastCap - r.PowerLoss; over > 0 {
-		p.line("    note: if every step needs its whole cap, the last one ends %s after the power is lost", show(over))
+}
+
+// clock prints whether the plan fits the time to its power loss, and where time is to be found.
+func (p *printer) clock(r *PlanReport) {
+	if r.Path == nil {
+		return
+	}
+	p.line("")
+	p.line("  by the clock, from the condition at the sensor; the power is lost after %s", short(r.PowerLoss))
+	p.line("    %-7s %9s %9s %9s | %-29s | %s", "", "", "", "first", "if every step needs its cap:", "if each needs one time-out:")
+	p.line("    %-7s %9s %9s %9s | %12s %16s | %12s %14s", "stage", "opens", "countdown", "hook", "last ends", "to power loss", "last ends", "to power loss")
+	for i := range r.Stages {
+		s := &r.Stages[i]
+		if s.LastCap == 0 {
+			continue
+		}
+		p.line("    %-7s %9s %9s %9s | %12s %16s | %12s %14s", s.Stage, show(s.Worst.Total), show(s.Worst.Countdown), show(s.Worst.Total+s.Worst.Countdown),
+			show(s.LastCap), show(r.PowerLoss-s.LastCap), show(s.LastCall), show(r.PowerLoss-s.LastCall))
+	}
+	last := ""
+	way := fmt.Sprintf("    longest way    stage %s at %s", r.Path.From, show(r.Path.At))
+	for _, s := range r.Path.Steps {
+		way += fmt.Sprintf(", %s %s", s.Name, short(s.Cap))
+		last = s.Name
+	}
+	p.line("%s: ends at %s", way, show(r.Path.End))
+	over := r.Path.End - r.PowerLoss
+	if over <= 0 {
+		p.line("    the plan fits: by its caps the last step, %s, ends %s before the power is lost", last, show(-over))
 	} else {
-		p.line("    if every step needs its whole cap, the last one ends %s before the power is lost", show(-over))
+		p.line("    note: by its caps the plan does not fit: the last step, %s, ends %s after the power is lost", last, show(over))
+	}
+	if most, ok := r.Path.Most(); ok {
+		p.line("    most to give   on that way: %s, whose cap is %s longer than one call of its hook may take", most.Name, show(most.Give))
 	}
 }

@@ -83,6 +83,9 @@ func TestReportOfBusesWithoutGateway(t *testing.T) {
 			}
 		}
 	}
+	if text := string(report(t, mustParse(t, "f", with(t, `protects = ["b3"]`, `protects = ["b3", "b4"]`), testKinds()))); strings.Count(text, "opens this plan") != 1 || !strings.Contains(text, "\n  note: no sensor in zone b4 opens this plan") {
+		t.Errorf("the report does not say that a zone has no sensor:\n%s", text)
+	}
 	if text := string(report(t, mustParse(t, "f", with(t), testKinds()))); !strings.Contains(text, "\n  the agent itself (zone corridor, feed B): alone blocks every stage\n") {
 		t.Errorf("the report does not speak of the agent itself:\n%s", text)
 	}

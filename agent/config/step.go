@@ -16,13 +16,14 @@ type stepDraft struct {
 	tab     *Table
 	step    response.Step
 	after   []string
+	tier    int  // 0: none
 	noLevel bool // of its stage
 }
 
 // step reads one [[plan.stage.step]].
-func (c *compiler) step(t *Table, plan string, level plugins.Stage) *stepDraft {
+func (c *compiler) step(t *Table, plan *planSource, level plugins.Stage, noLevel bool) *stepDraft {
 	t.Require("name", "hook")
-	d := &stepDraft{tab: t, after: t.Strings("after")}
+	d := &stepDraft{tab: t, noLevel: noLevel, after: t.Strings("after"), tier: int(t.Int("tier", 0, 1, 9))}
 	s := &d.step
 	*s = response.Step{Name: c.name(t, "name"), Stage: level, Hook: -1, EvidenceCond: hazard.NoCond, OnlyIf: hazard.NoCond}
 	if h := t.String("hook", ""); h != "" {
@@ -36,18 +37,14 @@ func (c *compiler) step(t *Table, plan string, level plugins.Stage) *stepDraft {
 		t.Fault("cap", "the cap of %s is shorter than the time-out of one call, %s: the plan would go on before the hook can answer", short(s.Cap), short(s.Timeout))
 	}
 	c.onFailure(t, s)
-	c.evidence(t, s, plan)
+	c.evidence(t, s, plan.name)
 	if e := t.String("only_if", ""); e != "" {
-		s.OnlyIf = c.expression(t, "only_if", e, plan+"/"+s.Name+"/only_if")
+		s.OnlyIf = c.expression(t, "only_if", e, plan.name+"/"+s.Name+"/only_if")
 	}
 	s.Proof = t.Bool("proof_required", false)
-	if s.Proof && len(d.after) == 0 {
-		t.Fault("proof_required", "it waits for the evidence of the steps in after, and there is none: name them, or take it out")
-	}
-	s.Irreversible = t.Bool("irreversible", level.Irreversible())
-	if s.Irreversible && !level.Irreversible() {
-		t.Fault("irreversible", "stage %s holds reversible steps only: move the step to stage 3 or 4", level)
-	}
+	c.acts(t, s)
+	c.takenBack(t, s, plan.owner, noLevel)
+	t.Strings("takes_down") // looked at once all is read (checkTakeDowns)
 	c.end(t)
 	return d
 }
@@ -66,13 +63,22 @@ func (c *compiler) onFailure(t *Table, s *response.Step) {
 	s.Backoff = t.Duration("backoff", defBackoff, 100*time.Millisecond, time.Minute)
 }
 
+// evidenceNames are those of evidence that says yes, the one that says least first; plugins.SeenDecline says no, and proves nothing.
+var evidenceNames = []string{plugins.SeenReceipt, plugins.SeenAccept, plugins.SeenDone, plugins.SeenVerified, plugins.SeenLoggedOut}
+
 // evidence reads how it is known that the work of a step is done.
 func (c *compiler) evidence(t *Table, s *response.Step, plan string) {
 	e := t.String("evidence", "")
-	switch e {
-	case "":
-	case "hook":
+	name, named := strings.CutPrefix(e, "hook:")
+	switch {
+	case e == "":
+	case e == "hook":
 		s.Evidence = response.ByHook
+	case named:
+		s.Evidence, s.EvidenceName = response.ByHook, name
+		if !slices.Contains(evidenceNames, name) {
+			t.Fault("evidence", "no hook gives evidence named %q%s", name, hint(name, evidenceNames))
+		}
 	default:
 		s.Evidence = response.ByCondition
 		s.EvidenceCond = c.expression(t, "evidence", e, plan+"/"+s.Name+"/evidence")
@@ -162,13 +168,49 @@ func (c *compiler) order(steps []*stepDraft) {
 			}
 		}
 	}
+	tiers(steps)
+	for _, d := range steps {
+		if d.step.Proof && len(d.after)+len(d.step.After) == 0 {
+			d.tab.Fault("proof_required", "it waits for the evidence of the steps in after or of a lower tier, and there is none: name them, or take it out")
+		}
+	}
 	state := make([]int, len(steps))
 	for i := range steps {
 		c.findCycle(steps, i, state, nil)
 	}
 }
 
-// findCycle reports a cycle once, at the "after" that closes it.
+// tiers makes the steps of a tier wait for those of the next lower one in their stage.
+func tiers(steps []*stepDraft) {
+	for _, d := range steps {
+		lower := 0
+		for _, o := range steps {
+			if d.with(o) && o.tier < d.tier {
+				lower = max(lower, o.tier)
+			}
+		}
+		for i, o := range steps {
+			if lower > 0 && d.with(o) && o.tier == lower && !slices.Contains(d.step.After, i) {
+				d.step.After = append(d.step.After, i)
+			}
+		}
+	}
+}
+
+// with tells whether both are of one stage.
+func (d *stepDraft) with(o *stepDraft) bool {
+	return d.step.Stage == o.step.Stage && !d.noLevel && !o.noLevel
+}
+
+// waitsAt is the place that says that a step waits for another.
+func (d *stepDraft) waitsAt(name string) Pos {
+	if slices.Contains(d.after, name) {
+		return d.tab.itemPos("after", name)
+	}
+	return d.tab.Pos("tier")
+}
+
+// findCycle reports a cycle once, at the "after" or "tier" that closes it.
 func (c *compiler) findCycle(steps []*stepDraft, i int, state []int, way []string) {
 	if state[i] == 2 {
 		return
@@ -179,7 +221,7 @@ func (c *compiler) findCycle(steps []*stepDraft, i int, state []int, way []strin
 	for _, a := range d.step.After {
 		if n := steps[a].step.Name; state[a] == 1 {
 			from := slices.Index(way, n)
-			c.fault(d.tab.itemPos("after", n), "these steps wait for each other and none would start: %s", strings.Join(append(slices.Clone(way[from:]), n), " after "))
+			c.fault(d.waitsAt(n), "these steps wait for each other and none would start: %s", strings.Join(append(slices.Clone(way[from:]), n), " after "))
 			continue
 		}
 		c.findCycle(steps, a, state, way)

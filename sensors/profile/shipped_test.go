@@ -68,6 +68,36 @@ func TestShippedProfiles(t *testing.T) {
 	}
 }
 
+// Every value that we ship says how often its device renews it, with a word on where that is from: the
+// worst case and the window of a rate count with it (S24).
+func TestShippedRefresh(t *testing.T) {
+	for _, p := range shipped(t) {
+		for i := range p.Channels {
+			if c := &p.Channels[i]; c.Refresh <= 0 || c.Refresh > time.Minute {
+				t.Errorf("%s: channel %q is renewed every %s: state refresh", p.Name, c.Name, c.Refresh)
+			}
+		}
+		text, err := os.ReadFile("../../configs/profiles/" + p.Name + ".toml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if _, why, _ := strings.Cut(line, "#"); strings.HasPrefix(line, "refresh") && len(why) < 10 {
+				t.Errorf("%s: the line %q does not say where this is from, or that it is an assumption", p.Name, line)
+			}
+		}
+		note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, about, ok := strings.Cut(string(note), "**Refresh.** "); !ok {
+			t.Errorf("%s: the note has no paragraph **Refresh.**", p.Name)
+		} else if strings.Contains(string(text), "assumption: ") && !strings.HasPrefix(about, "An assumption") {
+			t.Errorf("%s: the profile assumes its refresh and the note does not say so", p.Name)
+		}
+	}
+}
+
 // replay decodes the registers of one case and compares the readings with its want lines.
 func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) {
 	t.Helper()
