@@ -26,6 +26,7 @@ type Episode struct {
 	Start, End  Instant
 	Open        bool // no end of it was seen
 	Late        bool // its beginning was not seen: Start is what later states say
+	Unseen      bool // the history does not hold it: Start and End come from elsewhere, and clocks decide
 	first, last Place
 }
 
@@ -76,6 +77,8 @@ func Around(dir journal.FS, e *Episode, before, after time.Duration, visit func(
 // Near tells whether something is within an episode or so near to it.
 func (e *Episode) Near(at Instant, p Place, before, after time.Duration) bool {
 	switch {
+	case e.Unseen:
+		return e.Covers(at, before, after)
 	case p.before(e.first):
 		d, _ := at.To(e.Start)
 		return d <= before
@@ -84,6 +87,13 @@ func (e *Episode) Near(at Instant, p Place, before, after time.Duration) bool {
 		return d <= after
 	}
 	return true
+}
+
+// Covers is Near by the clocks alone.
+func (e *Episode) Covers(at Instant, before, after time.Duration) bool {
+	to, _ := at.To(e.Start)
+	past, _ := e.End.To(at)
+	return to <= before && (e.Open || past <= after)
 }
 
 // Since is the time from the start of the episode; negative before it.
