@@ -71,6 +71,7 @@ var commands = map[string]string{
 	"firebreak in-service":     "here without an agent",
 	"firebreak hold":           "TestHoldRenewsAndReleases keeps one; here without an agent",
 	"firebreak release":        "here without an agent",
+	"firebreak bundle":         "TestBundle makes several; here there is no journal",
 	"firebreak version":        "here",
 	"firebreak outstanding":    "TestOrdersOfARunningAgent asks it; here without an agent",
 	"firebreak shelve":         "TestOrdersOfARunningAgent gives it; here without an agent",

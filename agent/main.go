@@ -33,6 +33,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        a simulated room catches fire; watch the racks leave
   firebreak status -c FILE             alarms and plans of the running agent
   firebreak outstanding -c FILE        what was done and is not taken back
+  firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
+                                       one archive of an episode: readings, alarms, votes, steps
   firebreak version
 
 Orders, at the box; each with -c FILE and --by NAME:
@@ -79,6 +81,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return status(args, stdout, stderr)
 	case "hold":
 		return hold(args, stdout, stderr)
+	case "bundle":
+		return bundle(args, stdout, stderr)
 	case "outstanding":
 		return outstanding(args, stdout, stderr)
 	case "drill":

@@ -23,6 +23,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/agent/core"
 	"firebreak/agent/guard"
+	"firebreak/agent/history"
 	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
@@ -60,6 +61,8 @@ const (
 	journalOpen = 5 * time.Second
 	stopLimit   = 3 * time.Second
 	uplinkLimit = 5 * time.Second
+
+	historyLimit = 3 * time.Second
 )
 
 // Version is that of the module or the commit that was built.
@@ -169,6 +172,7 @@ type parts struct {
 	buses  []*bus.Bus
 	board  *Board
 	note   *notifier
+	hist   *history.History // nil: the configuration wants none
 	mem    *mirror
 	drills *drills
 	guard  *guard.Guard
@@ -186,6 +190,9 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {
+		return nil, err
+	}
+	if p.hist, err = buildHistory(o, p.boot); err != nil {
 		return nil, err
 	}
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
@@ -218,6 +225,9 @@ func (p *parts) start(ends *cleanups) {
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)
 		ends.task("peers", stopLimit, p.heard.run(p.guard.Post))
+		if p.hist != nil {
+			ends.task("history", historyLimit, o.remember(p.hist))
+		}
 		startControl(o, &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
@@ -232,6 +242,9 @@ func (p *parts) start(ends *cleanups) {
 // and plans like any other.
 func (p *parts) publishers() []plugins.Publisher {
 	out := []plugins.Publisher{p.board, p.up, p.drills}
+	if p.hist != nil {
+		out = append(out, p.hist)
+	}
 	for _, h := range p.hooks {
 		if also, ok := h.(plugins.Publisher); ok {
 			out = append(out, also)

@@ -107,6 +107,11 @@ func (c *compiler) top(t *Table) {
 	cfg.Stands = c.stands(t)
 	cfg.Journal = c.path(t, "journal", defJournal)
 	cfg.Run = c.path(t, "run", defRun)
+	cfg.HistoryMax = t.Bytes("history_max", defHistoryMax, minHistory, maxHistory)
+	cfg.HistoryAge = t.Duration("history_age", defHistoryAge, 0, maxHistoryAge)
+	if a := cfg.HistoryAge; a != 0 && a < minHistoryAge {
+		t.Fault("history_age", `"history_age" is %s: it must be "0s" (no history) or from %s to %s`, short(a), short(minHistoryAge), short(maxHistoryAge))
+	}
 	c.ownProfiles(t)
 	cfg.Control = c.path(t, "control", filepath.Join(cfg.Run, defControl))
 	if len(cfg.Control) > 107 { // sun_path

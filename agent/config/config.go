@@ -111,6 +111,9 @@ type Config struct {
 	Run     string // directory, on tmpfs
 	Control string // path of the control socket
 
+	HistoryMax int64         // bytes of the log of readings; 0: there is none
+	HistoryAge time.Duration // of what belongs to no episode in it; 0: there is none
+
 	Profiles    string   // directory of profiles of one's own; empty: none
 	OwnProfiles []string // the profiles that were taken from there, sorted
 

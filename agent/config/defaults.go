@@ -10,8 +10,10 @@ import (
 // depends on another key stands in the comment.
 const (
 	defJournal      = "/var/lib/firebreak"
-	defRun          = "/run/firebreak"       // a tmpfs: locks and outcomes of hooks
-	defControl      = "control.sock"         // in the run directory
+	defRun          = "/run/firebreak" // a tmpfs: locks and outcomes of hooks
+	defControl      = "control.sock"   // in the run directory
+	defHistoryMax   = 256 << 20        // bytes
+	defHistoryAge   = 7 * 24 * time.Hour
 	defJournalBound = 100 * time.Millisecond // S9
 	defHeldTrue     = 30 * time.Minute       // S4
 	defLossPersist  = 10 * time.Second       // S2
@@ -64,6 +66,10 @@ const (
 	maxDelay = time.Hour
 	maxSpan  = 7 * 24 * time.Hour
 
-	minReview   = time.Minute
-	maxCalendar = 5 * 365 * 24 * time.Hour
+	minReview     = time.Minute
+	maxCalendar   = 5 * 365 * 24 * time.Hour
+	minHistory    = 16 << 20
+	maxHistory    = 64 << 30
+	minHistoryAge = time.Hour
+	maxHistoryAge = 10 * 365 * 24 * time.Hour
 )

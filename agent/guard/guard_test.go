@@ -40,6 +40,7 @@ func TestEffectsInOrder(t *testing.T) {
 		var told []string
 		for _, u := range w.pub.got {
 			switch {
+			case u.Event != nil && u.Event.Type == plugins.EventHookEnded: // told by the hook's goroutine, in its own time
 			case u.Event != nil:
 				told = append(told, u.Event.Type)
 			case u.State != nil:

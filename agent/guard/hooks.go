@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -58,10 +59,28 @@ func (g *Guard) launch(ctx context.Context, p pendingStart) {
 		defer g.hooks.Done()
 		oc := g.call(ctx, p)
 		select {
+		case <-g.stopped:
+			return
+		default:
+			g.tellEnded(p.call, oc)
+		}
+		select {
 		case g.in <- core.Event{Kind: core.HookDone, Key: p.call.Key, Outcome: oc}:
 		case <-g.stopped:
 		}
 	}()
+}
+
+// tellEnded tells what a hook said at its end, which the core does not keep. It runs on the hook's
+// goroutine: what a target says may be long, and the loop has better to do than to encode it.
+func (g *Guard) tellEnded(c plugins.Call, oc plugins.Outcome) {
+	data, err := json.Marshal(plugins.NewHookEnded(c, oc))
+	if err != nil {
+		g.c.Log.Error("the end of a hook cannot be told", "key", c.Key.String(), "err", err)
+		return
+	}
+	g.tell(plugins.Update{Wall: time.Now(), Event: &plugins.Event{Type: plugins.EventHookEnded,
+		Plan: c.Key.Plan, Stage: c.Key.Stage.String(), Step: c.Key.Step, Key: c.Key.String(), Detail: oc.Detail, Data: data}})
 }
 
 // call runs one hook on a goroutine of its own and gives it up when it does not return: its key

@@ -226,12 +226,32 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 
 func (e *Encoder) event(u plugins.Update, drill bool) (Message, error) {
 	v := u.Event
+	if v.Type == plugins.EventHookEnded {
+		v = shortOutput(v)
+	}
 	seq := e.next(Event, drill)
 	p := EventMessage{Head: e.head(SchemaEvent, seq, u.Wall), ID: e.makeID("event", seq), Mark: u.Mark.String(),
 		Type: v.Type, Plan: v.Plan, Stage: v.Stage, Step: v.Step, Key: v.Key, Detail: v.Detail, Data: valid(v.Data),
 		Trust: e.trust(0, 0)}
 	m := Message{Class: Event, Drill: drill, Seq: seq, Topic: e.topic(Event, drill, "")}
 	return e.finish(m, &p, func() { p.Data, p.Detail, p.Shortened = nil, short(p.Detail), true })
+}
+
+// maxOutput bounds what a hook's target said in a message; the whole of it is in the history.
+const maxOutput = 1 << 10
+
+// shortOutput returns v with its output cut. The update is shared by all who tell: v stays as it is.
+func shortOutput(v *plugins.Event) *plugins.Event {
+	c := *v
+	var h plugins.HookEnded
+	if err := json.Unmarshal(v.Data, &h); err != nil {
+		c.Data = nil
+		return &c
+	}
+	if len(h.Output) > maxOutput {
+		c.Data, _ = json.Marshal(h.Shorten(maxOutput)) // strings and numbers: it cannot fail
+	}
+	return &c
 }
 
 // finish marshals a payload, and once more, shortened, when it is too large.
