@@ -20,7 +20,7 @@ import (
 //	10s            asd-1.smoke = 0.5
 //	10s..60s       asd-1.smoke = 0.01 -> 0.5  every=1s
 //	10s..60s       bms-*.*     = bad:comm     every=1s
-//	10s..60s       asd-1.smoke = 0.5 replaced every=1s
+//	10s..60s       bms-1.temp  = 25 -> 80 uncertain:replaced  every=1s
 //	70s            kill back=2s
 //	70s            kill back=480h reboot [clock-known]
 //	70s            snapshot
@@ -133,13 +133,17 @@ func (s *script) readings(l *line, from time.Duration, until string, w []string)
 			must(fmt.Errorf("a range of time needs every=1s or the like"))
 		}
 	}
-	var reason sensors.Reason
-	isBad := strings.HasPrefix(w[2], "bad:")
-	v0, v1 := 0.0, 0.0
-	if isBad {
-		r, err := sensors.ParseReason(strings.TrimPrefix(w[2], "bad:"))
+	q := sensors.GoodQuality
+	if why, ok := strings.CutPrefix(w[len(w)-1], "uncertain:"); ok {
+		r, err := sensors.ParseReason(why)
 		must(err)
-		reason = r
+		q, w = sensors.MakeQuality(sensors.Uncertain, r, sensors.Real), w[:len(w)-1]
+	}
+	v0, v1 := 0.0, 0.0
+	if why, ok := strings.CutPrefix(w[2], "bad:"); ok {
+		r, err := sensors.ParseReason(why)
+		must(err)
+		q = sensors.BadQuality(r)
 	} else {
 		v0 = number(w[2])
 		v1 = v0
@@ -159,7 +163,7 @@ func (s *script) readings(l *line, from time.Duration, until string, w []string)
 			if to > from {
 				v += (v1 - v0) * float64(t-from) / float64(to-from)
 			}
-			s.acts = append(s.acts, act{at: t, kind: "read", point: sensors.PointID(i), value: v, bad: reason, isBad: isBad, replaced: slices.Contains(w, "replaced")})
+			s.acts = append(s.acts, act{at: t, kind: "read", point: sensors.PointID(i), value: v, quality: q})
 		}
 	}
 	if !found {

@@ -42,12 +42,9 @@ type act struct {
 	at   time.Duration
 	kind string // read, kill, snapshot, journal, order
 	// read
-	point sensors.PointID
-	value float64
-	bad   sensors.Reason
-	isBad bool
-
-	replaced bool // the device answers with another serial number
+	point   sensors.PointID
+	value   float64
+	quality sensors.Quality
 	// kill
 	back   time.Duration
 	reboot bool

@@ -148,13 +148,7 @@ func (r *runner) read(acts []act) []act {
 	var batch []sensors.Reading
 	for ; n < len(acts) && acts[n].at == first.at && r.s.order(&acts[n]) == r.s.order(&first); n++ {
 		a := acts[n]
-		in := sensors.Reading{Point: a.point, Value: a.value, Quality: sensors.GoodQuality, At: r.mono()}
-		if a.isBad {
-			in.Quality = sensors.BadQuality(a.bad)
-		}
-		if a.replaced {
-			in.Quality = sensors.MakeQuality(sensors.Uncertain, sensors.Replaced, sensors.Real)
-		}
+		in := sensors.Reading{Point: a.point, Value: a.value, Quality: a.quality, At: r.mono()}
 		batch = append(batch, r.qual[a.point].Qualify(&r.s.hz.Points[a.point], in))
 	}
 	if r.core != nil {

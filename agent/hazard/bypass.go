@@ -114,6 +114,7 @@ func (e *Engine) tend(now sensors.Mono, id sensors.PointID) {
 // what a person took out is no loss.
 func (e *Engine) follow(id sensors.PointID, now sensors.Mono) {
 	p, d := &e.points[id], &e.devices[e.r.Points[id].Device]
+	p.apart = p.bypass != 0 || p.back != 0
 	if away := p.out || p.bypass != 0; away != p.away {
 		p.away, e.scanLoss = away, true
 		if away {
@@ -128,7 +129,7 @@ func (e *Engine) follow(id sensors.PointID, now sensors.Mono) {
 	d.apart = false
 	for _, k := range d.list {
 		q := &e.points[k]
-		d.apart = d.apart || q.away || q.back != 0
+		d.apart = d.apart || q.away || q.apart
 	}
 	if p.out {
 		p.q = sensors.BadQuality(sensors.OutOfService)
@@ -145,7 +146,7 @@ func (e *Engine) follow(id sensors.PointID, now sensors.Mono) {
 // they go on and the downtime counts.
 func (e *Engine) resumeBypass(now sensors.Mono, id sensors.PointID, shift time.Duration) {
 	p := &e.points[id]
-	if p.bypass == 0 && p.back == 0 {
+	if !p.apart {
 		return
 	}
 	e.bypassed = true
@@ -160,7 +161,7 @@ func (e *Engine) resumeBypass(now sensors.Mono, id sensors.PointID, shift time.D
 // Bypasses visits the points that are bypassed or on probation, in the order of the rules.
 func (e *Engine) Bypasses(visit func(Bypass)) {
 	for i := range e.points {
-		if p := &e.points[i]; p.bypass != 0 || p.back != 0 {
+		if p := &e.points[i]; p.apart {
 			rule := &e.r.Points[i]
 			visit(Bypass{Point: sensors.PointID(i), Name: rule.Name, Device: e.r.Devices[rule.Device].Name, Until: p.bypass, Back: p.back})
 		}
@@ -181,18 +182,6 @@ func (e *Engine) Named(name string) []sensors.PointID {
 		}
 	}
 	return of
-}
-
-// VotingPoints returns the points that a condition looks at, at any depth, each once and in the
-// order of the rules, out of service and bypassed ones included.
-func (e *Engine) VotingPoints(id CondID) []sensors.PointID {
-	var of []sensors.PointID
-	if int(id) >= len(e.conds) {
-		return nil
-	}
-	e.leaves(id, func(m *Member) { of = append(of, m.Points...) })
-	slices.Sort(of)
-	return slices.Compact(of)
 }
 
 // WouldInhibit returns the conditions that look at one of the points and that could not become true

@@ -20,6 +20,7 @@ func (m *room) back(p sensors.PointID) {
 	m.step()
 }
 
+// trio is a vote of two of three, all different, and one that any of them opens.
 func trio(t *testing.T) (m *room, p []sensors.PointID, two, one CondID) {
 	m = newRoom(t)
 	a, ca := m.sensor("a", sensors.Smoke, own("a"))
@@ -28,6 +29,7 @@ func trio(t *testing.T) (m *room, p []sensors.PointID, two, one CondID) {
 	return m, []sensors.PointID{a, b, c}, m.vote(2, true, ca, cb, cc), m.vote(1, false, ca, cb, cc)
 }
 
+// S19: the vote re-forms over the others. What it needs stays, so it says when it cannot trip.
 func TestBypassIsOutOfEveryVote(t *testing.T) {
 	m, p, two, one := trio(t)
 	m.keep(time.Second, 20, p...)
@@ -47,6 +49,8 @@ func TestBypassIsOutOfEveryVote(t *testing.T) {
 	}
 }
 
+// A bypassed member is silent and yet no fault, and no child of a loss; the loss of the others on
+// its bus is still one.
 func TestBypassedIsNoLoss(t *testing.T) {
 	m, p := plant(t)
 	c := m.over(Cond{Name: "hot", Threshold: 60, OnFault: FaultVotes}, p...)
@@ -79,6 +83,7 @@ func TestBypassedIsNoLoss(t *testing.T) {
 	}
 }
 
+// A vote that cannot trip for a bypass is not explained by a loss (S2).
 func TestLossExplainsNoBypass(t *testing.T) {
 	m, p := plant(t)
 	v := m.vote(3, false, m.over(Cond{Name: "x", Threshold: 60}, p[0]), m.over(Cond{Name: "y", Threshold: 60}, p[1]),
@@ -94,6 +99,7 @@ func TestLossExplainsNoBypass(t *testing.T) {
 	}
 }
 
+// A point that is bypassed and can be read shows that its device lives.
 func TestBypassedPointThatIsReadIsNoSilence(t *testing.T) {
 	m, p := plant(t)
 	c := m.over(Cond{Name: "hot", Threshold: 60, OnFault: FaultVotes}, p[0])
@@ -110,6 +116,7 @@ func TestBypassedPointThatIsReadIsNoSilence(t *testing.T) {
 	m.want(v, "unknown inhibited")
 }
 
+// S2: two losses with one cause stay one when what they have in common is bypassed.
 func TestBypassMakesNoTwoLossesOfOne(t *testing.T) {
 	m := newRoom(t)
 	x, cx := m.sensor("x", sensors.Smoke, sensors.Path{Bus: "1", Gateway: "g1", Supply: "s1"})
@@ -129,6 +136,7 @@ func TestBypassMakesNoTwoLossesOfOne(t *testing.T) {
 	m.want(v, "unknown inhibited")
 }
 
+// S8: within one boot a bypass and a probation go on, and downtime counts; a reboot ends a bypass.
 func TestBypassOverARestart(t *testing.T) {
 	for name, c := range map[string]struct {
 		gap, shift time.Duration
@@ -161,6 +169,28 @@ func TestBypassOverARestart(t *testing.T) {
 	}
 }
 
+// A reload may rename every detector of a bypassed point: it stays bypassed.
+func TestBypassOverARename(t *testing.T) {
+	m, p, _, one := trio(t)
+	m.keep(time.Second, 20, p...)
+	m.bypass(p[0], time.Minute)
+	s := m.e.State()
+	m.r.Conds[0].Name = "smoke"
+	e, err := New(&m.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.e = e
+	e.SetState(s)
+	m.read(p[1], 20)
+	m.read(p[0], 70)
+	m.want(0, "unknown bypassed")
+	m.wait(time.Minute)
+	m.read(p[0], 70)
+	m.want(one, "true returned")
+}
+
+// Every change is told once, and the engine asks to be woken for it.
 func TestBypassIsTold(t *testing.T) {
 	m, p, _, _ := trio(t)
 	m.keep(time.Second, 20, p...)
@@ -218,6 +248,7 @@ func TestBypassIsTold(t *testing.T) {
 	tell(false, "")
 }
 
+// What would be dead if a point were bypassed, and the engine is as it was.
 func TestWouldInhibit(t *testing.T) {
 	m, p, two, one := trio(t)
 	nested := m.vote(1, false, two)
@@ -275,22 +306,16 @@ func TestWouldInhibit(t *testing.T) {
 	}
 }
 
-func TestVotingPointsAndNames(t *testing.T) {
+// What a person types: a point, or a device for all of its points that vote.
+func TestNamed(t *testing.T) {
 	m := newRoom(t)
 	b := m.point("bms", "b", sensors.Temperature)
 	a, spare := m.point("asd", "a", sensors.Smoke), m.point("asd", "spare", sensors.Smoke)
 	c := m.point("bms", "c", sensors.Temperature)
-	hot := m.over(Cond{Name: "hot", Threshold: 60}, c, b)
-	warm := m.over(Cond{Name: "warm", Threshold: 40}, b)
-	smoke := m.over(Cond{Name: "smoke", Threshold: 60}, a)
-	v := m.vote(1, false, hot, warm)
-	all := m.vote(1, false, v, smoke, hot)
+	m.over(Cond{Name: "hot", Threshold: 60}, c, b)
+	m.over(Cond{Name: "warm", Threshold: 40}, b)
+	m.over(Cond{Name: "smoke", Threshold: 60}, a)
 	m.engine()
-	for id, want := range map[CondID][]sensors.PointID{all: {b, a, c}, v: {b, c}, smoke: {a}, NoCond: nil} {
-		if got := m.e.VotingPoints(id); !slices.Equal(got, want) {
-			t.Errorf("points of condition %d: %v, want %v", id, got, want)
-		}
-	}
 	for name, want := range map[string][]sensors.PointID{"bms.c": {c}, "bms": {b, c}, "asd": {a}, "asd.spare": {spare}, "nobody": nil} {
 		if got := m.e.Named(name); !slices.Equal(got, want) {
 			t.Errorf("%q means %v, want %v", name, got, want)

@@ -65,7 +65,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	in.test = false
-	if p.replaced && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
+	if p.other && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
 		in.weak, in.dirty = true, true
 	}
 	if in.away { // bypassed: it is read and shown, and stays out of the votes
@@ -83,7 +83,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	in.lost, in.noVote = false, false
 	switch {
 	case raw == True:
-		weak := p.rise.weak || p.replaced
+		weak := p.rise.weak || p.other
 		if was != True {
 			in.on, in.dirty = 0, true
 			in.weak = in.weak || !in.active || in.anew // a new occurrence is as strong as what made it

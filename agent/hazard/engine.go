@@ -42,12 +42,13 @@ type point struct {
 	usable bool // usable and fresh, as of the last look
 	out    bool // out of service
 	away   bool // out of service or bypassed: in no vote
+	apart  bool // bypassed or on probation: what tells every reading to look at the two instants below
+	other  bool // another device than the proven one is read (S23)
 	rise   rise
 	series []int32 // of its rate detectors; nil when there is none
 
-	bypass   sensors.Mono // it is bypassed until then; 0: it is not (S19)
-	back     sensors.Mono // while it is on probation: when its bypass ended; else 0
-	replaced bool         // another device than the proven one is read (S23)
+	bypass sensors.Mono // it is bypassed until then; 0: it is not (S19)
+	back   sensors.Mono // while it is on probation: when its bypass ended; else 0
 }
 
 type cond struct {
@@ -178,8 +179,10 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	if r.At > now {
 		r.At = now // a source's clock may be read a little after ours
 	}
-	if p.bypass != 0 || p.back != 0 {
+	at := r.At
+	if p.apart {
 		e.tend(now, r.Point)
+		at = max(at, p.back) // what was sampled before a return counts from there
 	}
 	if p.out {
 		r.Quality = sensors.BadQuality(sensors.OutOfService)
@@ -188,7 +191,9 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	}
 	rule := &e.r.Points[r.Point]
 	if r.Quality.Usable() {
-		e.identify(p, r.Quality.Reason())
+		if why := r.Quality.Reason(); p.other || why == sensors.Replaced {
+			e.identify(p, why)
+		}
 		p.rise.observe(rule, r)
 		for _, s := range p.series {
 			e.series[s].samples = addSample(e.series[s].samples, r, e.series[s].window)
@@ -207,7 +212,7 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		e.wakeAt(r.At.Add(rule.Stale))
 	}
 	for _, i := range e.byPoint[r.Point] {
-		e.observe(&e.inputs[i], p, max(r.At, p.back)) // what was sampled before a return counts from there
+		e.observe(&e.inputs[i], p, at)
 		e.advance(&e.inputs[i], now)
 	}
 }
@@ -217,7 +222,7 @@ func (e *Engine) scan(now sensors.Mono) {
 	e.next = never
 	for id := range e.points {
 		p := &e.points[id]
-		if p.bypass != 0 || p.back != 0 {
+		if p.apart {
 			e.tend(now, sensors.PointID(id))
 		}
 		if !p.usable {

@@ -101,9 +101,9 @@ func rate(s []sample, window time.Duration) (perSecond float64, ok bool) {
 func (e *Engine) identify(p *point, why sensors.Reason) {
 	switch {
 	case why == sensors.NoReason:
-		p.replaced = false
-	case why == sensors.Replaced && !p.replaced:
-		p.replaced, p.rise = true, rise{}
+		p.other = false
+	case why == sensors.Replaced && !p.other:
+		p.other, p.rise = true, rise{}
 		for _, s := range p.series {
 			e.series[s].samples = e.series[s].samples[:0]
 		}

@@ -10,6 +10,7 @@ import (
 	"firebreak/sensors"
 )
 
+// The same of those that have come back: without their votes they are still what others share.
 func TestProbationMakesNoTwoLossesOfOne(t *testing.T) {
 	m := newRoom(t)
 	var points []sensors.PointID
@@ -32,6 +33,37 @@ func TestProbationMakesNoTwoLossesOfOne(t *testing.T) {
 	m.want(v, "true held weak")
 }
 
+// What two losses have in common falls silent by a point that no vote looks at: the votes hear of it.
+func TestSilenceOfWhatIsApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		apart func(m *room, p sensors.PointID)
+		want  string
+	}{
+		"bypassed":       {func(m *room, p sensors.PointID) { m.bypass(p, time.Hour) }, "unknown inhibited"},
+		"returned":       {func(m *room, p sensors.PointID) { m.bypass(p, time.Hour); m.back(p) }, "true held returned"},
+		"out of service": {func(m *room, p sensors.PointID) { m.e.SetOutOfService(m.now, p, true) }, "unknown inhibited"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newRoom(t)
+			x, cx := m.sensor("x", sensors.Smoke, sensors.Path{Bus: "1", Gateway: "g1", Supply: "s1"})
+			y, cy := m.sensor("y", sensors.Smoke, sensors.Path{Bus: "1", Gateway: "g2", Supply: "s2"})
+			z, cz := m.sensor("z", sensors.Smoke, sensors.Path{Bus: "2", Gateway: "g3", Supply: "s2"})
+			other := m.point("y", "other", sensors.Temperature)
+			for _, c := range []CondID{cx, cy, cz} {
+				m.r.Conds[c].OnFault = FaultVotes
+			}
+			v := m.vote(2, false, cx, cy, cz)
+			m.keep(5*time.Second, 20, x, y, z, other)
+			c.apart(m, y)
+			m.keep(20*time.Second, 20, other)
+			m.want(v, "true held weak") // x and z
+			m.wait(2 * time.Second)
+			m.want(v, c.want)
+		})
+	}
+}
+
+// What is held-true and settled does not become fresh by one that has come back and is read (S4).
 func TestReturnMakesNothingFresh(t *testing.T) {
 	m, p, _, one := trio(t)
 	m.keep(time.Second, 20, p...)
@@ -45,6 +77,8 @@ func TestReturnMakesNothingFresh(t *testing.T) {
 	m.want(one, "true held-true weak")
 }
 
+// S19: on return the on-delay is served in full, though the value was above it all along, and by
+// readings that were sampled after the return.
 func TestReturnServesAFullOnDelay(t *testing.T) {
 	for _, name := range []string{"expiry", "order", "expiry seen late"} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +117,7 @@ func TestReturnServesAFullOnDelay(t *testing.T) {
 	}
 }
 
+// Timeline 14: the bypass of a smoke head expires with test smoke still in the pipe.
 func TestBypassExpiresWithTestSmoke(t *testing.T) {
 	m, p, two, one := trio(t)
 	m.keep(time.Second, 20, p...)
@@ -110,6 +145,7 @@ func TestBypassExpiresWithTestSmoke(t *testing.T) {
 	m.want(one, "true")
 }
 
+// What is true without those that have come back counts as ever, and with them no more than that.
 func TestProbationIsOfThatMemberAlone(t *testing.T) {
 	m, p, two, one := trio(t)
 	for _, v := range []float64{20, 40, 50} {
@@ -135,6 +171,7 @@ func TestProbationIsOfThatMemberAlone(t *testing.T) {
 	m.want(two, "true returned")
 }
 
+// A member of many points is on probation only as far as it is true by the one that has come back.
 func TestProbationOfAPoint(t *testing.T) {
 	m := newRoom(t)
 	a, b := m.point("bms", "a", sensors.Temperature), m.point("bms", "b", sensors.Temperature)
@@ -150,6 +187,7 @@ func TestProbationOfAPoint(t *testing.T) {
 	m.want(id, "true held-true") // the fresh one is the one that has come back
 }
 
+// A lost member that votes as a fault does not lift a vote above stage 1 while it is on probation.
 func TestProbationOfAFault(t *testing.T) {
 	m, p, _, _ := trio(t)
 	m.r.Conds[0].OnFault = FaultVotes
@@ -164,6 +202,8 @@ func TestProbationOfAFault(t *testing.T) {
 	m.want(v, "true weak")
 }
 
+// A bypass clears nothing: what was true is kept as an alarm, without a vote, until the point has
+// been read as false after its return. A reset is told of it (S6).
 func TestBypassKeepsTheAlarm(t *testing.T) {
 	m := newRoom(t)
 	p := m.point("a", "x", sensors.Smoke)
@@ -205,6 +245,7 @@ func TestBypassKeepsTheAlarm(t *testing.T) {
 	}
 }
 
+// What is true anew after a return is as strong as what made it, not as what was true before.
 func TestReturnIsANewOccurrence(t *testing.T) {
 	m := newRoom(t)
 	p, id := hot(m, 0, 0)
@@ -240,6 +281,8 @@ func TestKeptAlarmVotesAgainAfterItsOnDelay(t *testing.T) {
 	m.want(id, "true held-true returned")
 }
 
+// A latch (S3) outlasts a bypass: it votes again at the return, on probation, and only a person
+// resets it. Test gas does not latch what is bypassed.
 func TestBypassKeepsTheLatch(t *testing.T) {
 	m, gas, _, high, _ := gasRoom(t)
 	m.rises(gas)
@@ -268,6 +311,8 @@ func TestBypassKeepsTheLatch(t *testing.T) {
 	m.want(high, "false")
 }
 
+// A latch needs no on-delay when it comes back. Of one in test mode nothing is known; what was heard
+// in the meantime counts.
 func TestLatchThatComesBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		heard []sensors.Reason // NoReason: read
@@ -299,6 +344,7 @@ func TestLatchThatComesBack(t *testing.T) {
 	}
 }
 
+// Probation, too, counts downtime within one boot, and across boots as far as its age is known.
 func TestProbationOverARestart(t *testing.T) {
 	for name, shift := range map[string]time.Duration{"same boot": 0, "another boot": -500 * time.Second} {
 		t.Run(name, func(t *testing.T) {

@@ -128,7 +128,9 @@ type pointState struct {
 	Base   float64         `json:"base,omitempty"`
 	Peak   float64         `json:"peak,omitempty"`
 
-	Replaced bool `json:"replaced,omitempty"`
+	Bypass   sensors.Mono `json:"bypass,omitempty"`
+	Back     sensors.Mono `json:"back,omitempty"`
+	Replaced bool         `json:"replaced,omitempty"`
 }
 
 type seriesState struct {
@@ -161,7 +163,7 @@ func (e *Engine) State() State {
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
-			p.rise.seen, p.rise.last, p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak, p.replaced})
+			p.rise.seen, p.rise.last, p.rise.run, p.rise.steps, p.rise.weak, p.rise.base, p.rise.peak, p.bypass, p.back, p.other})
 	}
 	for i := range e.series {
 		sr := &e.series[i]
@@ -208,7 +210,10 @@ func (e *Engine) SetState(s State) {
 			continue
 		}
 		p := &e.points[i]
-		p.val, p.at, p.q, p.have, p.usable, p.out, p.replaced = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable, ps.Out, ps.Replaced
+		p.val, p.at, p.q, p.have, p.usable, p.out, p.other = ps.Val, ps.At, ps.Q, ps.Have, ps.Usable, ps.Out, ps.Replaced
+		if len(e.byPoint[i]) > 0 { // also where the rules have renamed its detectors
+			p.bypass, p.back = ps.Bypass, ps.Back
+		}
 		p.rise = rise{ps.Seen, ps.Last, ps.Run, ps.Steps, ps.Weak, ps.Base, ps.Peak}
 		if p.usable {
 			e.devices[e.r.Points[i].Device].usable++
