@@ -47,10 +47,14 @@ func (h *Hook) ask(ctx context.Context, a Ask, c plugins.Call) plugins.Outcome {
 	defer cancel()
 	req := frame.Request{V: frame.Version, Op: frame.Run, Action: h.cfg.Action, ID: a.ID, AskedNs: a.AskedNs, TimeoutNs: int64(a.Timeout), Body: body}
 	taken, pause := false, firstWait
+	var last error // that of the try before the end says more than that of a try cut short
 	for {
 		tried := time.Now()
 		rep, sent, err := talk(ctx, h.cfg.Helper, h.cfg.HelperUID, req, 0)
 		taken = taken || sent
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		switch {
 		case err == nil && rep.Outcome != nil:
 			return outcome(rep.Outcome, begin)
@@ -59,9 +63,9 @@ func (h *Hook) ask(ctx context.Context, a Ask, c plugins.Call) plugins.Outcome {
 		case errors.Is(ctx.Err(), context.Canceled):
 			return unknown("not started by this call: the agent is stopping; call again under the same key")
 		case ctx.Err() != nil && taken:
-			return unknown("the end is not known: the helper has the call and has not told its end after the time-out (%v); call again under the same key", err)
+			return unknown("the end is not known: the helper has the call and has not told its end after the time-out (%v); call again under the same key", last)
 		case ctx.Err() != nil, !taken && time.Since(begin) >= a.Timeout:
-			return unknown("the helper could not be asked until the time-out (%v): see that firebreak-helper runs; call again under the same key", err)
+			return unknown("the helper could not be asked until the time-out (%v): see that firebreak-helper runs; call again under the same key", last)
 		}
 		if time.Since(tried) > longWait {
 			pause = firstWait // it was there, and broke off
@@ -92,7 +96,7 @@ func outcome(o *frame.Outcome, begin time.Time) plugins.Outcome {
 	return out
 }
 
-// talk asks once, on a connection of its own, and tells whether the whole request was handed over.
+// talk asks once, on a connection of its own, and tells whether the helper has the whole request.
 // wait bounds the reply; 0: the context alone does.
 func talk(ctx context.Context, path string, uid uint32, req frame.Request, wait time.Duration) (rep frame.Reply, sent bool, err error) {
 	dctx, cancel := context.WithTimeout(ctx, sayBound)
@@ -131,7 +135,7 @@ func talk(ctx context.Context, path string, uid uint32, req frame.Request, wait 
 	case err != nil:
 		return rep, true, fmt.Errorf("helper %s: %w", path, err)
 	case rep.Error != "":
-		return rep, true, fmt.Errorf("helper %s: %s", path, rep.Error)
+		return rep, false, fmt.Errorf("helper %s: %s", path, rep.Error) // handed back
 	case rep.V != frame.Version:
 		return rep, true, fmt.Errorf("helper %s speaks version %d, this agent %d: install both of one version", path, rep.V, frame.Version)
 	}

@@ -19,15 +19,17 @@ import (
 const binaryDir = "FIREBREAK_TEST_BINARIES"
 
 // helperBinary builds bin/firebreak-helper once, as make build does it.
-var helperBinary = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(os.Getenv(binaryDir), "firebreak-helper")
-	cmd := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./helper")
+var helperBinary = sync.OnceValues(func() (string, error) { return built("firebreak-helper", "./helper") })
+
+func built(name, dir string) (string, error) {
+	bin := filepath.Join(os.Getenv(binaryDir), name)
+	cmd := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)
 	}
 	return bin, nil
-})
+}
 
 // helper is a running firebreak-helper with one action, "act".
 type helper struct {
@@ -36,6 +38,7 @@ type helper struct {
 	list   string
 	run    string
 	cmd    *osexec.Cmd
+	allow  string
 	said   *lockedBuffer
 }
 
@@ -64,7 +67,7 @@ func startHelper(b *bench, cfg *Config) *helper {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	h := &helper{b: b, binary: bin, list: filepath.Join(b.work, "actions.toml"), run: cfg.RunDir, said: new(lockedBuffer)}
+	h := &helper{b: b, binary: bin, list: filepath.Join(b.work, "actions.toml"), run: cfg.RunDir, allow: fmt.Sprint(os.Geteuid()), said: new(lockedBuffer)}
 	h.write(actionOf(b.t, *cfg))
 	*cfg = Config{Action: "act", Helper: filepath.Join(h.run, "helper.sock"), HelperUID: uint32(os.Geteuid()),
 		RunDir: cfg.RunDir, Drill: cfg.Drill, Site: cfg.Site, Agent: cfg.Agent}
@@ -117,7 +120,7 @@ func (h *helper) write(text string) {
 
 func (h *helper) start() {
 	h.b.t.Helper()
-	h.cmd = osexec.Command(h.binary, "run", "-c", h.list, "-run", h.run, "-allow", fmt.Sprint(os.Geteuid()))
+	h.cmd = osexec.Command(h.binary, "run", "-c", h.list, "-run", h.run, "-allow", h.allow)
 	h.cmd.Stderr = io.Writer(h.said)
 	// What a shim inherits of the pipe is nothing: it has its own standard error.
 	h.cmd.WaitDelay = time.Second
@@ -127,20 +130,37 @@ func (h *helper) start() {
 	h.await()
 }
 
+// reload has the helper read its list again, and waits for its word.
+func (h *helper) reload(word string) {
+	h.b.t.Helper()
+	before := strings.Count(h.said.String(), word)
+	if err := h.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		h.b.t.Fatal(err)
+	}
+	h.until(word, func() bool { return strings.Count(h.said.String(), word) > before })
+}
+
 // await waits until somebody answers on the socket.
 func (h *helper) await() {
 	h.b.t.Helper()
+	h.until("comes up", func() bool {
+		c, err := net.Dial("unix", filepath.Join(h.run, "helper.sock"))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+func (h *helper) until(what string, ok func() bool) {
+	h.b.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(30 * time.Second); ; {
-		if c, err := net.Dial("unix", filepath.Join(h.run, "helper.sock")); err == nil {
-			c.Close()
-			return
-		}
+	for late := time.After(30 * time.Second); !ok(); {
 		select {
 		case <-tick.C:
 		case <-late:
-			h.b.t.Fatalf("the helper does not come up; it said:\n%s", h.said)
+			h.b.t.Fatalf("the helper does not come to %q; it said:\n%s", what, h.said)
 		}
 	}
 }

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 			os.Exit(ShimMain(os.Args[2:]))
 		case "test-agent":
 			os.Exit(agentMain(os.Args[2]))
+		case "test-listener":
+			os.Exit(listenerMain(os.Args[2]))
 		}
 	}
 	os.Exit(runTests(m))

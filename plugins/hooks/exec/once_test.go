@@ -199,27 +199,39 @@ func TestTwoHundredAtOnce(t *testing.T) { twoHundredAtOnce(t, direct) }
 func twoHundredAtOnce(t *testing.T, w way) {
 	b := w.bench(t, `echo start >>$W/starts`, onTmpfs(t))
 	const n, bound = 200, 500 * time.Millisecond
+	for round := 1; ; round++ { // a machine that is busy elsewhere may spoil a round
+		last := b.burst(n, fmt.Sprintf("r%d", round))
+		if got := b.lines("starts"); got != n*round {
+			t.Fatalf("%d starts, want %d", got, n*round)
+		}
+		if last <= raceSlack*bound {
+			return
+		}
+		if round == 3 {
+			t.Fatalf("the last of %d started after %v, want all within %v", n, last, bound)
+		}
+	}
+}
+
+// burst makes n calls at once and tells when the last command was started.
+func (b *bench) burst(n int, name string) time.Duration {
+	b.t.Helper()
 	var wg sync.WaitGroup
 	outs := make([]plugins.Outcome, n)
 	for i := range outs {
-		wg.Go(func() { outs[i] = b.hook.Do(context.Background(), call(fmt.Sprintf("s%d", i)), nil) })
+		wg.Go(func() { outs[i] = b.hook.Do(context.Background(), call(fmt.Sprintf("%s-%d", name, i)), nil) })
 	}
 	wg.Wait()
 	var started []time.Duration
 	for i, o := range outs {
 		if o.Result != plugins.Done {
-			t.Errorf("%d: %+v", i, o)
+			b.t.Errorf("%d: %+v", i, o)
 		}
-		started = append(started, b.startedAfter(call(fmt.Sprintf("s%d", i))))
-	}
-	if got := b.lines("starts"); got != n {
-		t.Errorf("%d starts, want %d", got, n)
+		started = append(started, b.startedAfter(call(fmt.Sprintf("%s-%d", name, i))))
 	}
 	slices.Sort(started)
-	t.Logf("from Do to the started command: p50 %v, p99 %v, max %v", started[n/2], started[n*99/100], started[n-1])
-	if started[n-1] > raceSlack*bound {
-		t.Errorf("the last of %d started after %v, want all within %v", n, started[n-1], bound)
-	}
+	b.t.Logf("from Do to the started command: p50 %v, p99 %v, max %v", started[n/2], started[n*99/100], started[n-1])
+	return started[n-1]
 }
 
 // startedAfter is the time from Do to the started command, on the clock that agent and shim share.
@@ -233,7 +245,26 @@ func (b *bench) startedAfter(c plugins.Call) time.Duration {
 
 // BenchmarkExecStart measures from the decision (Do) to the command's start.
 func BenchmarkExecStart(b *testing.B) {
-	h := newBench(b, "", func(c *Config) { c.Command = []string{"true"} }, onTmpfs(b))
+	measureStart(b, newBench(b, "", func(c *Config) { c.Command = []string{"true"} }, onTmpfs(b)))
+}
+
+// BenchmarkHelperStart measures the same through the helper, with everything on the way; and beside
+// it the agent's own shim, which is the agent's program started again.
+func BenchmarkHelperStart(b *testing.B) {
+	command := func(c *Config) { c.Command = []string{"true"} }
+	b.Run("helper", func(b *testing.B) { measureStart(b, viaHelper.bench(b, "", command, onTmpfs(b))) })
+	b.Run("agent", func(b *testing.B) {
+		self, err := built("firebreak", "../../../agent")
+		if err != nil {
+			b.Fatal(err)
+		}
+		h := newBench(b, "", command, onTmpfs(b))
+		h.hook.run.Self = self
+		measureStart(b, h)
+	})
+}
+
+func measureStart(b *testing.B, h *bench) {
 	var started []time.Duration
 	for i := 0; b.Loop(); i++ {
 		c := call(fmt.Sprintf("s%d", i))

@@ -42,7 +42,9 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, r *exec.Runner, req *
 	if asked <= 0 || asked > now { // another clock than ours
 		asked = now
 	}
-	return outcome(r.Do(ctx, exec.Ask{ID: req.ID, AskedNs: asked, Timeout: timeout}, func() (exec.Task, error) { return s.task(req, body, timeout) }))
+	o := r.Do(ctx, exec.Ask{ID: req.ID, AskedNs: asked, Timeout: timeout}, func() (exec.Task, error) { return s.task(req, body, timeout) })
+	s.log.Info("call", "call", req.ID, "action", req.Action, "result", o.Result.String(), "detail", o.Detail, "attached", o.Attached)
+	return outcome(o)
 }
 
 func outcome(o plugins.Outcome) frame.Reply {
@@ -106,6 +108,7 @@ func (s *server) task(req *frame.Request, b plugins.Body, timeout time.Duration)
 	}
 	stdin.WriteByte('\n')
 	timeout = min(timeout, a.maxTimeout)
+	s.log.Info("start", "call", req.ID, "action", a.name, "program", a.program, "user", a.as.name, "timeout", timeout.String())
 	return exec.Task{Path: a.program, Args: append([]string{a.program}, a.args...), Env: a.environ(b, timeout), Dir: a.dir,
 		Stdin: stdin.Bytes(), Timeout: timeout, Grace: a.grace, OutputLimit: a.outputLimit, User: a.as.user}, nil
 }

@@ -132,6 +132,7 @@ func serve(args []string, stderr io.Writer) int {
 	if fs.Parse(args) != nil || fs.NArg() > 0 {
 		return 2
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads any more ends nothing
 	lines := newLogWriter(stderr)
 	defer lines.Close()
 	o.log = slog.New(slog.NewTextHandler(lines, nil))

@@ -135,7 +135,7 @@ func (s *server) accept(ctx context.Context, ln *net.UnixListener, note *notifie
 	pause := time.Millisecond
 	for ctx.Err() == nil {
 		note.alive()
-		_ = ln.SetDeadline(time.Now().Add(turn))
+		_ = ln.SetDeadline(time.Now().Add(note.within(turn)))
 		c, err := ln.AcceptUnix()
 		switch {
 		case err == nil:

@@ -152,3 +152,11 @@ func (n *notifier) alive() {
 	n.last = time.Now()
 	n.send("WATCHDOG=1")
 }
+
+// within is a pause of at most d in which the watchdog is not forgotten.
+func (n *notifier) within(d time.Duration) time.Duration {
+	if n.every > 0 {
+		return min(d, n.every)
+	}
+	return d
+}
