@@ -26,8 +26,10 @@ func Kinds() config.Kinds {
 }
 
 func execKind(t *config.Table) any {
-	t.Require("command")
 	c := exec.Config{
+		Action:      t.String("action", ""),
+		Helper:      t.String("helper", ""),
+		HelperUID:   uint32(t.Int("helper_uid", 0, 0, 1<<32-1)),
 		Command:     t.List("command"),
 		Dir:         t.String("dir", ""),
 		Drill:       t.Enum("drill", "", "native", "dry-run"),
@@ -37,9 +39,7 @@ func execKind(t *config.Table) any {
 		Env:         t.StringMap("env"),
 		RunDir:      exec.DefaultRunDir(), // replaced by the configuration's own when it is built
 	}
-	if t.Has("command") && len(c.Command) > 0 {
-		t.FaultErrors(c.Validate())
-	}
+	t.FaultErrors(c.Validate())
 	return c
 }
 

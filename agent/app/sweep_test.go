@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec"
 )
 
 // The run directory lies in memory: what ended episodes left goes, what may be asked again stays.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
-	s := &sweeper{dir, func(plan string) uint64 { return map[string]uint64{"p": 5}[plan] }, discard()}
+	s := &sweeper{dir: dir, open: func(plan string) uint64 { return map[string]uint64{"p": 5}[plan] }, log: discard()}
 	left := func(plan string, episode uint64, mark plugins.Mark, age time.Duration) string {
 		id := plugins.Call{Key: plugins.Key{Plan: plan, Zone: "z", Stage: plugins.Notify, Step: "s", Episode: episode}, Mark: mark}.ID()
 		k := filepath.Join(dir, "k-"+filepath.Base(t.TempDir())+plan+mark.String()+time.Duration(episode).String())
@@ -49,7 +50,7 @@ func TestSweep(t *testing.T) {
 			}
 		}()
 	}
-	if err := s.sweep(sweepOlder, sweepLast); err != nil {
+	if err := s.sweep(exec.KeepPast, exec.KeepLast); err != nil {
 		t.Fatal(err)
 	}
 }

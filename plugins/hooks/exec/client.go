@@ -24,6 +24,14 @@ const (
 	longWait  = 250 * time.Millisecond // to this: a helper is back within about a second
 )
 
+// HelperSocket is where the helper of an action listens.
+func (c Config) HelperSocket() string {
+	if c.Helper == "" {
+		return DefaultHelper
+	}
+	return c.Helper
+}
+
 // ask has the helper run the action, or attach to it. The helper alone knows what has been started
 // under a key, whether or not an earlier agent asked for it. So Failed is said only on its word;
 // whoever did not reach it says Unknown, and the same key is tried again.

@@ -199,9 +199,7 @@ func New(name string, cfg Config, self string, log *slog.Logger) (*Hook, error) 
 	}
 	h := &Hook{name: name, cfg: cfg, log: log.With("hook", name)}
 	if cfg.Action != "" {
-		if cfg.Helper == "" {
-			h.cfg.Helper = DefaultHelper
-		}
+		h.cfg.Helper = cfg.HelperSocket()
 		return h, nil
 	}
 	if cfg.OutputLimit == 0 {
