@@ -40,6 +40,11 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.OwnProfiles) > 0 {
 		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
 	}
+	for i := range c.Hooks {
+		if k, ok := c.Hooks[i].Config.(interface{ Note() string }); ok && k.Note() != "" {
+			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())
+		}
+	}
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}

@@ -72,6 +72,8 @@ type Config struct {
 	Grace       time.Duration     `toml:"grace"`        // from SIGTERM to SIGKILL; default and most 2 s
 	PowersOn    bool              `toml:"powers_on"`    // refused: S1
 
+	Irreversible bool `toml:"irreversible"` // a step of stage 3 or 4 only (S15)
+
 	Site  string `toml:"-"`
 	Agent string `toml:"-"`
 }
@@ -82,6 +84,22 @@ func DefaultRunDir() string {
 		return filepath.Join(d, "firebreak")
 	}
 	return "/run/firebreak"
+}
+
+// Traits is what the command or action does; it has no targets (plugins.Declarer).
+func (c Config) Traits(target string) (plugins.Traits, error) {
+	if target != "" {
+		return plugins.Traits{}, fmt.Errorf("target %q: a hook of kind exec has none: leave it out, and make a hook for each thing", target)
+	}
+	return plugins.Traits{Irreversible: c.Irreversible, PowersOn: c.PowersOn, Drill: c.Drill}, nil
+}
+
+// Note is what check says of a hook that works and could work better.
+func (c Config) Note() string {
+	if c.Action != "" {
+		return ""
+	}
+	return "its command runs with the agent's rights; an action of firebreak-helper is the recommended way"
 }
 
 // Validate tells all faults of the configuration at once. It looks at nothing but c: whether the
@@ -182,7 +200,10 @@ type Hook struct {
 	log  *slog.Logger
 }
 
-var _ plugins.Hook = (*Hook)(nil)
+var (
+	_ plugins.Hook     = (*Hook)(nil)
+	_ plugins.Declarer = Config{}
+)
 
 // New makes the hook. self is the program that answers ShimCommand, normally os.Executable(); an
 // action needs none. A nil log is silent.

@@ -138,6 +138,21 @@ func TestValidateTellsAllFaults(t *testing.T) {
 			t.Errorf("no %q in:\n%v", w, err)
 		}
 	}
+	for text, c := range map[string]Config{
+		"action and command are both there": {Action: "a", Command: []string{"true"}, RunDir: "/run/x"},
+		"cannot be a name":                  {Action: "a/b"},
+		"helper \"x\" is not absolute":      {Action: "a", Helper: "x"},
+		"env belongs to the action":         {Action: "a", Env: map[string]string{"A": "b"}},
+		"dir belongs to the action":         {Action: "a", Dir: "/"},
+		"go with action":                    {Command: []string{"true"}, Helper: "/x", RunDir: "/run/x"},
+	} {
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%+v: %v, want %q", c, err, text)
+		}
+	}
+	if err := (Config{Action: "a"}).Validate(); err != nil {
+		t.Errorf("a good action: %v", err)
+	}
 	if err := (Config{RunDir: "/run/x"}).Validate(); err == nil || !strings.Contains(err.Error(), "command is empty") {
 		t.Errorf("empty command: %v", err)
 	}
@@ -211,5 +226,18 @@ func TestSweep(t *testing.T) {
 	want(t, b.do(call("old")), plugins.Done, false, "")
 	if left, _ := filepath.Glob(b.run() + "/.gone*"); len(left) != 0 {
 		t.Errorf("left %v", left)
+	}
+}
+
+func TestTraits(t *testing.T) {
+	c := Config{Action: "a", Irreversible: true, Drill: "native"}
+	if got, err := c.Traits(""); err != nil || got != (plugins.Traits{Irreversible: true, Drill: "native"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := c.Traits("x"); err == nil {
+		t.Error("a target was taken")
+	}
+	if c.Note() != "" || (Config{}).Note() == "" {
+		t.Error("check recommends the helper to the wrong one")
 	}
 }

@@ -402,3 +402,62 @@ func TestTellOver(t *testing.T) {
 		}
 	}
 }
+
+// The helper is to be read and kept in mind: small, and of nothing but the standard library and
+// system calls.
+func TestHelperIsSmall(t *testing.T) {
+	bin, err := helperBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", fi.Size())
+	if fi.Size() > 4<<20 {
+		t.Errorf("the helper has %d bytes, at most 4 MiB", fi.Size())
+	}
+	out, err := osexec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./helper").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range strings.Fields(string(out)) {
+		if m != "firebreak" && m != "golang.org/x/sys" {
+			t.Errorf("the helper links %s", m)
+		}
+	}
+}
+
+// Root finds what another user's killed shim has left behind, by its environment.
+func TestKilledShimOfAnotherUser(t *testing.T) {
+	b := viaHelper.bench(t, `setsid sh -c 'echo up; exec sleep 1000' & sleep 1000`)
+	if os.Geteuid() == 0 {
+		b.helper.stop(syscall.SIGTERM)
+		text, err := os.ReadFile(b.helper.list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.helper.write(strings.Replace(string(text), `user = "0"`, `user = "nobody"`, 1))
+		b.helper.start()
+	}
+	out := make(chan plugins.Outcome)
+	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
+	d := b.dir(call("x"))
+	var m marker
+	b.helper.until("two processes", func() bool {
+		m = d.readMarker()
+		if m.Session == 0 {
+			return false
+		}
+		ps, err := descendants(m.Session)
+		return err == nil && len(ps) >= 3
+	})
+	if err := syscall.Kill(m.Session, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	want(t, <-out, plugins.Failed, true, "the shim died")
+	if left, err := survivors(m, d.cookie()); err != nil || len(left) > 0 {
+		t.Errorf("%v still live, %v", left, err)
+	}
+}
