@@ -17,8 +17,9 @@ space := $(empty) $(empty)
 .DEFAULT_GOAL := help
 .PHONY: build test lint race demo fuzz bench peers soak crash ci clean help
 
-build: ## build bin/firebreak, static; needs Go alone
+build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-helper ./plugins/hooks/exec/helper
 
 test: ## run all tests that need nothing but Go and /bin/sh
 	$(GO) test ./...
@@ -31,8 +32,9 @@ lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
 	$(GO) vet -tags peers ./...
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers ./...
-	GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null ./agent
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./agent
+	for dir in ./agent ./plugins/hooks/exec/helper; do \
+		GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir && \
+		GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir || exit 1; done
 	$(GO) tool staticcheck -tags peers ./...
 	$(GO) mod verify
 	$(GO) mod tidy -diff

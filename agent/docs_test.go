@@ -84,6 +84,7 @@ var commands = map[string]string{
 	"firebreak prove":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak reload":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":       "TestOrdersOfARunningAgent gives it; here without an agent",
+	"sudo firebreak-helper":    "TestCheck of the helper runs it, and TestSampleList on the sample",
 	"sudo useradd":             "installing: by a person",
 	"sudo install":             "installing: by a person; the sources exist",
 	"sudo systemctl":           "installing: by a person",
@@ -209,6 +210,34 @@ func TestUnit(t *testing.T) {
 		if !strings.Contains(unit, "\n"+want+"\n") {
 			t.Errorf("the unit lacks the line %s", want)
 		}
+	}
+	// The agent needs no right at all, and what would take its sensors away is not there.
+	for _, want := range []string{"NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "User=firebreak", "Wants=firebreak-helper.socket"} {
+		if !strings.Contains(unit, "\n"+want+"\n") {
+			t.Errorf("the unit lacks the line %s", want)
+		}
+	}
+	for _, bad := range []string{"PrivateDevices=", "DevicePolicy=", "ProtectClock="} {
+		if strings.Contains(unit, "\n"+bad) {
+			t.Errorf("the unit has %s, which takes serial lines away", bad)
+		}
+	}
+}
+
+// TestActionExcerpt: the list in docs/hooks.md is of the sample, verbatim and in order.
+func TestActionExcerpt(t *testing.T) {
+	_, rest, ok := strings.Cut(readFile(t, "docs/hooks.md"), "```toml\n[[action]]\n")
+	excerpt, _, closed := strings.Cut(rest, "\n```")
+	if !ok || !closed {
+		t.Fatal("docs/hooks.md has no list of actions")
+	}
+	sample := strings.Split(readFile(t, "configs/deploy/actions.toml"), "\n")
+	for _, line := range strings.Split(excerpt, "\n") {
+		i := slices.Index(sample, line)
+		if i < 0 {
+			t.Fatalf("this line is not in configs/deploy/actions.toml, or not in this order: %q", line)
+		}
+		sample = sample[i+1:]
 	}
 }
 

@@ -232,7 +232,7 @@ func (p *parts) start(ends *cleanups) {
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
 		ends.task("drill schedule", stopLimit, func(ctx context.Context) error { return p.drills.schedule(ctx, p.board.lastDrill) })
-		sweeps := &sweeper{o.Config.Run, openEpisodes(p.rec.Core, o.Config.Rules, o.Clock.Now(), p.board), o.Log}
+		sweeps := &sweeper{o.Config.Run, openEpisodes(p.rec.Core, o.Config.Rules, o.Clock.Now(), p.board), planNames(o.Config), helpersOf(o.Config), o.Log}
 		ends.task("sweeps", stopLimit, sweeps.run)
 		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })
 	})

@@ -26,18 +26,21 @@ func Kinds() config.Kinds {
 }
 
 func execKind(t *config.Table) any {
-	t.Require("command")
 	c := exec.Config{
-		Command:     t.List("command"),
-		Dir:         t.String("dir", ""),
-		Drill:       t.Enum("drill", "", "native", "dry-run"),
-		OutputLimit: int(t.Int("output_limit", 0, 0, 1<<20)),
-		Grace:       t.Duration("grace", 0, 0, 2*time.Second),
-		PowersOn:    t.Bool("powers_on", false),
-		Env:         t.StringMap("env"),
-		RunDir:      exec.DefaultRunDir(), // replaced by the configuration's own when it is built
+		Action:       t.String("action", ""),
+		Helper:       t.String("helper", ""),
+		HelperUID:    uint32(t.Int("helper_uid", 0, 0, 1<<32-1)),
+		Command:      t.List("command"),
+		Dir:          t.String("dir", ""),
+		Drill:        t.Enum("drill", "", "native", "dry-run"),
+		OutputLimit:  int(t.Int("output_limit", 0, 0, 1<<20)),
+		Grace:        t.Duration("grace", 0, 0, 2*time.Second),
+		PowersOn:     t.Bool("powers_on", false),
+		Irreversible: t.Bool("irreversible", false),
+		Env:          t.StringMap("env"),
+		RunDir:       exec.DefaultRunDir(), // replaced by the configuration's own when it is built
 	}
-	if t.Has("command") && len(c.Command) > 0 {
+	if t.Has("action") == (c.Action != "") && t.Has("command") == (len(c.Command) > 0) { // else the fault is told
 		t.FaultErrors(c.Validate())
 	}
 	return c

@@ -4,26 +4,43 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
-	"firebreak/plugins"
+	"firebreak/agent/config"
 	"firebreak/plugins/hooks/exec"
 )
 
-// What is kept of ended keys in the run directory, which lies in memory: a sensor that flaps makes
-// an episode a minute, and a full run directory would keep the next hook from starting.
-const (
-	sweepEvery = 10 * time.Minute
-	sweepOlder = time.Hour      // of episodes that a later one has followed: their keys never come again (S9)
-	sweepLast  = 24 * time.Hour // of the newest episode, unless it is open
-)
+// The run directory lies in memory: a sensor that flaps makes an episode a minute, and a full run
+// directory would keep the next hook from starting.
+const sweepEvery = 10 * time.Minute
 
-// sweeper removes what is left of keys that are not asked again.
+// sweeper removes what is left of keys that are not asked again, and tells the helpers which
+// episodes are open, so that they do the same.
 type sweeper struct {
-	dir  string
-	open func(plan string) uint64 // the open episode of a plan; 0: none
-	log  *slog.Logger
+	dir     string
+	open    func(plan string) uint64 // the open episode of a plan; 0: none
+	plans   []string
+	helpers map[string]uint32 // socket -> who it must be
+	log     *slog.Logger
+}
+
+// helpersOf lists the helpers that the hooks of a configuration name.
+func helpersOf(c *config.Config) map[string]uint32 {
+	out := map[string]uint32{}
+	for i := range c.Hooks {
+		if k, ok := c.Hooks[i].Config.(exec.Config); ok && k.Action != "" {
+			out[k.HelperSocket()] = k.HelperUID
+		}
+	}
+	return out
+}
+
+func planNames(c *config.Config) []string {
+	var out []string
+	for i := range c.Rules.Response.Plans {
+		out = append(out, c.Rules.Response.Plans[i].Name)
+	}
+	return out
 }
 
 // run sweeps at once and then again and again, until ctx ends.
@@ -32,10 +49,11 @@ func (s *sweeper) run(ctx context.Context) error {
 	defer t.Stop()
 	for {
 		if err := os.MkdirAll(s.dir, 0o700); err == nil {
-			if err := s.sweep(sweepOlder, sweepLast); err != nil {
+			if err := s.sweep(exec.KeepPast, exec.KeepLast); err != nil {
 				s.log.Warn("ended hooks could not be swept from the run directory", "run", s.dir, "err", err)
 			}
 		}
+		s.tell(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -44,38 +62,19 @@ func (s *sweeper) run(ctx context.Context) error {
 	}
 }
 
-// sweep removes keys that ended longer than older ago, of episodes that are not the newest of
-// their plan, and longer than last ago, of the newest.
-func (s *sweeper) sweep(older, last time.Duration) error {
-	newest := map[string]uint64{}
-	note := func(id string) bool {
-		if k, ok := keyOf(id); ok {
-			newest[k.Plan] = max(newest[k.Plan], k.Episode)
-		}
-		return true
-	}
-	if _, err := exec.Sweep(s.dir, 0, note); err != nil {
-		return err
-	}
-	if _, err := exec.Sweep(s.dir, older, func(id string) bool {
-		k, ok := keyOf(id)
-		return !ok || k.Episode >= newest[k.Plan] || k.Episode == s.open(k.Plan)
-	}); err != nil {
-		return err
-	}
-	_, err := exec.Sweep(s.dir, last, func(id string) bool {
-		k, ok := keyOf(id)
-		return ok && k.Episode == s.open(k.Plan)
-	})
+func (s *sweeper) sweep(past, last time.Duration) error {
+	_, err := exec.SweepOver(s.dir, s.open, past, last)
 	return err
 }
 
-// keyOf reads the key from the ID of a call, which for a drill begins with its mark.
-func keyOf(id string) (plugins.Key, bool) {
-	k, err := plugins.ParseKey(id)
-	if err != nil {
-		_, rest, _ := strings.Cut(id, "/")
-		k, err = plugins.ParseKey(rest)
+func (s *sweeper) tell(ctx context.Context) {
+	open := map[string]uint64{}
+	for _, p := range s.plans {
+		open[p] = s.open(p)
 	}
-	return k, err == nil
+	for path, uid := range s.helpers {
+		if err := exec.TellOver(ctx, path, uid, open); err != nil && ctx.Err() == nil {
+			s.log.Warn("a helper could not be told which episodes are open; it keeps ended keys longer", "helper", path, "err", err)
+		}
+	}
 }

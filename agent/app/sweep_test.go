@@ -3,16 +3,19 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"firebreak/agent/config"
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec"
 )
 
 // The run directory lies in memory: what ended episodes left goes, what may be asked again stays.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
-	s := &sweeper{dir, func(plan string) uint64 { return map[string]uint64{"p": 5}[plan] }, discard()}
+	s := &sweeper{dir: dir, open: func(plan string) uint64 { return map[string]uint64{"p": 5}[plan] }, log: discard()}
 	left := func(plan string, episode uint64, mark plugins.Mark, age time.Duration) string {
 		id := plugins.Call{Key: plugins.Key{Plan: plan, Zone: "z", Stage: plugins.Notify, Step: "s", Episode: episode}, Mark: mark}.ID()
 		k := filepath.Join(dir, "k-"+filepath.Base(t.TempDir())+plan+mark.String()+time.Duration(episode).String())
@@ -49,7 +52,36 @@ func TestSweep(t *testing.T) {
 			}
 		}()
 	}
-	if err := s.sweep(sweepOlder, sweepLast); err != nil {
+	if err := s.sweep(exec.KeepPast, exec.KeepLast); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Exactly one of action and command, and what a fault of each looks like.
+func TestExecKind(t *testing.T) {
+	for text, want := range map[string]string{
+		`action = "power"`:        "",
+		`command = ["/bin/true"]`: "",
+		``:                        "command is empty",
+		"action = \"power\"\ncommand = [\"/bin/true\"]": "action and command are both there",
+		"action = \"power\"\ndir = \"/\"":               "dir belongs to the action",
+		"action = \"\"":                                 `"action" must not be empty`,
+		"command = \"x\"":                               `"command" must be`,
+		"command = [\"/bin/true\"]\nhelper = \"/x\"":    "helper and helper_uid go with action",
+	} {
+		_, faults := config.Parse("f", []byte("[[hook]]\nname = \"h\"\nkind = \"exec\"\nstands = { zone = \"z\", feed = \"A\" }\n"+text+"\n"), Kinds())
+		got := []string{}
+		for _, f := range faults {
+			if f.Line > 0 && f.Line < 10 && (strings.Contains(f.Text, "action") || strings.Contains(f.Text, "command")) {
+				got = append(got, f.Text)
+			}
+		}
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.Contains(got[0], want)) {
+			t.Errorf("%q: %q, want one with %q", text, got, want)
+		}
+	}
+	c := &config.Config{Hooks: []config.Hook{{Config: exec.Config{Action: "a"}}, {Config: exec.Config{Action: "b", Helper: "/x", HelperUID: 7}}, {Config: exec.Config{}}}}
+	if got := helpersOf(c); len(got) != 2 || got["/x"] != 7 || got[exec.DefaultHelper] != 0 {
+		t.Errorf("%v", got)
 	}
 }

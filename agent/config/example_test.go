@@ -15,7 +15,7 @@ func exampleKinds() Kinds {
 		Profiles: configs.Profiles(),
 		Hooks: map[string]HookKind{
 			"webhook": func(t *Table) any { t.Require("url"); return t.String("url", "") },
-			"exec":    func(t *Table) any { t.Require("command"); return t.Strings("command") },
+			"exec":    func(t *Table) any { t.Require("action"); return t.String("action", "") },
 		},
 	}
 }

@@ -46,6 +46,11 @@ func Report(w io.Writer, c *Config) error {
 	for _, name := range c.noRefresh() {
 		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
 	}
+	for i := range c.Hooks {
+		if k, ok := c.Hooks[i].Config.(interface{ Note() string }); ok && k.Note() != "" {
+			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())
+		}
+	}
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}

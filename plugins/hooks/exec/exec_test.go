@@ -12,9 +12,11 @@ import (
 	"firebreak/plugins"
 )
 
-func TestDoneIsStored(t *testing.T) {
+func TestDoneIsStored(t *testing.T) { doneIsStored(t, direct) }
+
+func doneIsStored(t *testing.T, w way) {
 	t.Setenv("AGENT_SECRET", "hunter2")
-	b := newBench(t, `echo start >>$W/starts; cat; env | grep -e FIREBREAK -e SECRET | sort; echo err >&2`)
+	b := w.bench(t, `echo start >>$W/starts; cat; env | grep -e FIREBREAK -e SECRET | sort; echo err >&2`)
 	c := call("drain")
 	c.Why = []byte("no json")
 	o := b.do(c)
@@ -50,7 +52,9 @@ func TestDoneIsStored(t *testing.T) {
 	}
 }
 
-func TestKnownFailures(t *testing.T) {
+func TestKnownFailures(t *testing.T) { knownFailures(t, direct) }
+
+func knownFailures(t *testing.T, w way) {
 	noShebang := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(noShebang, []byte("echo hello\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -69,7 +73,7 @@ func TestKnownFailures(t *testing.T) {
 		"no time-out": {[]string{"true"}, 0, 0, "not above zero"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, "", func(c *Config) { c.Command = tc.command })
+			b := w.bench(t, "", func(c *Config) { c.Command = tc.command })
 			c := call("x")
 			c.Timeout = tc.timeout
 			o := b.do(c)
@@ -81,8 +85,10 @@ func TestKnownFailures(t *testing.T) {
 	}
 }
 
-func TestOutputIsBoundedAndNeverBlocks(t *testing.T) {
-	b := newBench(t, `i=0; while [ $i -lt 2000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo end >$W/end`,
+func TestOutputIsBoundedAndNeverBlocks(t *testing.T) { outputIsBoundedAndNeverBlocks(t, direct) }
+
+func outputIsBoundedAndNeverBlocks(t *testing.T, w way) {
+	b := w.bench(t, `i=0; while [ $i -lt 2000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo end >$W/end`,
 		func(c *Config) { c.OutputLimit = 1000 })
 	o := b.do(call("x"))
 	want(t, o, plugins.Done, false, "")
@@ -91,7 +97,9 @@ func TestOutputIsBoundedAndNeverBlocks(t *testing.T) {
 	}
 }
 
-func TestMarks(t *testing.T) {
+func TestMarks(t *testing.T) { marks(t, direct) }
+
+func marks(t *testing.T, w way) {
 	for _, tc := range []struct {
 		drill  string
 		mark   plugins.Mark
@@ -99,12 +107,12 @@ func TestMarks(t *testing.T) {
 		detail string
 	}{
 		{"", plugins.MarkDrill, plugins.Skipped, "no drill support"},
-		{"dry-run", plugins.MarkDrill, plugins.Skipped, "would run sh -c"},
+		{"dry-run", plugins.MarkDrill, plugins.Skipped, "would run "},
 		{"native", plugins.MarkDrill, plugins.Done, "done"},
-		{"native", plugins.MarkDry, plugins.Skipped, "would run sh -c"},
+		{"native", plugins.MarkDry, plugins.Skipped, "would run "},
 		{"native", plugins.Mark(9), plugins.Skipped, "not known"},
 	} {
-		b := newBench(t, `echo $FIREBREAK_MARK >>$W/starts`, func(c *Config) { c.Drill = tc.drill })
+		b := w.bench(t, `echo $FIREBREAK_MARK >>$W/starts`, func(c *Config) { c.Drill = tc.drill })
 		c := call("x")
 		c.Mark = tc.mark
 		want(t, b.do(c), tc.result, false, tc.detail)
@@ -130,6 +138,21 @@ func TestValidateTellsAllFaults(t *testing.T) {
 			t.Errorf("no %q in:\n%v", w, err)
 		}
 	}
+	for text, c := range map[string]Config{
+		"action and command are both there": {Action: "a", Command: []string{"true"}, RunDir: "/run/x"},
+		"cannot be a name":                  {Action: "a/b"},
+		"helper \"x\" is not absolute":      {Action: "a", Helper: "x"},
+		"env belongs to the action":         {Action: "a", Env: map[string]string{"A": "b"}},
+		"dir belongs to the action":         {Action: "a", Dir: "/"},
+		"go with action":                    {Command: []string{"true"}, Helper: "/x", RunDir: "/run/x"},
+	} {
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%+v: %v, want %q", c, err, text)
+		}
+	}
+	if err := (Config{Action: "a"}).Validate(); err != nil {
+		t.Errorf("a good action: %v", err)
+	}
 	if err := (Config{RunDir: "/run/x"}).Validate(); err == nil || !strings.Contains(err.Error(), "command is empty") {
 		t.Errorf("empty command: %v", err)
 	}
@@ -147,7 +170,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("probe left %v", left)
 	}
 	bad := newBench(t, "", func(c *Config) { c.Command = []string{"no-such-program"}; c.Dir = "/nowhere" })
-	bad.hook.self = "/bin/true"
+	bad.hook.run.Self = "/bin/true"
 	if err := os.Mkdir(bad.hook.cfg.RunDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -167,10 +190,10 @@ func TestProbe(t *testing.T) {
 
 func TestAShimThatCannotRunIsAKnownFailure(t *testing.T) {
 	b := newBench(t, "echo start >>$W/starts")
-	b.hook.self = "/bin/true"
+	b.hook.run.Self = "/bin/true"
 	want(t, b.do(call("x")), plugins.Failed, false, "before it could start")
 	self := b.self
-	b.hook.self = self
+	b.hook.run.Self = self
 	want(t, b.do(call("x")), plugins.Done, false, "") // nothing was stored: it had not been started
 	if n := b.lines("starts"); n != 1 {
 		t.Errorf("started %d times", n)
@@ -190,18 +213,31 @@ func TestSweep(t *testing.T) {
 	live := make(chan plugins.Outcome)
 	go func() { live <- b.hook.Do(context.Background(), call("live"), nil) }()
 	b.read("up")
-	if n, err := Sweep(b.hook.cfg.RunDir, time.Hour, nil); n != 0 || err != nil {
+	if n, err := Sweep(b.run(), time.Hour, nil); n != 0 || err != nil {
 		t.Errorf("young ones: %d, %v", n, err)
 	}
 	keep := call("kept").ID()
-	if n, err := Sweep(b.hook.cfg.RunDir, -time.Hour, func(id string) bool { return id == keep }); n != 1 || err != nil {
+	if n, err := Sweep(b.run(), -time.Hour, func(id string) bool { return id == keep }); n != 1 || err != nil {
 		t.Errorf("swept %d, %v, want 1", n, err)
 	}
 	b.open("gate")
 	want(t, <-live, plugins.Done, false, "")
 	want(t, b.do(call("kept")), plugins.Done, true, "")
 	want(t, b.do(call("old")), plugins.Done, false, "")
-	if left, _ := filepath.Glob(b.hook.cfg.RunDir + "/.gone*"); len(left) != 0 {
+	if left, _ := filepath.Glob(b.run() + "/.gone*"); len(left) != 0 {
 		t.Errorf("left %v", left)
+	}
+}
+
+func TestTraits(t *testing.T) {
+	c := Config{Action: "a", Irreversible: true, Drill: "native"}
+	if got, err := c.Traits(""); err != nil || got != (plugins.Traits{Irreversible: true, Drill: "native"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := c.Traits("x"); err == nil {
+		t.Error("a target was taken")
+	}
+	if c.Note() != "" || (Config{}).Note() == "" {
+		t.Error("check recommends the helper to the wrong one")
 	}
 }

@@ -24,16 +24,18 @@ setsid sh -c 'trap "" TERM; echo $$ >>$W/pids; echo ready >$W/ready2; while :; d
 read x <$W/ready1; read x <$W/ready2
 `
 
-func stubbornBench(t *testing.T, rest string) *bench {
-	b := newBench(t, stubborn+rest)
+func stubbornBench(t *testing.T, w way, rest string) *bench {
+	b := w.bench(t, stubborn+rest)
 	for _, f := range []string{"ready1", "ready2", "up"} {
 		b.fifo(f)
 	}
 	return b
 }
 
-func TestTimeoutEndsEveryDescendant(t *testing.T) {
-	b := stubbornBench(t, `while :; do sleep 1000; done`)
+func TestTimeoutEndsEveryDescendant(t *testing.T) { timeoutEndsEveryDescendant(t, direct) }
+
+func timeoutEndsEveryDescendant(t *testing.T, w way) {
+	b := stubbornBench(t, w, `while :; do sleep 1000; done`)
 	c := call("x")
 	c.Timeout = 2 * time.Second
 	want(t, b.do(c), plugins.Failed, false, "ended at the time-out of 2s")
@@ -41,14 +43,20 @@ func TestTimeoutEndsEveryDescendant(t *testing.T) {
 	want(t, b.do(c), plugins.Failed, true, "ended at the time-out of 2s")
 }
 
-func TestFailureEndsWhatItLeft(t *testing.T) {
-	b := stubbornBench(t, `exit 4`)
+func TestFailureEndsWhatItLeft(t *testing.T) { failureEndsWhatItLeft(t, direct) }
+
+func failureEndsWhatItLeft(t *testing.T, w way) {
+	b := stubbornBench(t, w, `exit 4`)
 	want(t, b.do(call("x")), plugins.Failed, false, "exit code 4")
 	b.mustBeDead("pids", 3)
 }
 
 func TestWhatSuccessLeavesEndsAtTheTimeout(t *testing.T) {
-	b := stubbornBench(t, `exit 0`)
+	whatSuccessLeavesEndsAtTheTimeout(t, direct)
+}
+
+func whatSuccessLeavesEndsAtTheTimeout(t *testing.T, w way) {
+	b := stubbornBench(t, w, `exit 0`)
 	c := call("x")
 	c.Timeout = 3 * time.Second
 	o := b.do(c)
@@ -63,19 +71,17 @@ func TestWhatSuccessLeavesEndsAtTheTimeout(t *testing.T) {
 	if alive := strings.Count(string(s), "\n"); alive != 3 {
 		t.Fatalf("%d ids", alive)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := b.hook.Close(ctx); err != nil { // the shim has ended
-		t.Fatal(err)
-	}
+	b.settled() // the shim has ended
 	b.mustBeDead("pids", 3)
 	want(t, b.do(c), plugins.Done, true, "done")
 }
 
 // The death of the shim is the worst case: the command dies with it, the others are found by
 // their group and by their environment.
-func TestKilledShim(t *testing.T) {
-	b := stubbornBench(t, `echo up >$W/up; while :; do sleep 1000; done`)
+func TestKilledShim(t *testing.T) { killedShim(t, direct) }
+
+func killedShim(t *testing.T, w way) {
+	b := stubbornBench(t, w, `echo up >$W/up; while :; do sleep 1000; done`)
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
@@ -97,8 +103,10 @@ func TestKilledShim(t *testing.T) {
 	}
 }
 
-func TestShimHeedsNoStopOfTheAgent(t *testing.T) {
-	b := newBench(t, `echo up >$W/up; read x <$W/gate`)
+func TestShimHeedsNoStopOfTheAgent(t *testing.T) { shimHeedsNoStopOfTheAgent(t, direct) }
+
+func shimHeedsNoStopOfTheAgent(t *testing.T, w way) {
+	b := w.bench(t, `echo up >$W/up; read x <$W/gate`)
 	b.fifo("up")
 	b.fifo("gate")
 	out := make(chan plugins.Outcome)

@@ -124,9 +124,14 @@ func sameFile(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-const specVersion = 1
+// Versions of the spec. The shim knows both: a program that was upgraded is started by an agent that
+// was not restarted yet.
+const (
+	specVersion     = 1
+	specVersionUser = 2 // with a user, which a shim that does not know it must not leave out
+)
 
-// spec is what the agent asks of the shim.
+// spec is what the agent, or the helper, asks of the shim.
 type spec struct {
 	V           int      `json:"v"`
 	ID          string   `json:"id"`
@@ -139,6 +144,7 @@ type spec struct {
 	TimeoutNs   int64    `json:"timeout_ns"`
 	GraceNs     int64    `json:"grace_ns"`
 	OutputLimit int      `json:"output_limit"`
+	User        *User    `json:"user,omitempty"` // nil: the shim's own
 }
 
 func (d keyDir) readSpec() (spec, error) {
@@ -150,8 +156,8 @@ func (d keyDir) readSpec() (spec, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, fmt.Errorf("%s: %w", d.path(specFile), err)
 	}
-	if s.V != specVersion {
-		return s, fmt.Errorf("%s is of version %d, this program knows %d", d.path(specFile), s.V, specVersion)
+	if s.V != specVersion && s.V != specVersionUser {
+		return s, fmt.Errorf("%s is of version %d, this program knows %d and %d", d.path(specFile), s.V, specVersion, specVersionUser)
 	}
 	return s, nil
 }
@@ -183,8 +189,8 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// monoNow is a clock that agent and shim share.
-func monoNow() int64 {
+// MonoNow is the clock that agent, helper and shim share: CLOCK_MONOTONIC.
+func MonoNow() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return 0

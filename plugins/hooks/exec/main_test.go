@@ -26,9 +26,22 @@ func TestMain(m *testing.M) {
 			os.Exit(ShimMain(os.Args[2:]))
 		case "test-agent":
 			os.Exit(agentMain(os.Args[2]))
+		case "test-listener":
+			os.Exit(listenerMain(os.Args[2]))
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "firebreak-helper-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv(binaryDir, dir)
+	return m.Run()
 }
 
 // agentTask is what a test asks of an agent in a process of its own: Times calls at once.
@@ -63,19 +76,52 @@ func agentMain(js string) int {
 // bench is a hook whose command is a piece of shell, and the files that it works with. In the
 // shell, $W is a directory for FIFOs and proofs.
 type bench struct {
-	t    testing.TB
-	hook *Hook
-	self string
-	work string
+	t      testing.TB
+	hook   *Hook
+	self   string
+	work   string
+	keys   string // the directory that holds the keys
+	helper *helper
+}
+
+// way is one of the two in which a hook comes to its command. Both keep the same promises, so the
+// same tests are run on both.
+type way int
+
+const (
+	direct way = iota
+	viaHelper
+)
+
+// TestThroughTheHelper runs the tests of the agent's own shim again, through the helper's binary.
+func TestThroughTheHelper(t *testing.T) {
+	for name, test := range map[string]func(*testing.T, way){
+		"DoneIsStored": doneIsStored, "KnownFailures": knownFailures, "Output": outputIsBoundedAndNeverBlocks, "Marks": marks,
+		"KilledAgent": killedAgentNeitherEndsNorDoubles, "KilledAroundTheStart": agentKilledAroundTheStart,
+		"ManyAtOnce": manyAtOnceFromTwoAgentsStartOnce, "DeadAgent": whatIsFoundOfADeadAgent, "Unreadable": unreadableIsUnknown,
+		"StoppingAgent": stoppingAgentLeavesTheCommand, "TwoHundredAtOnce": twoHundredAtOnce,
+		"Timeout": timeoutEndsEveryDescendant, "Failure": failureEndsWhatItLeft, "Success": whatSuccessLeavesEndsAtTheTimeout,
+		"KilledShim": killedShim, "Signals": shimHeedsNoStopOfTheAgent,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, viaHelper) })
+	}
 }
 
 func newBench(t testing.TB, script string, change ...func(*Config)) *bench {
+	t.Helper()
+	return direct.bench(t, script, change...)
+}
+
+func (w way) bench(t testing.TB, script string, change ...func(*Config)) *bench {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, self: self, work: t.TempDir()}
+	if err := os.Chmod(b.work, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	cfg := Config{
 		Command: []string{"sh", "-c", script}, Env: map[string]string{"W": b.work},
 		RunDir: filepath.Join(b.work, "run"), Grace: 100 * time.Millisecond, Site: "pangyo", Agent: "rack1",
@@ -83,18 +129,45 @@ func newBench(t testing.TB, script string, change ...func(*Config)) *bench {
 	for _, f := range change {
 		f(&cfg)
 	}
+	b.keys = cfg.RunDir
+	if w == viaHelper {
+		b.helper = startHelper(b, &cfg)
+		b.keys = filepath.Join(cfg.RunDir, "keys", strconv.Itoa(os.Geteuid()))
+	}
 	if b.hook, err = New("hook", cfg, self, nil); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := b.hook.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(b.settled)
 	return b
 }
+
+// settled waits until every shim has ended: each holds the lock of its key as long as it lives.
+func (b *bench) settled() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := b.hook.Close(ctx); err != nil {
+		b.t.Error(err)
+	}
+	locks, _ := filepath.Glob(filepath.Join(b.keys, "k-*", lockFile))
+	for _, l := range locks {
+		f, err := os.Open(l)
+		if err != nil {
+			continue // swept
+		}
+		done := make(chan error, 1)
+		go func() { done <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			b.t.Errorf("a shim still holds %s", l)
+			return // with the goroutine, which the end of the test ends
+		}
+		f.Close()
+	}
+}
+
+func (b *bench) run() string { return b.keys }
 
 // onTmpfs puts the run directory where it belongs, for what is measured: on a disk a start takes
 // several times as long.
@@ -119,7 +192,7 @@ func call(step string) plugins.Call {
 
 func (b *bench) do(c plugins.Call) plugins.Outcome { return b.hook.Do(b.t.Context(), c, nil) }
 
-func (b *bench) dir(c plugins.Call) keyDir { return dirOf(b.hook.cfg.RunDir, c.ID()) }
+func (b *bench) dir(c plugins.Call) keyDir { return dirOf(b.keys, c.ID()) }
 
 func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
 

@@ -93,7 +93,7 @@ func (s *shim) run() error {
 	if s.spec, err = s.d.readSpec(); err != nil {
 		return err
 	}
-	left := time.Duration(s.spec.DeadlineNs - monoNow())
+	left := time.Duration(s.spec.DeadlineNs - MonoNow())
 	if left <= 0 {
 		return s.end(plugins.Failed, 0, "not started: the time-out of %v had passed", time.Duration(s.spec.TimeoutNs))
 	}
@@ -102,7 +102,7 @@ func (s *shim) run() error {
 	if err := s.start(); err != nil {
 		return s.end(plugins.Failed, 0, "could not start %s: %v%s", s.spec.Path, err, hint(err))
 	}
-	startedNs := monoNow() - s.spec.AskedNs
+	startedNs := MonoNow() - s.spec.AskedNs
 	s.out.startedNs = startedNs
 	select {
 	case st := <-s.exit:
@@ -174,9 +174,17 @@ func (s *shim) start() error {
 	if err := s.mark(m); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
+	how := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if u := s.spec.User; u != nil {
+		how.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+		// Another user may open its own standard streams again by name (/dev/stdin, /dev/stderr); the
+		// directory keeps everybody from the file by its path.
+		if err := errors.Join(stdin.Chmod(0o444), w.Chmod(0o622)); err != nil {
+			return err
+		}
+	}
 	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, &syscall.ProcAttr{
-		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{stdin.Fd(), w.Fd(), w.Fd()},
-		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{stdin.Fd(), w.Fd(), w.Fd()}, Sys: how,
 	})
 	if err != nil {
 		return err
@@ -249,7 +257,7 @@ func (s *shim) end(r plugins.Result, code int, format string, a ...any) error {
 		return fmt.Errorf(format, a...)
 	}
 	e := ending{ID: s.spec.ID, Result: r.String(), Detail: fmt.Sprintf(format, a...), ExitCode: code,
-		ElapsedNs: monoNow() - s.spec.AskedNs, StartedNs: s.out.startedNs, Output: s.out.first()}
+		ElapsedNs: MonoNow() - s.spec.AskedNs, StartedNs: s.out.startedNs, Output: s.out.first()}
 	if s.room == nil {
 		return s.d.writeEnding(e)
 	}

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
-	osexec "os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,6 +18,43 @@ import (
 
 const envCookie = "FIREBREAK_RUN"
 
+// Task is what is run under a key.
+type Task struct {
+	Path        string
+	Args        []string // with the program's name as the first
+	Env         []string // all of it; the mark of the key is added
+	Dir         string
+	Stdin       []byte
+	Timeout     time.Duration // from the asking
+	Grace       time.Duration // from SIGTERM to SIGKILL
+	OutputLimit int
+	User        *User // nil: that of this process
+}
+
+// User is whom a command runs as. Only root can become another.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups"`
+}
+
+// Ask is the asking for one call.
+type Ask struct {
+	ID      string
+	AskedNs int64 // by MonoNow, when it was decided
+	Timeout time.Duration
+}
+
+// Runner runs tasks, each at most once for its key, in one run directory. The directory is all
+// that it remembers: any number of Runners in any number of processes may share it.
+type Runner struct {
+	Dir  string // absolute
+	Self string // the program that answers ShimCommand, absolute
+	Log  *slog.Logger
+
+	reapers sync.WaitGroup // one for each shim that this process has started
+}
+
 // try is what one look at a key has come to.
 type try struct {
 	out   plugins.Outcome
@@ -24,26 +62,24 @@ type try struct {
 	spawn bool // a shim was started, and has ended without starting the command
 }
 
-// Do runs the command of this hook under the key of c, or attaches to it.
+// Do runs a task under the key of a, or attaches to what runs under it. task is asked for only when
+// nothing has been started under the key, and under its lock: what it refuses is a known failure.
 //
 // The order of truth is: a whole outcome is the answer; else the lock tells whether a shim lives;
 // else the marker tells whether the command may have been started. All but the first is decided
 // under the lock, which goes to the shim with the open file, so that there is no instant in which
 // a second agent could take it while the first hands it over.
-func (h *Hook) Do(ctx context.Context, c plugins.Call, _ func(plugins.Evidence)) plugins.Outcome {
-	asked, begin := monoNow(), time.Now()
-	if o, yes := h.skip(c); yes {
-		return o
+func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugins.Outcome {
+	begin := time.Now()
+	if a.Timeout <= 0 {
+		return plugins.Outcome{Result: plugins.Failed, Detail: fmt.Sprintf("not started: the time-out %v is not above zero", a.Timeout)}
 	}
-	if c.Timeout <= 0 {
-		return plugins.Outcome{Result: plugins.Failed, Detail: fmt.Sprintf("not started: the time-out %v is not above zero", c.Timeout)}
-	}
-	d := dirOf(h.cfg.RunDir, c.ID())
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout+h.cfg.Grace+killBound+margin)
+	d := dirOf(r.Dir, a.ID)
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout+endBound)
 	defer cancel()
 	spawns, pause := 0, time.Millisecond
 	for {
-		t := h.once(ctx, d, c, asked)
+		t := r.once(ctx, d, a, task)
 		if t.ended {
 			return t.out
 		}
@@ -72,8 +108,8 @@ func stillRuns(ctx context.Context) string {
 	return "the end is not known: the agent stopped waiting; the command goes on, and a call under the same key attaches to it"
 }
 
-func (h *Hook) once(ctx context.Context, d keyDir, c plugins.Call, asked int64) try {
-	id := c.ID()
+func (r *Runner) once(ctx context.Context, d keyDir, a Ask, task func() (Task, error)) try {
+	id, asked := a.ID, a.AskedNs
 	if e, err := d.readEnding(id); err == nil {
 		return attached(e)
 	}
@@ -90,13 +126,13 @@ func (h *Hook) once(ctx context.Context, d keyDir, c plugins.Call, asked int64) 
 	case err == nil:
 		return attached(e)
 	case errors.Is(err, errTorn), errors.Is(err, os.ErrNotExist) && d.exists(startedFile):
-		return try{ended: true, out: h.settle(d, id)}
+		return try{ended: true, out: r.settle(d, id)}
 	case !errors.Is(err, os.ErrNotExist):
 		return answer(plugins.Unknown, asked, "the stored outcome cannot be read: %v; call again under the same key", err)
 	case ctx.Err() != nil:
 		return answer(plugins.Unknown, asked, "not started: the agent is stopping; call again under the same key")
 	}
-	done, err := h.spawn(d, lock, c, asked)
+	done, err := r.spawn(d, lock, a, task)
 	if err != nil { // known: the lock is ours and there is no marker
 		return answer(plugins.Failed, asked, "not started: %v", err)
 	}
@@ -119,7 +155,7 @@ func (h *Hook) once(ctx context.Context, d keyDir, c plugins.Call, asked int64) 
 }
 
 func answer(r plugins.Result, asked int64, format string, a ...any) try {
-	return try{ended: true, out: plugins.Outcome{Result: r, Detail: fmt.Sprintf(format, a...), Elapsed: time.Duration(monoNow() - asked)}}
+	return try{ended: true, out: plugins.Outcome{Result: r, Detail: fmt.Sprintf(format, a...), Elapsed: time.Duration(MonoNow() - asked)}}
 }
 
 func attached(e ending) try {
@@ -129,39 +165,39 @@ func attached(e ending) try {
 }
 
 // spawn starts the shim and gives the pipe that closes when it has written the outcome.
-func (h *Hook) spawn(d keyDir, lock *os.File, c plugins.Call, asked int64) (*os.File, error) {
-	path, err := osexec.LookPath(h.cfg.Command[0])
+func (r *Runner) spawn(d keyDir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, error) {
+	t, err := task()
 	if err != nil {
-		return nil, fmt.Errorf("%w: install it, or correct the path or its mode", err)
+		return nil, err
 	}
-	stdin, err := json.Marshal(c.Body(h.cfg.Site, h.cfg.Agent))
-	if err != nil {
-		return nil, fmt.Errorf("body of the call: %w", err)
+	s := spec{
+		V: specVersion, ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, envCookie+"="+d.cookie()), Dir: t.Dir,
+		AskedNs: a.AskedNs, DeadlineNs: a.AskedNs + int64(t.Timeout), TimeoutNs: int64(t.Timeout),
+		GraceNs: int64(t.Grace), OutputLimit: t.OutputLimit, User: t.User,
 	}
-	sp, err := json.Marshal(spec{
-		V: specVersion, ID: c.ID(), Path: path, Args: h.cfg.Command, Env: h.environ(d, c), Dir: h.cfg.Dir,
-		AskedNs: asked, DeadlineNs: asked + int64(c.Timeout), TimeoutNs: int64(c.Timeout),
-		GraceNs: int64(h.cfg.Grace), OutputLimit: h.cfg.OutputLimit,
-	})
+	if t.User != nil {
+		s.V = specVersionUser
+	}
+	sp, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("task of the shim: %w", err)
 	}
-	if err := errors.Join(d.write(stdinFile, append(stdin, '\n')), d.write(specFile, sp)); err != nil {
-		return nil, fmt.Errorf("run directory: %w: make room in it and let the agent's user write", err)
+	if err := errors.Join(d.write(stdinFile, t.Stdin), d.write(specFile, sp)); err != nil {
+		return nil, fmt.Errorf("run directory: %w: make room in it, and let its owner write", err)
 	}
-	r, w, err := os.Pipe()
+	done, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	if err := h.startShim(d, lock, w); err != nil {
-		r.Close()
+	if err := r.startShim(d, lock, w); err != nil {
+		done.Close()
 		return nil, fmt.Errorf("start the shim: %w", err)
 	}
-	return r, nil
+	return done, nil
 }
 
-func (h *Hook) startShim(d keyDir, lock, done *os.File) error {
+func (r *Runner) startShim(d keyDir, lock, done *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -172,16 +208,16 @@ func (h *Hook) startShim(d keyDir, lock, done *os.File) error {
 		return err
 	}
 	defer say.Close()
-	p, err := os.StartProcess(h.self, []string{h.self, ShimCommand, string(d)}, &os.ProcAttr{
+	p, err := os.StartProcess(r.Self, []string{r.Self, ShimCommand, string(d)}, &os.ProcAttr{
 		Dir: "/", Env: shimEnv(), Files: []*os.File{null, null, say, lock, done},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return err
 	}
-	h.reapers.Go(func() {
+	r.reapers.Go(func() {
 		if st, err := p.Wait(); err != nil || !st.Success() {
-			h.log.Warn("exec shim did not end well: the next call under this key finds out", "hook", h.name, "dir", string(d), "state", st, "err", err)
+			r.Log.Warn("exec shim did not end well: the next call under this key finds out", "dir", string(d), "state", st, "err", err)
 		}
 	})
 	return nil
@@ -194,36 +230,9 @@ func shimEnv() []string {
 	return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=32MiB", "GOTRACEBACK=single"}
 }
 
-// environ is all that the command sees: never the agent's own variables, which may hold secrets.
-func (h *Hook) environ(d keyDir, c plugins.Call) []string {
-	env := []string{}
-	for _, n := range []string{"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"} {
-		v, ok := os.LookupEnv(n)
-		if !ok && n == "PATH" {
-			v, ok = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", true
-		}
-		if _, own := h.cfg.Env[n]; ok && !own {
-			env = append(env, n+"="+v)
-		}
-	}
-	for k, v := range h.cfg.Env {
-		env = append(env, k+"="+v)
-	}
-	b := c.Body(h.cfg.Site, h.cfg.Agent)
-	for _, kv := range [][2]string{
-		{"KEY", b.Key}, {"PLAN", b.Plan}, {"ZONE", b.Zone}, {"STAGE", b.Stage}, {"STEP", b.Step},
-		{"EPISODE", fmt.Sprint(b.Episode)}, {"ATTEMPT", fmt.Sprint(b.Attempt)}, {"UNDO", fmt.Sprint(b.Undo)},
-		{"MARK", b.Mark}, {"JOURNALED", fmt.Sprint(b.Journaled)}, {"TIMEOUT", c.Timeout.String()},
-		{"SITE", b.Site}, {"AGENT", b.Agent},
-	} {
-		env = append(env, "FIREBREAK_"+kv[0]+"="+strings.ReplaceAll(kv[1], "\x00", ""))
-	}
-	return append(env, envCookie+"="+d.cookie())
-}
-
 // settle answers for a call that may have been started and whose shim is dead. The caller holds
 // the lock, so nobody else answers or starts. The end is stored: it is the same for all who ask.
-func (h *Hook) settle(d keyDir, id string) plugins.Outcome {
+func (r *Runner) settle(d keyDir, id string) plugins.Outcome {
 	m := d.readMarker()
 	if boot := bootID(); m.Boot == "" || boot == "" || m.Boot == boot {
 		left, err := killAll(func() ([]proc, error) { return survivors(m, d.cookie()) }, killBound)
@@ -235,9 +244,9 @@ func (h *Hook) settle(d keyDir, id string) plugins.Outcome {
 	e := ending{ID: id, Result: plugins.Failed.String(), ExitCode: -1,
 		Detail: "the shim died before the end of the command was known; nothing of it runs any more; part of its work may have been done"}
 	if err := d.writeEnding(e); err != nil {
-		h.log.Warn("the end of a call cannot be stored; it is found out again at the next call", "hook", h.name, "call", id, "err", err)
+		r.Log.Warn("the end of a call cannot be stored; it is found out again at the next call", "call", id, "err", err)
 	}
-	h.log.Warn("exec shim died", "hook", h.name, "call", id, "said", d.lastWords())
+	r.Log.Warn("exec shim died", "call", id, "said", d.lastWords())
 	return attached(e).out
 }
 
@@ -259,4 +268,17 @@ func (d keyDir) lastWords() string {
 		return "it said nothing"
 	}
 	return strings.Join(strings.Fields(string(b[max(0, len(b)-500):])), " ")
+}
+
+// Wait waits until the shims that this process has started have ended, or ctx ends. It ends none of
+// them: they are meant to outlive the process.
+func (r *Runner) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { r.reapers.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("commands still run under their keys; a later call attaches to them: %w", ctx.Err())
+	}
 }
