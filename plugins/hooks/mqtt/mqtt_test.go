@@ -80,6 +80,7 @@ func TestResendUntilReceipt(t *testing.T) {
 		site, noc := &fakeBroker{name: "site"}, &fakeBroker{name: "noc"}
 		noc.consume = func(b *fakeBroker, m map[string]any) {
 			if len(b.commands()) == 3 {
+				time.Sleep(time.Second)
 				b.answer(m, "failover-1", "receipt")
 			}
 		}
