@@ -275,8 +275,7 @@ func buildUplink(o *Options, boot guard.Boot) (*uplink.Uplink, error) {
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
 		Clock: newClockState(clockSynced, time.Now).state}
 	for _, b := range o.Config.Brokers {
-		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
-			CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key})
+		c.Brokers = append(c.Brokers, brokerOf(b))
 	}
 	return uplink.New(c)
 }

@@ -138,6 +138,7 @@ func (c *compiler) checkPlaces() {
 					t.Fault("needs", "hook %q depends on %s %q in zone %q, which plan %q gives up: use one that stands elsewhere", h.Name, d.what, name, d.stands.Zone, p.Name)
 				}
 			})
+			c.checkWays(p, h, t, all)
 		}
 	}
 }

@@ -120,6 +120,12 @@ func (b *fakeBroker) commands() []sent {
 	return append([]sent(nil), b.got...)
 }
 
+func (b *fakeBroker) attempts() []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]time.Time(nil), b.tried...)
+}
+
 // answering gives what consumers say to each command, "failover-1 receipt".
 func answering(says ...string) func(*fakeBroker, map[string]any) {
 	return func(b *fakeBroker, m map[string]any) {

@@ -127,15 +127,15 @@ func TestTroubledBrokersHoldUpNothing(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		tries := len(away.tried)
-		if last := away.tried[tries-1].Sub(away.tried[tries-2]); tries > 1500 || tries < 360 || last > backoffMax+time.Second {
+		tries := len(away.attempts())
+		if last := away.attempts()[tries-1].Sub(away.attempts()[tries-2]); tries > 1500 || tries < 360 || last > backoffMax+time.Second {
 			t.Errorf("%d tries in an hour, the last after %v", tries, last)
 		}
 		begin := time.Now()
 		out := make(chan plugins.Outcome, 1)
 		go func() { out <- h.Do(t.Context(), callOf(time.Minute), nil) }()
 		synctest.Wait()
-		if len(away.tried) != tries+1 {
+		if len(away.attempts()) != tries+1 {
 			t.Errorf("a broker in its pause was not tried for the call")
 		}
 		if got := site.commands(); len(got) != 1 || !got[0].at.Equal(begin) {
@@ -145,10 +145,10 @@ func TestTroubledBrokersHoldUpNothing(t *testing.T) {
 		synctest.Wait()
 		site.mu.Lock()
 		site.consume = answering("failover-1 accept")
-		site.mu.Unlock()
 		site.sessions[0].lose()
+		site.mu.Unlock()
 		o := <-out
-		synctest.Wait()
+		stop()
 		got := site.commands()
 		if o.Result != plugins.Done || len(site.sessions) != 2 || len(got) != 2 || got[1].at.Sub(begin) > time.Second+2*backoffMin {
 			t.Errorf("%+v after %v, %d sessions, commands at %v", o, o.Elapsed, len(site.sessions), got)
@@ -156,7 +156,6 @@ func TestTroubledBrokersHoldUpNothing(t *testing.T) {
 		if n := len(mute.commands()); n != 1 {
 			t.Errorf("the mute broker was sent %d", n)
 		}
-		stop()
 		if site.closed != 2 || mute.closed != 1 {
 			t.Errorf("closed %d and %d sessions, want 2 and 1", site.closed, mute.closed)
 		}
