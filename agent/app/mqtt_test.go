@@ -2,7 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,29 +20,28 @@ import (
 	"firebreak/plugins/hooks/webhook"
 )
 
-const example = `[[broker]]
-name   = "hub-b"
-url    = "mqtt://127.0.0.1:4"
-stands = { zone = "b9", feed = "B" }
-[[broker]]
-name   = "hub-here"
-url    = "mqtt://127.0.0.1:5"
-stands = { zone = "b3-battery", feed = "B" }
-[[hook]]
-name      = "failover"
-kind      = "mqtt"
-topic     = "site/failover/cmd"
-brokers   = ["hub-b", "hub-here"]
-consumers = ["failover-1"]
-stands    = { zone = "b9", feed = "B" }
-[[plan]]
-`
+// blocks are the code blocks of one language in a document.
+func blocks(t *testing.T, doc, language string) (out []string) {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/" + doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(string(b), "```"+language+"\n")[1:] {
+		text, _, _ := strings.Cut(part, "\n```")
+		out = append(out, text)
+	}
+	if len(out) == 0 {
+		t.Fatalf("%s has no block of %s", doc, language)
+	}
+	return out
+}
 
-// kindFaults gives the faults of the example with an mqtt hook, changed.
+// kindFaults gives the faults of the example with the hook of docs/hooks-mqtt.md, changed.
 func kindFaults(t *testing.T, change ...string) (*config.Config, string) {
 	t.Helper()
 	_, text := room(t)
-	all := strings.Replace(string(text), "[[plan]]\n", example, 1)
+	all := strings.Replace(string(text), "[[plan]]\n", blocks(t, "hooks-mqtt.md", "toml")[0]+"\n[[plan]]\n", 1)
 	for i := 0; i+1 < len(change); i += 2 {
 		if !strings.Contains(all, change[i]) {
 			t.Fatalf("there is no %q", change[i])
@@ -83,11 +86,11 @@ func TestMQTTKind(t *testing.T) {
 		want   []string
 	}{
 		{used, nil},
-		{append(used, `["hub-b", "hub-here"]`, `["hub-here"]`), []string{`hook "failover" has no broker outside of what plan "evacuate" gives up (b3-battery)`}},
-		{[]string{`["hub-b", "hub-here"]`, `["hub-b", "hub-x"]`}, []string{`there is no broker "hub-x"`}},
+		{append(used, `{ zone = "noc", feed = "N" }`, `{ zone = "b3-battery", feed = "N" }`, `["hub-b", "hub-noc"]`, `["hub-noc"]`), []string{`hook "failover" has no broker outside of what plan "evacuate" gives up (b3-battery)`}},
+		{[]string{`["hub-b", "hub-noc"]`, `["hub-b", "hub-x"]`}, []string{`there is no broker "hub-x"`}},
 		{[]string{`topic     = "site/failover/cmd"`, ``}, []string{`needs the key "topic"`}},
-		{[]string{`topic     = "site/failover/cmd"`, "topic = \"a/#\"\nwait = \"done\"\nresend = \"1ms\"\nprobe_version = \"2\""},
-			[]string{`"wait" cannot be "done"`, "holds a wildcard", "resend 1ms", "probe_version has no effect"}},
+		{[]string{`topic     = "site/failover/cmd"`, "topic = \"a/#\"\nwait = \"done\"\nresend = \"1ms\""},
+			[]string{`"wait" cannot be "done"`, "holds a wildcard", "resend 1ms"}},
 	} {
 		c, faults := kindFaults(t, tc.change...)
 		if (c != nil) != (tc.want == nil) {
@@ -101,27 +104,80 @@ func TestMQTTKind(t *testing.T) {
 	}
 }
 
-// The keys of a webhook reach the hook.
+// The example of docs/hooks.md reaches the hook.
 func TestWebhookKind(t *testing.T) {
-	const url = `url    = "https://lb.invalid/drain"`
-	c, _ := room(t, url, url+`
-secret_files  = ["/s/1", "/s/2"]
-keep_open     = true
-verify_url    = "https://lb.invalid/state?key={key}"
-verify_field  = "state"
-verify_value  = "drained"
-verify_every  = "2s"
-verify_for    = "3m"
-probe_url     = "https://lb.invalid/health"
-probe_field   = "version"
-probe_version = "2"`)
-	got := c.Hooks[slices.IndexFunc(c.Hooks, func(h config.Hook) bool { return h.Name == "drain" })].Config.(webhook.Config)
-	got.Headers, got.TokenFile, got.HeadersFile, got.CAFile, got.TryTimeout, got.Drill = nil, "", "", "", 0, ""
-	want := webhook.Config{URL: "https://lb.invalid/drain", SecretFiles: []string{"/s/1", "/s/2"}, KeepOpen: true,
-		VerifyURL: "https://lb.invalid/state?key={key}", VerifyField: "state", VerifyValue: "drained", VerifyEvery: 2 * time.Second, VerifyFor: 3 * time.Minute,
-		ProbeURL: "https://lb.invalid/health", ProbeField: "version", ProbeVersion: "2"}
+	_, text := room(t)
+	given := strings.Replace(blocks(t, "hooks.md", "toml")[0], `"drain"`, `"drain-too"`, 1)
+	c, faults := config.Parse("f", []byte(strings.Replace(string(text), "[[plan]]\n", given+"\n[[plan]]\n", 1)), Kinds())
+	if c == nil {
+		t.Fatal(faults)
+	}
+	got := c.Hooks[slices.IndexFunc(c.Hooks, func(h config.Hook) bool { return h.Name == "drain-too" })].Config.(webhook.Config)
+	want := webhook.Config{URL: "https://lb.example/drain", SecretFiles: []string{"/etc/firebreak/drain.secret"}, KeepOpen: true,
+		VerifyURL: "https://lb.example/state?call={key}", VerifyField: "server.state", VerifyValue: "drained",
+		ProbeURL: "https://lb.example/health", ProbeField: "version", ProbeVersion: "2"}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// keysOf are the fields of a JSON object.
+func keysOf(t *testing.T, text string) []string {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return slices.Sorted(maps.Keys(m))
+}
+
+// What is sent has the fields that docs/hooks-mqtt.md shows, and its answers are understood.
+func TestMQTTMessagesAreThoseOfTheDocs(t *testing.T) {
+	shown := blocks(t, "hooks-mqtt.md", "json")
+	if len(shown) != 4 {
+		t.Fatalf("%d blocks of JSON, want command, answer, probe and its answer", len(shown))
+	}
+	keys := strings.NewReplacer("evacuate/b3-battery/2b/move/41/do/0", "KEY", "probe/5b0c6f2d9e814a37", "KEY")
+	sent := make(chan string, 10)
+	broker := brokertest.Start(t, func(_ int, c *brokertest.Conn) {
+		_ = c.Accept(0)
+		for {
+			p, err := c.Next()
+			if err != nil {
+				return
+			}
+			if p.Type != brokertest.Publish {
+				continue
+			}
+			_ = c.Ack(p)
+			sent <- string(p.Payload)
+			var m struct {
+				Key     string
+				ReplyTo string `json:"reply_to"`
+			}
+			_ = json.Unmarshal(p.Payload, &m)
+			answer := shown[1]
+			if strings.HasPrefix(m.Key, "probe/") {
+				answer = shown[3]
+			}
+			answer = strings.Replace(keys.Replace(answer), "KEY", m.Key, 1)
+			packet := append([]byte{0x30}, binary.AppendUvarint(nil, uint64(2+len(m.ReplyTo)+len(answer)))...)
+			packet = append(binary.BigEndian.AppendUint16(packet, uint16(len(m.ReplyTo))), m.ReplyTo+answer...)
+			_, _ = c.Write(packet)
+		}
+	})
+	h := commander(t, []config.Broker{{Name: "site", URL: broker.URL()}}, func(c *mqtt.Config) { c.AskConsumers, c.ProbeVersion = true, "1" })
+	runHook(t, h, func(plugins.Evidence) {})
+	works(t, h)
+	probe := <-sent
+	call := plugins.Call{Key: plugins.Key{Plan: "evacuate", Zone: "b3", Stage: plugins.SwitchOver, Step: "move", Episode: 41}, Timeout: 20 * time.Second, Why: []byte("{}")}
+	if o := h.Do(t.Context(), call, nil); o.Result != plugins.Done || o.Detail != "failover-1 says accept: moving 14 machines" {
+		t.Errorf("%+v", o)
+	}
+	for text, doc := range map[string]string{probe: shown[2], <-sent: shown[0]} {
+		if got, want := keysOf(t, text), keysOf(t, doc); !slices.Equal(got, want) {
+			t.Errorf("sent %v, the document shows %v", got, want)
+		}
 	}
 }
 

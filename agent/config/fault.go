@@ -65,7 +65,7 @@ func hint(s string, names []string) string {
 	switch {
 	case best != "":
 		return fmt.Sprintf(" (did you mean %q?)", best)
-	case len(names) > 0 && len(names) <= 16:
+	case len(names) > 0 && len(names) <= 32: // the keys of the largest table
 		names = slices.Clone(names)
 		slices.Sort(names)
 		return ": use one of " + strings.Join(names, ", ")
