@@ -256,6 +256,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[broker]]", "[[broker]]\n", ""},
 	{"[[hook]]", "[[hook]]\nkind = \"exec\"\n", "kind"},
 	{"[[hook]]", "[[hook]]\nkind = \"webhook\"\n", "kind"},
+	{"[[hook]]", "[[hook]]\nkind = \"mqtt\"\n", "kind"},
 	{"[[plan]]", "[[plan]]\n", ""},
 	{"[[plan.stage]]", "[[plan]]\n[[plan.stage]]\nlevel = \"3\"\n", "level"},
 	{"[[plan.stage.step]]", "[[plan]]\n[[plan.stage]]\n[[plan.stage.step]]\n", ""},

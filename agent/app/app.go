@@ -296,8 +296,7 @@ func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord)) (*upl
 	}
 	c.Heard = heard
 	for _, b := range o.Config.Brokers {
-		c.Brokers = append(c.Brokers, uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
-			CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key})
+		c.Brokers = append(c.Brokers, brokerOf(b))
 	}
 	return uplink.New(c)
 }

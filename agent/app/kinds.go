@@ -11,6 +11,7 @@ import (
 	"firebreak/configs"
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/mqtt"
 	"firebreak/plugins/hooks/webhook"
 )
 
@@ -21,7 +22,7 @@ const maxWait = time.Hour
 func Kinds() config.Kinds {
 	return config.Kinds{
 		Profiles: configs.Profiles(),
-		Hooks:    map[string]config.HookKind{"exec": execKind, "webhook": webhookKind},
+		Hooks:    map[string]config.HookKind{"exec": execKind, "mqtt": mqttKind, "webhook": webhookKind},
 	}
 }
 
@@ -56,8 +57,41 @@ func webhookKind(t *config.Table) any {
 		TryTimeout:  t.Duration("try_timeout", 0, 0, maxWait),
 		Drill:       t.Enum("drill", "", "native", "dry-run"),
 		Headers:     t.StringMap("headers"),
+		SecretFiles: t.List("secret_files"),
+		KeepOpen:    t.Bool("keep_open", false),
+
+		VerifyURL:   t.String("verify_url", ""),
+		VerifyField: t.String("verify_field", ""),
+		VerifyValue: t.String("verify_value", ""),
+		VerifyEvery: t.Duration("verify_every", 0, 0, maxWait),
+		VerifyFor:   t.Duration("verify_for", 0, 0, 24*maxWait),
+
+		ProbeURL:     t.String("probe_url", ""),
+		ProbeHeader:  t.String("probe_header", ""),
+		ProbeField:   t.String("probe_field", ""),
+		ProbeVersion: t.String("probe_version", ""),
 	}
 	if c.URL != "" {
+		t.FaultErrors(c.Validate())
+	}
+	return c
+}
+
+func mqttKind(t *config.Table) any {
+	t.Require("topic", "brokers", "consumers")
+	c := mqtt.Config{
+		Topic:        t.String("topic", ""),
+		Brokers:      t.Strings("brokers"),
+		Consumers:    t.Strings("consumers"),
+		ReplyTopic:   t.String("reply_topic", ""),
+		DrillTopic:   t.String("drill_topic", ""),
+		Resend:       t.Duration("resend", 0, 0, maxWait),
+		Wait:         t.Enum("wait", "", "accept", "receipt"),
+		AskConsumers: t.Bool("probe", false),
+		ProbeVersion: t.String("probe_version", ""),
+		Drill:        t.Enum("drill", "", "native", "dry-run"),
+	}
+	if t.Has("topic") && t.Has("brokers") && t.Has("consumers") {
 		t.FaultErrors(c.Validate())
 	}
 	return c
@@ -74,7 +108,13 @@ func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plug
 			out = append(out, &lateHook{build: func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }})
 		case webhook.Config:
 			k.Site, k.Agent = c.Site, c.Agent
-			out = append(out, &lateHook{build: func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) }})
+			out = append(out, &lateRunner{lateHook{build: func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) }}})
+		case mqtt.Config:
+			m, err := mqttHook(c, h.Name, k, log)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, m)
 		default:
 			return nil, fmt.Errorf("hook %q: kind %q is not built in", h.Name, h.Kind)
 		}
@@ -119,4 +159,20 @@ func (l *lateHook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evi
 		return plugins.Outcome{Result: plugins.Failed, Detail: "not started: " + err.Error()}
 	}
 	return h.Do(ctx, c, seen)
+}
+
+// lateRunner is one that works between its calls too. Its Run fails as long as the hook cannot be
+// built, and is started again.
+type lateRunner struct{ lateHook }
+
+func (l *lateRunner) Run(ctx context.Context, seen func(plugins.Evidence)) error {
+	h, err := l.get()
+	if err != nil {
+		return err
+	}
+	r, ok := h.(plugins.Runner)
+	if !ok {
+		return fmt.Errorf("a hook of type %T does nothing between its calls: please report this", h)
+	}
+	return r.Run(ctx, seen)
 }

@@ -90,6 +90,7 @@ func (c *compiler) compile() {
 	c.energise()
 	c.end(r)
 	c.checkNeeds()
+	c.checkBrokers()
 	c.checkProtection()
 	if len(c.faults) > 0 {
 		return // what follows computes with rules that are whole

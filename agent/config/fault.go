@@ -54,7 +54,7 @@ func (s *source) sorted() []Fault {
 }
 
 // maxListed is how many names a fault lists.
-const maxListed = 24
+const maxListed = 32
 
 // hint is ` (did you mean "x"?)` when one of names is near to s, or the whole list when it is
 // short.

@@ -111,6 +111,13 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
+// Session gives what a session with the broker needs, for others than the uplink. It reads the files.
+func (b *Broker) Session(clientID string, now func() time.Time) (session.Config, error) {
+	sc := session.Config{URL: b.URL, ClientID: clientID}
+	err := b.credentials(&sc, now)
+	return sc, err
+}
+
 // credentials reads the broker's files into a session's configuration.
 func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
 	var err error

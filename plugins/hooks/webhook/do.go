@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"firebreak/plugins"
@@ -21,8 +20,11 @@ import (
 const maxWait = 5 * time.Second
 
 // Do posts the call until it is answered, or its time-out passes.
-func (h *Hook) Do(ctx context.Context, c plugins.Call, _ func(plugins.Evidence)) plugins.Outcome {
+func (h *Hook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidence)) plugins.Outcome {
 	begin := time.Now()
+	if seen == nil {
+		seen = func(plugins.Evidence) {}
+	}
 	would := "would post to " + h.url.Redacted()
 	switch {
 	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.cfg.Drill == "dry-run":
@@ -36,7 +38,7 @@ func (h *Hook) Do(ctx context.Context, c plugins.Call, _ func(plugins.Evidence))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	o := h.flights.do(ctx, c.ID(), func() plugins.Outcome { return h.post(ctx, c) })
+	o := h.flights.do(ctx, c.ID(), seen, func(tell func(plugins.Evidence)) plugins.Outcome { return h.post(ctx, c, tell) })
 	o.Elapsed = time.Since(begin)
 	return o
 }
@@ -68,15 +70,9 @@ func (h *Hook) body(c plugins.Call) ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// answer is what one try has come to.
-type answer struct {
-	status int // 0: none
-	text   string
-	wait   time.Duration // asked for by Retry-After
-	err    error
-}
-
-func (h *Hook) post(ctx context.Context, c plugins.Call) plugins.Outcome {
+// post tries until an answer settles it. From the first try on, the call is verified: one that was
+// never answered may be under way all the same.
+func (h *Hook) post(ctx context.Context, c plugins.Call, tell func(plugins.Evidence)) plugins.Outcome {
 	body, err := h.body(c)
 	if err != nil {
 		return plugins.Outcome{Result: plugins.Failed, Detail: fmt.Sprintf("not sent: body: %v", err)}
@@ -87,12 +83,19 @@ func (h *Hook) post(ctx context.Context, c plugins.Call) plugins.Outcome {
 		if a.status != 0 || ctx.Err() == nil || n == 0 {
 			last = a // a try that was only cut off by the end of the call tells less than the one before
 		}
-		switch {
-		case a.status >= 200 && a.status < 300:
-			return a.outcome(plugins.Done, "%s", http.StatusText(a.status))
-		case a.refused():
-			return a.outcome(plugins.Failed, "the target refused: %s", a.say())
+		if o, ev, settled := a.settle(); settled {
+			if o.Result == plugins.Failed {
+				h.watches.drop(c.ID())
+			} else {
+				h.watch(c)
+			}
+			if ev != nil {
+				ev.Key = c.Key
+				tell(*ev)
+			}
+			return o
 		}
+		h.watch(c)
 		pause := max(h.pauses[min(n, len(h.pauses)-1)], min(a.wait, maxWait))
 		pause = pause*4/5 + rand.N(pause*2/5+1) // jitter of a fifth to both sides
 		select {
@@ -103,56 +106,51 @@ func (h *Hook) post(ctx context.Context, c plugins.Call) plugins.Outcome {
 	}
 }
 
-// refused is an answer that settles that this call is not done. A conflict (409) does not: by the
-// draft of the Idempotency-Key header it says that a call under this key is being worked on.
-func (a answer) refused() bool {
-	switch a.status {
-	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
-	}
-	return a.status >= 300 && a.status < 500
-}
-
-func (a answer) say() string {
-	if a.status == 0 {
-		return fmt.Sprint(a.err)
-	}
-	s := fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))
-	if line := strings.Join(strings.Fields(a.text), " "); line != "" {
-		s += ": " + line[:min(len(line), 200)]
-	}
-	return s
-}
-
-func (a answer) outcome(r plugins.Result, format string, args ...any) plugins.Outcome {
-	return plugins.Outcome{Result: r, ExitCode: a.status, Output: a.text, Detail: fmt.Sprintf(format, args...)}
-}
-
 func (h *Hook) try(ctx context.Context, c plugins.Call, body []byte) answer {
+	secret, err := h.readSecrets()
+	if err != nil {
+		return answer{err: err}
+	}
+	now := time.Now().Unix()
+	own := http.Header{}
+	for k, v := range map[string]string{
+		"Content-Type": "application/cloudevents+json", "Firebreak-Mark": c.Mark.String(),
+		"Idempotency-Key": c.ID(), "Webhook-Id": c.ID(), "Webhook-Timestamp": strconv.FormatInt(now, 10),
+	} {
+		own.Set(k, v)
+	}
+	if len(secret.keys) > 0 {
+		own.Set("Webhook-Signature", sign(secret.keys, c.ID(), now, body))
+	}
+	return h.send(ctx, http.MethodPost, h.cfg.URL, body, h.cfg.Headers, secret.header, own)
+}
+
+// readSecrets gives the newest secrets that are known; an error only when there are none.
+func (h *Hook) readSecrets() (known, error) {
+	k, err := h.secrets.read()
+	if err != nil && k.whole {
+		h.log.Warn("secrets cannot be read, the last ones are used", "hook", h.name, "err", err)
+		err = nil
+	}
+	return k, err
+}
+
+// send makes one request within the time of one try.
+func (h *Hook) send(ctx context.Context, method, to string, body []byte, plain map[string]string, headers ...http.Header) answer {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.TryTimeout)
 	defer cancel()
-	secret, err := h.secrets.read()
-	if secret == nil {
-		return answer{err: err}
-	}
+	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 	if err != nil {
-		h.log.Warn("secrets cannot be read, the last ones are used", "hook", h.name, "err", err)
+		return answer{err: errors.New("the URL cannot be asked: correct the configuration")}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(body))
-	if err != nil {
-		return answer{err: err}
-	}
-	for k, v := range h.cfg.Headers {
+	for k, v := range plain {
 		req.Header.Set(k, v)
 	}
-	for k, v := range secret {
-		req.Header[k] = v
-	}
-	for k, v := range map[string]string{
-		"Content-Type": "application/cloudevents+json", "User-Agent": "firebreak", "Firebreak-Mark": c.Mark.String(),
-		"Idempotency-Key": c.ID(), "Webhook-Id": c.ID(), "Webhook-Timestamp": strconv.FormatInt(time.Now().Unix(), 10),
-	} {
-		req.Header.Set(k, v)
+	req.Header.Set("User-Agent", "firebreak")
+	for _, add := range headers {
+		for k, v := range add {
+			req.Header[k] = v
+		}
 	}
 	resp, err := h.client.Do(req)
 	if err != nil {
@@ -164,7 +162,7 @@ func (h *Hook) try(ctx context.Context, c plugins.Call, body []byte) answer {
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, answerLimit)) // the status has told what counts
-	a := answer{status: resp.StatusCode, text: string(text)}
+	a := answer{status: resp.StatusCode, header: resp.Header, text: string(text)}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		a.wait = min(time.Duration(s), maxWait/time.Second) * time.Second
 	}

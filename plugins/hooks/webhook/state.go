@@ -24,11 +24,14 @@ type flights struct {
 }
 
 type flight struct {
-	done chan struct{} // closed when out is set
+	done chan struct{} // closed when out and seen are set
 	out  plugins.Outcome
+	seen []plugins.Evidence // one at most: that of the answer that settled it
 }
 
-func (f *flights) do(ctx context.Context, id string, post func() plugins.Outcome) plugins.Outcome {
+// do makes the call, or waits for the one that is being made. What was seen of it is told to each
+// who asks: one that asks again after it had ended may have lost what it was told first.
+func (f *flights) do(ctx context.Context, id string, seen func(plugins.Evidence), post func(tell func(plugins.Evidence)) plugins.Outcome) plugins.Outcome {
 	f.mu.Lock()
 	fl, running := f.known[id]
 	if !running {
@@ -44,6 +47,9 @@ func (f *flights) do(ctx context.Context, id string, post func() plugins.Outcome
 		case <-fl.done:
 			o := fl.out
 			o.Attached = true
+			for _, ev := range fl.seen {
+				seen(ev)
+			}
 			return o
 		case <-ctx.Done():
 			return plugins.Outcome{Result: plugins.Unknown, Attached: true, Detail: "the end is not known: the call of this key still runs; call again under the same key"}
@@ -51,7 +57,10 @@ func (f *flights) do(ctx context.Context, id string, post func() plugins.Outcome
 	}
 	fl.out = plugins.Outcome{Detail: "the call broke off"} // what others see should post not return
 	defer f.land(id, fl)
-	fl.out = post()
+	fl.out = post(func(ev plugins.Evidence) {
+		fl.seen = append(fl.seen, ev)
+		seen(ev)
+	})
 	return fl.out
 }
 
@@ -71,25 +80,52 @@ func (f *flights) land(id string, fl *flight) {
 	}
 }
 
-const maxSecret = 64 << 10
+const maxFile = 64 << 10
 
-// secrets reads the headers that are kept in files, anew for each try, so that they can be
-// replaced while the agent runs. Files that cannot be read leave the last ones in force.
+// secrets reads what is kept in files, anew for each try, so that it can be replaced while the
+// agent runs. Files that cannot be read leave what was read last in force, each by itself.
 type secrets struct {
 	headers, token string // paths
+	signing        []string
 	mu             sync.Mutex
 	last           http.Header // nil: never read
+	keys           [maxKeys][]byte
 }
 
-// read gives nil only when nothing has ever been read.
-func (s *secrets) read() (http.Header, error) {
+// known is what there is to send and to sign with.
+type known struct {
+	header http.Header
+	keys   [][]byte
+	whole  bool // enough for a request: all headers, and one key if there is to be a signature
+}
+
+// read gives an error for each file that cannot be read now, and what is known all the same.
+func (s *secrets) read() (known, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, err := s.load()
 	if err == nil {
 		s.last = h
 	}
-	return s.last, err
+	faults := []error{err}
+	k := known{header: s.last}
+	for i, path := range s.signing {
+		text, err := readBounded(path)
+		var key []byte
+		if err == nil {
+			key, err = parseKey(text)
+		}
+		if err == nil {
+			s.keys[i] = key
+		} else {
+			faults = append(faults, fmt.Errorf("secret_files: %s: %w", path, err))
+		}
+		if s.keys[i] != nil {
+			k.keys = append(k.keys, s.keys[i])
+		}
+	}
+	k.whole = s.last != nil && (len(s.signing) == 0 || len(k.keys) > 0)
+	return k, errors.Join(faults...)
 }
 
 func (s *secrets) load() (http.Header, error) {
@@ -132,8 +168,8 @@ func readBounded(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !fi.Mode().IsRegular() || fi.Size() > maxSecret {
-		return "", fmt.Errorf("%s is no regular file of at most %d bytes", path, maxSecret)
+	if !fi.Mode().IsRegular() || fi.Size() > maxFile {
+		return "", fmt.Errorf("%s is no regular file of at most %d bytes", path, maxFile)
 	}
 	b, err := os.ReadFile(path)
 	return string(b), err

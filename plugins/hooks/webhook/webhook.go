@@ -6,24 +6,28 @@
 // retried by this process or by one that is started after it. The hook itself remembers only what
 // it has seen in this process.
 //
-// Concurrency: all methods may be called at once; calls with one ID share one request. Failure: a
-// 2xx is Done; a redirect or another refusal (4xx) is Failed; all else is retried until the
-// time-out and is then Unknown, even when no connection was ever made: an agent that died before
-// may have sent the same call.
+// Evidence is what the target answers to the POST, and what it answers later to a GET of
+// verify_url, which Run asks. Undo calls and drills are not verified: the answer speaks of the
+// state that a real call leads to.
+//
+// Concurrency: all methods may be called at once; calls with one ID share one request. Run owns the
+// goroutines that verify, one for each call and a bounded number, and the one that keeps a
+// connection open. Failure: a 2xx is Done, unless it says declined; a redirect or another refusal
+// (4xx) is Failed; all else is retried until the time-out and is then Unknown, even when no
+// connection was ever made: an agent that died before may have sent the same call.
 package webhook
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,89 +37,13 @@ import (
 )
 
 const (
-	defaultTry  = 5 * time.Second
-	dialBound   = 3 * time.Second
-	answerLimit = 64 << 10
+	defaultTry   = 5 * time.Second
+	defaultEvery = time.Second
+	defaultFor   = 10 * time.Minute
+	minEvery     = 100 * time.Millisecond
+	dialBound    = 3 * time.Second
+	answerLimit  = 64 << 10
 )
-
-// Config is one webhook. Site, Agent and Now are filled in by the one who builds the hook.
-type Config struct {
-	URL         string            `toml:"url"`
-	Method      string            `toml:"method"`       // POST, or left out
-	Headers     map[string]string `toml:"headers"`      // nothing secret
-	HeadersFile string            `toml:"headers_file"` // lines "Name: value"
-	TokenFile   string            `toml:"token_file"`   // sent as "Authorization: Bearer ..."
-	CAFile      string            `toml:"ca_file"`      // PEM; in place of the system's
-	TryTimeout  time.Duration     `toml:"try_timeout"`  // of one try within the call's time-out; default 5 s
-	Drill       string            `toml:"drill"`        // "native", "dry-run" or "": skipped in a drill (S7)
-
-	Site  string           `toml:"-"`
-	Agent string           `toml:"-"`
-	Now   func() time.Time `toml:"-"` // against which certificates are checked (S14); nil: the wall clock
-}
-
-// Validate tells all faults of the configuration at once. It opens no file.
-func (c Config) Validate() error {
-	var faults []error
-	bad := func(format string, a ...any) { faults = append(faults, fmt.Errorf(format, a...)) }
-	u, err := url.Parse(c.URL)
-	switch {
-	case err != nil:
-		bad("url: %w", err)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		bad("url %q: give https://host/path", c.URL)
-	case u.User != nil:
-		bad("url holds a user or password: put them into headers_file or token_file")
-	case u.Scheme == "http" && (c.TokenFile != "" || c.HeadersFile != "") && !loopback(u.Hostname()):
-		bad("url %q sends the secrets of token_file or headers_file in clear: use https", c.URL)
-	}
-	if c.Method != "" && c.Method != http.MethodPost {
-		bad("method %q: only POST, or leave it out", c.Method)
-	}
-	for k, v := range c.Headers {
-		if err := checkHeader(k, v); err != nil {
-			bad("headers: %w", err)
-		}
-		if h := http.CanonicalHeaderKey(k); h == "Authorization" || h == "Cookie" {
-			bad("headers: %s is a secret: put it into headers_file or token_file", h)
-		}
-	}
-	if c.TryTimeout < 0 {
-		bad("try_timeout %v: use a time above zero, or leave it out for %v", c.TryTimeout, defaultTry)
-	}
-	if c.Drill != "" && c.Drill != "native" && c.Drill != "dry-run" {
-		bad("drill %q: use \"native\" (the target looks at firebreakmark) or \"dry-run\", or leave it out", c.Drill)
-	}
-	return errors.Join(faults...)
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// checkHeader refuses what cannot be sent and what the hook sets itself.
-func checkHeader(k, v string) error {
-	const others = "!#$%&'*+-.^_`|~" // RFC 9110, 5.6.2
-	noName := func(r rune) bool {
-		alnum := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		return !alnum && !strings.ContainsRune(others, r)
-	}
-	noValue := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
-	if k == "" || strings.ContainsFunc(k, noName) || strings.ContainsFunc(v, noValue) {
-		return fmt.Errorf("%q is no header that can be sent: correct its name or value", k)
-	}
-	h := strings.ToLower(k)
-	for _, own := range []string{"content-type", "content-length", "transfer-encoding", "host", "idempotency-key", "firebreak-mark"} {
-		if h == own {
-			return fmt.Errorf("%q is set by the hook: remove it", k)
-		}
-	}
-	if strings.HasPrefix(h, "webhook-") {
-		return fmt.Errorf("%q is set by the hook: remove it", k)
-	}
-	return nil
-}
 
 // Hook posts to one target. Make it with New.
 type Hook struct {
@@ -129,17 +57,24 @@ type Hook struct {
 	pauses  []time.Duration // before the second try, the third, ...; the last one repeats
 	secrets secrets
 	flights flights
+	watches watches
+	spare   spare
 }
 
-var _ plugins.Hook = (*Hook)(nil)
+var (
+	_ plugins.Hook   = (*Hook)(nil)
+	_ plugins.Runner = (*Hook)(nil)
+)
 
 // New makes the hook. A nil log is silent.
 func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
-	if cfg.TryTimeout == 0 {
-		cfg.TryTimeout = defaultTry
-	}
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("hook %q: %w", name, err)
+	}
+	for d, def := range map[*time.Duration]time.Duration{&cfg.TryTimeout: defaultTry, &cfg.VerifyEvery: defaultEvery, &cfg.VerifyFor: defaultFor} {
+		if *d == 0 {
+			*d = def
+		}
 	}
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
@@ -149,9 +84,10 @@ func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	h := &Hook{name: name, cfg: cfg, url: u, log: log,
-		tls:     &tls.Config{MinVersion: tls.VersionTLS12, Time: cfg.Now, ServerName: u.Hostname()},
+		tls:     &tls.Config{MinVersion: tls.VersionTLS12, Time: cfg.Now},
 		pauses:  []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 2 * time.Second},
-		secrets: secrets{headers: cfg.HeadersFile, token: cfg.TokenFile},
+		secrets: secrets{headers: cfg.HeadersFile, token: cfg.TokenFile, signing: cfg.SecretFiles},
+		watches: newWatches(),
 	}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
@@ -169,13 +105,49 @@ func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
 	// only, so that a try that is cut off takes its connection with it and the next has a new one.
 	h.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext: h.dialer.DialContext, TLSClientConfig: h.tls.Clone(), TLSHandshakeTimeout: dialBound,
+			DialContext:    func(ctx context.Context, _, addr string) (net.Conn, error) { return h.open(ctx, addr, false) },
+			DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return h.open(ctx, addr, true) },
+
 			MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second,
 			DisableCompression: true, MaxResponseHeaderBytes: answerLimit,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return h, nil
+}
+
+// address is the host and port of the target.
+func (h *Hook) address() string { return net.JoinHostPort(h.url.Hostname(), portOf(h.url)) }
+
+// open gives a connection: to the target the one that is kept open, if there is one.
+func (h *Hook) open(ctx context.Context, addr string, secure bool) (net.Conn, error) {
+	if addr == h.address() && secure == (h.url.Scheme == "https") {
+		if c := h.spare.take(); c != nil {
+			return c, nil
+		}
+	}
+	return h.dial(ctx, addr, secure)
+}
+
+// dial makes a new connection, TLS included, within its bound.
+func (h *Hook) dial(ctx context.Context, addr string, secure bool) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialBound)
+	defer cancel()
+	c, err := h.dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("target cannot be reached: %w: look at the network, the name and the port", err)
+	}
+	if !secure {
+		return c, nil
+	}
+	cfg := h.tls.Clone()
+	cfg.ServerName, _, _ = net.SplitHostPort(addr)
+	t := tls.Client(c, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("TLS with the target: %w: look at its certificate, ca_file and the clock", err)
+	}
+	return t, nil
 }
 
 // userTimeout lets the kernel give up an idle connection that turns out to be dead when it is
@@ -190,36 +162,26 @@ func userTimeout(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
-// Probe reaches the target as a call would, TLS included, but sends no request: what HEAD or
-// OPTIONS would do there is not known.
-func (h *Hook) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialBound)
-	defer cancel()
-	_, secretErr := h.secrets.read()
-	err := errors.Join(secretErr, h.reach(ctx))
-	if err != nil {
-		return fmt.Errorf("hook %q: %w", h.name, err)
+// Run verifies what the calls have begun, and keeps a connection open if that is asked for, until
+// ctx ends.
+func (h *Hook) Run(ctx context.Context, seen func(plugins.Evidence)) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if h.cfg.KeepOpen {
+		wg.Go(func() {
+			h.spare.keep(ctx, func(ctx context.Context) (net.Conn, error) {
+				return h.dial(ctx, h.address(), h.url.Scheme == "https")
+			}, h.log.With("hook", h.name))
+		})
 	}
-	return nil
-}
-
-func (h *Hook) reach(ctx context.Context) error {
-	port := h.url.Port()
-	if port == "" {
-		port = h.url.Scheme
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case w := <-h.watches.fresh:
+			wg.Go(func() { h.verify(ctx, w, seen) })
+		}
 	}
-	c, err := h.dialer.DialContext(ctx, "tcp", net.JoinHostPort(h.url.Hostname(), port))
-	if err != nil {
-		return fmt.Errorf("target cannot be reached: %w: look at the network, the name and the port", err)
-	}
-	defer c.Close()
-	if h.url.Scheme != "https" {
-		return nil
-	}
-	if err := tls.Client(c, h.tls.Clone()).HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with the target: %w: look at its certificate, ca_file and the clock", err)
-	}
-	return nil
 }
 
 // Close gives up the idle connections. Calls that run end with their contexts.
