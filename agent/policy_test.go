@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"sensors/bus":           3,
 	"plugins/hooks/exec":    3,
 	"plugins/hooks/webhook": 3,
+	"plugins/hooks/nut":     3,
 	"agent/core":            3,
 
 	"agent/guard":  4,
