@@ -291,7 +291,7 @@ func (h *Hook) Probe(ctx context.Context) error {
 func (h *Hook) settle(ctx context.Context) {
 	if at, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, at.Add(-time.Until(at)/5))
+		ctx, cancel = context.WithDeadline(ctx, at.Add(-min(time.Until(at)/5, 200*time.Millisecond)))
 		defer cancel()
 	}
 	for {
