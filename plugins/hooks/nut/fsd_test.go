@@ -173,6 +173,13 @@ func TestExpected(t *testing.T) {
 			t.Errorf("evidence %v although a host is missing", e.seen)
 		}
 		_ = a.nc.Close()
+		once := r.pipe("10.0.0.6") // a program that only looks
+		once.status("rack12")
+		_ = once.nc.Close()
+		synctest.Wait()
+		if evs := r.evidence(plugins.SeenLoggedOut); len(evs) != 0 {
+			t.Errorf("evidence %+v of a program that only looks", evs)
+		}
 		// WinNUT: it asks again and again, and never logs in. Its listed address makes it a host.
 		silent := r.pipe("10.0.0.6")
 		silent.status("rack12")

@@ -66,7 +66,7 @@ func (h *Hook) offerPlan(p *plugins.PlanState) {
 	// That there is none is no reset by itself: the update may be older than the call that latched,
 	// or the agent may have been killed while its disk took no more records, and then it has
 	// forgotten a room that burns.
-	if v.open != 0 && p.Episode != v.open {
+	if p.Episode != v.open {
 		v.ended = max(v.ended, v.open)
 	}
 	v.open, v.stage, v.state = p.Episode, stage, *p

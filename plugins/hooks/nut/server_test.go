@@ -329,15 +329,15 @@ func TestTLS(t *testing.T) {
 	if got := r.Clients(); len(got) != 1 || !got[0].TLS {
 		t.Errorf("clients %+v", got)
 	}
-	if err := r.dial().startTLS(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS11}); err == nil {
+	if err := r.dial().startTLS(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 is taken")
 	}
-	ahead := r.dial()
+	ahead, begin := r.dial(), time.Now()
 	if got := ahead.ask("STARTTLS\nUSERNAME nas"); got != "OK STARTTLS" {
 		t.Errorf("STARTTLS: %q", got)
 	}
-	if got := ahead.answer(); got != "closed" {
-		t.Errorf("after words ahead of TLS: %q", got)
+	if got := ahead.answer(); got != "closed" || time.Since(begin) > tlsBound/2 {
+		t.Errorf("after words ahead of TLS: %q after %v", got, time.Since(begin))
 	}
 	writeFile(t, cfg.KeyFile, "broken", 0o600)
 	if err := r.dial().startTLS(conf); err != nil {

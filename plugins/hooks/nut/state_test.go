@@ -164,7 +164,14 @@ func TestDamagedState(t *testing.T) {
 	if s, err := readState(path + "-absent"); s != nil || err != nil {
 		t.Errorf("an absent file: %+v, %v", s, err)
 	}
+	older, _ := (&saved{Seq: 6}).encode()
 	writeFile(t, path, string(b), 0o600)
+	writeFile(t, path+"-older", string(older), 0o600)
+	for _, stores := range [][]*store{{{path: path}, {path: path + "-older"}}, {{path: path + "-older"}, {path: path}}} {
+		if s, err := loadStates(t.Context(), stores); err != nil || s.Seq != 7 {
+			t.Errorf("of two the older one counts: %+v, %v", s, err)
+		}
+	}
 	if s, err := readState(path); err != nil || s.Seq != 7 || len(s.UPS) != 1 {
 		t.Errorf("a whole file: %+v, %v", s, err)
 	}
