@@ -1,7 +1,6 @@
 package nut
 
 import (
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -304,34 +303,6 @@ func (c *conn) privileged(what string, args []string) answer {
 	c.login = z
 	c.h.joinLocked(c, z)
 	return say("OK")
-}
-
-// account finds who the client is, or nil. On an alias listener there is the published account
-// alone, a secondary; it is none anywhere else unless the users file says so.
-func (c *conn) account() *user {
-	if c.h.limit.locked(c.addr) {
-		c.h.say("locked "+c.addr.String(), errors.New("too many wrong passwords"), "logins from an address are refused for a while", "client", c.addr.String())
-		return nil
-	}
-	var u *user
-	if c.only != nil {
-		name := subtle.ConstantTimeCompare([]byte(c.name), []byte(aliasUser))
-		if name&subtle.ConstantTimeCompare([]byte(c.pass), []byte(aliasPassword)) == 1 {
-			u = &user{name: aliasUser, zones: []string{c.only.cfg.Name}}
-		}
-	} else {
-		if !c.read {
-			users, _, err := c.h.users.get()
-			c.users, c.read = users, true
-			c.h.say("users", err, "the users file cannot be read, the last users count")
-		}
-		u = login(c.users, c.name, c.pass)
-	}
-	if u == nil {
-		c.h.limit.fail(c.addr)
-		c.h.say("wrong "+c.addr.String(), errors.New("wrong name or password"), "a client cannot log in", "client", c.addr.String())
-	}
-	return u
 }
 
 func (h *Hook) say(what string, err error, text string, args ...any) {

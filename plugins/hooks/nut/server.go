@@ -79,6 +79,9 @@ func (h *Hook) listen(ctx context.Context, at string, only *zone, wg *sync.WaitG
 			err = h.accept(ctx, ln, only, wg)
 			stop()
 			_ = ln.Close()
+			if ctx.Err() != nil {
+				return
+			}
 			h.opened(at, nil, err)
 		}
 		select {

@@ -284,6 +284,9 @@ func TestServer(t *testing.T) {
 	if got := c.ask("VER"); got != "closed" {
 		t.Errorf("after the end: %q", got)
 	}
+	if r.log.has("closed network connection") {
+		t.Error("an orderly end is told as a fault")
+	}
 }
 
 // cert writes a certificate for 127.0.0.1.

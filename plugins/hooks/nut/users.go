@@ -85,6 +85,34 @@ func login(users []user, name, password string) *user {
 	return found
 }
 
+// account finds who the client is, or nil. On an alias listener there is the published account
+// alone, a secondary; it is none anywhere else unless the users file says so.
+func (c *conn) account() *user {
+	if c.h.limit.locked(c.addr) {
+		c.h.say("locked "+c.addr.String(), errors.New("too many wrong passwords"), "logins from an address are refused for a while", "client", c.addr.String())
+		return nil
+	}
+	var u *user
+	if c.only != nil {
+		name := subtle.ConstantTimeCompare([]byte(c.name), []byte(aliasUser))
+		if name&subtle.ConstantTimeCompare([]byte(c.pass), []byte(aliasPassword)) == 1 {
+			u = &user{name: aliasUser, zones: []string{c.only.cfg.Name}}
+		}
+	} else {
+		if !c.read {
+			users, _, err := c.h.users.get()
+			c.users, c.read = users, true
+			c.h.say("users", err, "the users file cannot be read, the last users count")
+		}
+		u = login(c.users, c.name, c.pass)
+	}
+	if u == nil {
+		c.h.limit.fail(c.addr)
+		c.h.say("wrong "+c.addr.String(), errors.New("wrong name or password"), "a client cannot log in", "client", c.addr.String())
+	}
+	return u
+}
+
 // file is a file that may be changed while the agent runs: it is read anew at each use, one read at
 // a time and no longer than readBound, and while it cannot be read the last good content counts.
 type file[T any] struct {
