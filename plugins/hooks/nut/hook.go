@@ -193,12 +193,13 @@ func (h *Hook) await(ctx context.Context, z *zone, l *latch, timeout time.Durati
 	for {
 		h.mu.Lock()
 		v, changed, young := z.look(), h.changed, h.youngLocked()
-		evs := l.tell(v)
+		var evs []plugins.Evidence
+		if seen != nil { // else Run tells, once the call has ended
+			evs = l.tell(v)
+		}
 		h.mu.Unlock()
 		for _, ev := range evs {
-			if seen != nil {
-				seen(ev)
-			}
+			seen(ev)
 		}
 		if len(evs) > 0 {
 			h.save()
