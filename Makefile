@@ -54,7 +54,7 @@ bench: ## run the benchmarks; with mosquitto there, also cold start and flip to 
 	@if command -v mosquitto_sub >/dev/null; then set -x; $(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x ./agent/e2e; \
 	else echo "agent/e2e left out: it needs mosquitto and mosquitto-clients"; fi
 
-peers: ## run the tests against pymodbus, mbpoll and mosquitto (see .ci/run for the packages)
+peers: ## run the tests against pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
 crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; tear its journal at every byte

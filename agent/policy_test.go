@@ -36,10 +36,11 @@ var floors = map[string]int{
 	"plugins/hooks/exec":    3,
 	"plugins/hooks/mqtt":    3,
 	"plugins/hooks/webhook": 3,
+	"plugins/hooks/nut":     3,
+	"agent/core":            3,
 
 	"plugins/hooks/exec/frame":  2, // what the exec hook and the helper say to each other
 	"plugins/hooks/exec/helper": 4, // package main of the helper, the second binary
-	"agent/core":                3,
 
 	"agent/guard":   4,
 	"agent/uplink":  4,

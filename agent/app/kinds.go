@@ -12,7 +12,9 @@ import (
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/hooks/mqtt"
+	"firebreak/plugins/hooks/nut"
 	"firebreak/plugins/hooks/webhook"
+	"firebreak/sensors"
 )
 
 // maxWait bounds every time that a hook's configuration may name.
@@ -22,7 +24,7 @@ const maxWait = time.Hour
 func Kinds() config.Kinds {
 	return config.Kinds{
 		Profiles: configs.Profiles(),
-		Hooks:    map[string]config.HookKind{"exec": execKind, "mqtt": mqttKind, "webhook": webhookKind},
+		Hooks:    map[string]config.HookKind{"exec": execKind, "mqtt": mqttKind, "nut": nutKind, "webhook": webhookKind},
 	}
 }
 
@@ -97,6 +99,68 @@ func mqttKind(t *config.Table) any {
 	return c
 }
 
+func nutKind(t *config.Table) any {
+	c := nut.Config{
+		Listen:     t.Strings("listen"),
+		CertFile:   t.String("cert", ""),
+		KeyFile:    t.String("key", ""),
+		UsersFile:  t.String("users_file", ""),
+		Drill:      t.String("drill", ""),
+		MaxClients: int(t.Int("max_clients", 0, 1, 10000)),
+		PerAddress: int(t.Int("max_per_address", 0, 1, 10000)),
+	}
+	t.Require("ups")
+	for _, u := range t.Tables("ups") {
+		c.UPS = append(c.UPS, nutUPS(u))
+	}
+	for _, a := range t.Tables("alias") {
+		a.Require("listen", "ups")
+		c.Alias = append(c.Alias, nut.Alias{Listen: a.String("listen", ""), UPS: a.String("ups", "")})
+		a.Unknown()
+	}
+	if len(c.UPS) > 0 {
+		t.FaultErrors(c.ValidateServer())
+	}
+	return c
+}
+
+func nutUPS(t *config.Table) nut.UPS {
+	t.Require("name")
+	u := nut.UPS{
+		Name:        t.String("name", ""),
+		Description: t.String("description", ""),
+		Plans:       t.Strings("plans"),
+		Zone:        t.String("zone", ""),
+		Vars:        t.StringMap("vars"),
+		DeadMan:     t.Bool("dead_man", false),
+		Clients:     t.Strings("clients"),
+		MinClients:  int(t.Int("min_clients", 0, 1, 10000)),
+	}
+	for _, k := range t.Tables("contacts") {
+		k.Require("n", "x", "point")
+		u.Contacts = append(u.Contacts, nut.Contact{N: int(k.Int("n", 0, 1, 99)), X: int(k.Int("x", 0, 1, 99)), Point: k.String("point", ""),
+			Name: k.String("name", ""), Config: k.Enum("config", "", "normal-opened", "normal-closed")})
+		k.Unknown()
+	}
+	t.Unknown()
+	if u.Name != "" {
+		t.FaultErrors(u.Validate())
+	}
+	return u
+}
+
+// points finds the points of a configuration by name.
+func points(c *config.Config) func(string) (sensors.Point, bool) {
+	byName := map[string]sensors.Point{}
+	for _, p := range c.Rules.Hazard.Points {
+		byName[p.Name] = p
+	}
+	return func(name string) (sensors.Point, bool) {
+		p, ok := byName[name]
+		return p, ok
+	}
+}
+
 // buildHooks makes the hooks in the order of the rules.
 func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plugins.Hook, error) {
 	var out []plugins.Hook
@@ -115,6 +179,13 @@ func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plug
 				return nil, err
 			}
 			out = append(out, m)
+		case nut.Config:
+			// It is built now, not when it is first needed: it answers on its port between the calls.
+			n, err := nut.New(h.Name, k, nut.Deps{StateDirs: []string{runDir, c.Journal}, Point: points(c), Log: log})
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, n)
 		default:
 			return nil, fmt.Errorf("hook %q: kind %q is not built in", h.Name, h.Kind)
 		}

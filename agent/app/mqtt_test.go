@@ -86,7 +86,7 @@ func TestMQTTKind(t *testing.T) {
 		want   []string
 	}{
 		{used, nil},
-		{append(used, `{ zone = "noc", feed = "N" }`, `{ zone = "b3-battery", feed = "N" }`, `["hub-b", "hub-noc"]`, `["hub-noc"]`), []string{`hook "failover" has no broker outside of what plan "evacuate" gives up (b3-battery)`}},
+		{append(used, `{ zone = "noc", feed = "N" }`, `{ zone = "b3-battery", feed = "N" }`, `["hub-b", "hub-noc"]`, `["hub-noc"]`), []string{`every broker of hook "failover" stands in a zone that plan "evacuate" gives up`}},
 		{[]string{`["hub-b", "hub-noc"]`, `["hub-b", "hub-x"]`}, []string{`there is no broker "hub-x"`}},
 		{[]string{`topic     = "site/failover/cmd"`, ``}, []string{`needs the key "topic"`}},
 		{[]string{`topic     = "site/failover/cmd"`, "topic = \"a/#\"\nwait = \"done\"\nresend = \"1ms\""},
@@ -107,7 +107,8 @@ func TestMQTTKind(t *testing.T) {
 // The example of docs/hooks.md reaches the hook.
 func TestWebhookKind(t *testing.T) {
 	_, text := room(t)
-	given := strings.Replace(blocks(t, "hooks.md", "toml")[0], `"drain"`, `"drain-too"`, 1)
+	shown := blocks(t, "hooks.md", "toml")
+	given := strings.Replace(shown[slices.IndexFunc(shown, func(b string) bool { return strings.Contains(b, `"webhook"`) })], `"drain"`, `"drain-too"`, 1)
 	c, faults := config.Parse("f", []byte(strings.Replace(string(text), "[[plan]]\n", given+"\n[[plan]]\n", 1)), Kinds())
 	if c == nil {
 		t.Fatal(faults)

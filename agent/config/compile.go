@@ -91,6 +91,7 @@ func (c *compiler) compile() {
 	c.end(r)
 	c.checkNeeds()
 	c.checkBrokers()
+	c.checkNames()
 	c.checkProtection()
 	if len(c.faults) > 0 {
 		return // what follows computes with rules that are whole
