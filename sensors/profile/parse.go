@@ -46,6 +46,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 		p.Identity = append(p.Identity, check(ct, p))
 	}
 	p.channels(t)
+	p.commands(t)
 	t.done()
 	if err := d.err(); err != nil {
 		return nil, err

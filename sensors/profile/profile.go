@@ -1,7 +1,7 @@
 // Package profile holds device profiles: which register of a device means what, as data. A
 // profile is a TOML file; Parse checks it strictly and tells every fault at once, and a Decoder
-// turns raw registers into readings. The language can only describe reads: it has no word for a
-// write, so that no profile can make the agent send one (S25).
+// turns raw registers into readings. The language describes reads, and writes of fixed values under
+// a name; none for a device that detects fire, smoke or gas, whatever its profile says (S25).
 //
 // Callers: the configuration expands a profile into points, sensors/modbus plans and decodes with
 // it, sensors/sim encodes with it, sensors/i2c takes chip and points from it.
@@ -116,6 +116,7 @@ type Profile struct {
 	Read       ReadRules
 	Identity   []Check
 	Channels   []Channel // arrays unrolled; the order is the order of points
+	Commands   []Command // arrays unrolled; the only writes that there are (S25)
 }
 
 // Load reads and parses name.toml from fsys.

@@ -64,6 +64,11 @@ func TestShippedProfiles(t *testing.T) {
 					t.Errorf("channel %q stands in no recorded case", p.Channels[i].Name)
 				}
 			}
+			for _, c := range p.Commands { // of an array the first and the last do
+				if n := strings.Trim(c.Name, "0123456789"); !strings.ContainsAny(n, "0123456789") && !seen["command "+c.Name] {
+					t.Errorf("command %q stands in no recorded case", c.Name)
+				}
+			}
 		})
 	}
 }
@@ -102,7 +107,7 @@ func TestShippedRefresh(t *testing.T) {
 func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) {
 	t.Helper()
 	regs := map[string]uint16{}
-	var wants [][]string
+	var wants, dones [][]string
 	for _, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)
@@ -110,6 +115,11 @@ func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) 
 		case len(f) == 0:
 		case f[0] == "want" && len(f) >= 3:
 			wants = append(wants, f[1:])
+		case f[0] == "command" && len(f) >= 6:
+			seen["command "+f[1]] = true
+			checkCommand(t, p, where, f[1], strings.Join(f[3:], " "))
+		case f[0] == "done" && len(f) == 3:
+			dones = append(dones, f[1:])
 		case len(f) >= 4 && f[2] == "=":
 			first := number(t, f[1])
 			for i, w := range f[3:] {
@@ -132,14 +142,40 @@ func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) 
 		t.Fatal(err)
 	}
 	got := map[string]string{"identity": identityOf(p, regs)}
-	for i, r := range dec.Decode(raw, nil) {
+	readings := dec.Decode(raw, nil)
+	for i, r := range readings {
 		got[p.Channels[i].Name] = show(r)
+	}
+	for _, w := range dones {
+		c := p.Command(w[0])
+		if c == nil || c.ReadBack < 0 {
+			t.Fatalf("%s: no command %q that is read back", where, w[0])
+		}
+		state := "unknown"
+		if r := readings[c.ReadBack]; r.Quality.Usable() {
+			state = map[bool]string{true: "yes", false: "no"}[c.Done(r.Value)]
+		}
+		if state != w[1] {
+			t.Errorf("%s: %s is done: %s, want %s", where, w[0], state, w[1])
+		}
 	}
 	for _, w := range wants {
 		seen[w[0]] = true
 		if want := strings.Join(w[1:], " "); got[w[0]] != want {
 			t.Errorf("%s: %s is %q, want %q", where, w[0], got[w[0]], want)
 		}
+	}
+}
+
+// checkCommand compares what a command writes with "CODE ADDRESS VALUE... DIRECTION".
+func checkCommand(t *testing.T, p *Profile, where, name, want string) {
+	t.Helper()
+	c := p.Command(name)
+	if c == nil {
+		t.Fatalf("%s: there is no command %q", where, name)
+	}
+	if got := fmt.Sprintf("%d %d %s %s", c.Code(), c.Address, strings.Trim(fmt.Sprint(c.Values), "[]"), c.Direction); got != want {
+		t.Errorf("%s: command %s is %q, want %q", where, name, got, want)
 	}
 }
 
@@ -221,7 +257,7 @@ func TestShippedRoundTrip(t *testing.T) {
 
 // The plans of the shipped profiles read what the device allows, and every channel once.
 func TestShippedPlans(t *testing.T) {
-	want := map[string]int{"apc-smart-ups": 2, "soltaro-c": 6, "faast": 4, "calectro-ug3": 1, "tmp117": 1, "load-controller": 1}
+	want := map[string]int{"apc-smart-ups": 2, "soltaro-c": 6, "faast": 4, "calectro-ug3": 1, "tmp117": 1, "load-controller": 1, "waveshare-relay-8": 3}
 	for _, p := range shipped(t) {
 		plan := p.Plan()
 		checkPlan(t, p, plan)

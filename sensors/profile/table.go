@@ -280,13 +280,13 @@ func oneOf(what string, names []string) func(string) (int, error) {
 	}
 }
 
-// done reports every key that was not read. A profile describes reads only (S25).
+// done reports every key that was not read.
 func (t *table) done() {
 	for _, key := range slices.Sorted(maps.Keys(t.vals)) {
 		switch {
 		case t.used[key]:
 		case strings.Contains(key, "write") || strings.Contains(key, "command"):
-			t.fault(key, "unknown key %q: a profile describes reads only and cannot make the agent write", key)
+			t.fault(key, "unknown key %q: a write is a [[command]] of fixed values, and read back", key)
 		default:
 			t.fault(key, "unknown key %q: known here are %s", key, strings.Join(slices.Sorted(maps.Keys(t.used)), ", "))
 		}
