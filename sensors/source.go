@@ -9,6 +9,7 @@ package sensors
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -39,7 +40,16 @@ type Source interface {
 }
 
 // Commander sends a command that a device profile names, and reads back what it changed. It is
-// the only way to write to a device (S25).
+// the only way to write to a device (S25). Without an error the device is in the state that the
+// command leads to, or, where the profile has no read back, has acknowledged it, and then there are
+// no readings. Every error is one of the three below, or the command was not known.
 type Commander interface {
 	Command(ctx context.Context, d DeviceID, name string) (readBack []Reading, err error)
 }
+
+// What is known of a command that has failed, for errors.Is.
+var (
+	ErrNotSent     = errors.New("not sent")                                    // the device was not written to
+	ErrRefused     = errors.New("refused by the device")                       // it answered that it does not do it
+	ErrUnconfirmed = errors.New("sent, and not seen to have been carried out") // it may or may not be done, or be done later
+)

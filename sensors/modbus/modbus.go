@@ -1,6 +1,7 @@
 // Package modbus reads devices over Modbus TCP and RTU. The packagers of goburrow/modbus encode
 // and check frames; the transports are our own, since those of the library take a late reply for
-// the next one's. Only function codes 1 to 4 can be sent: there is no way to say a write (S25).
+// the next one's. Reads are function codes 1 to 4. The only writes are the commands of a device's
+// profile: fixed values, sent by Poller.Send alone, and none to a detector (S25).
 //
 // A Link is one TCP endpoint or one serial line; a Poller is one device on it. The bus package
 // owns both and calls them from one goroutine; a second concurrent Read waits its turn. Close may
@@ -40,9 +41,15 @@ type Request struct {
 	Timeout    time.Duration // for the reply, time on the wire apart
 	Turnaround time.Duration // RTU: how long a reply may still come after a failure
 	FrameGap   time.Duration // RTU: silence before the request, if longer than the line's own
+	Once       bool          // a person or a plan waits: do not sit out a back-off, try now, once
+
+	write *profile.Command // set by Write alone: what is written instead
 }
 
 func (r Request) String() string {
+	if w := r.write; w != nil {
+		return fmt.Sprintf("unit %d function %d, %s %d = %d", r.Unit, w.Code(), w.Func, w.Address, w.Values)
+	}
 	return fmt.Sprintf("unit %d %s %d+%d", r.Unit, r.Func, r.Address, r.Quantity)
 }
 
@@ -55,7 +62,23 @@ func (r Request) timeout() time.Duration {
 	return r.Timeout
 }
 
-// dataLen is the number of data bytes in a good reply.
+// code is the function code on the wire.
+func (r Request) code() byte {
+	if r.write != nil {
+		return r.write.Code()
+	}
+	return byte(r.Func)
+}
+
+// replyLen is the number of bytes in the PDU of a good reply.
+func (r Request) replyLen() int {
+	if r.write != nil {
+		return echoLen
+	}
+	return 2 + r.dataLen()
+}
+
+// dataLen is the number of data bytes in a good reply to a read.
 func (r Request) dataLen() int {
 	if r.Func.Bits() {
 		return (int(r.Quantity) + 7) / 8
@@ -134,6 +157,9 @@ func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
 	c := modbus.NewClient2(pk, t)
 	var data []byte
 	var err error
+	if r.write != nil {
+		return nil, named(r, r.sendWrite(c))
+	}
 	switch r.Func {
 	case profile.Coil:
 		data, err = c.ReadCoils(r.Address, r.Quantity)
@@ -144,10 +170,7 @@ func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
 	case profile.Input:
 		data, err = c.ReadInputRegisters(r.Address, r.Quantity)
 	}
-	var me *modbus.ModbusError
-	switch {
-	case errors.As(err, &me):
-		return nil, &Exception{r, me.ExceptionCode}
+	switch err = named(r, err); {
 	case err != nil:
 		return nil, err
 	case len(data) != r.dataLen():
@@ -156,8 +179,20 @@ func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
 	return data, nil
 }
 
+// named makes an exception of the library ours.
+func named(r Request, err error) error {
+	var me *modbus.ModbusError
+	if errors.As(err, &me) {
+		return &Exception{r, me.ExceptionCode}
+	}
+	return err
+}
+
 // check refuses what must never be sent: other functions (S25), broadcast, sizes out of range.
 func (r Request) check() error {
+	if r.write != nil {
+		return r.checkWrite()
+	}
 	limit := 125
 	if r.Func.Bits() {
 		limit = 2000
@@ -174,15 +209,18 @@ func (r Request) check() error {
 // checkPDU compares a reply's function and length with the request. Without it the library takes
 // any other function for an exception whose code is a byte count.
 func (r Request) checkPDU(pdu []byte) error {
+	f := r.code()
 	switch {
-	case len(pdu) == 2 && pdu[0] == byte(r.Func)|0x80:
+	case len(pdu) == 2 && pdu[0] == f|0x80:
 		return nil
-	case len(pdu) >= 2 && pdu[0] == byte(r.Func) && len(pdu) == 2+r.dataLen() && int(pdu[1]) == r.dataLen():
+	case r.write != nil && len(pdu) == echoLen && pdu[0] == f:
+		return r.checkEcho(pdu)
+	case r.write == nil && len(pdu) == r.replyLen() && pdu[0] == f && int(pdu[1]) == r.dataLen():
 		return nil
-	case len(pdu) >= 1 && pdu[0] != byte(r.Func) && pdu[0] != byte(r.Func)|0x80:
+	case len(pdu) >= 1 && pdu[0] != f && pdu[0] != f|0x80:
 		return fmt.Errorf("%s: %w: function %d", r, ErrGarbled, pdu[0])
 	}
-	return fmt.Errorf("%s: %w: %d bytes, %d data bytes were asked for", r, ErrGarbled, len(pdu), r.dataLen())
+	return fmt.Errorf("%s: %w: %d bytes instead of %d", r, ErrGarbled, len(pdu), r.replyLen())
 }
 
 // trusted tells whether the stream is still in step after err: only when the device answered.

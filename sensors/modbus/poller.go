@@ -32,7 +32,8 @@ type Poller struct {
 	raw    []profile.Raw
 	words  []uint16 // behind raw
 	offset []int    // of each channel in words
-	first  int      // block to begin with: one that the device met with silence goes last
+	ids    []sensors.PointID
+	first  int // block to begin with: one that the device met with silence goes last
 
 	identified int  // polls until the identity is checked again
 	wrong      bool // another device answers
@@ -62,6 +63,7 @@ func New(link Link, unit byte, p *profile.Profile, points []sensors.Point) (*Pol
 	for i := range p.Channels {
 		d.offset[i] = n
 		n += p.Channels[i].Type.Words()
+		d.ids = append(d.ids, points[i].ID)
 	}
 	d.words = make([]uint16, n)
 	d.replan()
@@ -84,7 +86,7 @@ func (d *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensor
 	for i := range d.raw {
 		d.raw[i] = profile.Raw{Fail: sensors.Comm, At: start}
 	}
-	if err := d.identify(ctx); err != nil {
+	if err := d.identify(ctx, false); err != nil {
 		return d.gone(out, err)
 	}
 	if d.wrong {
@@ -122,7 +124,7 @@ func (d *Poller) readBlocks(ctx context.Context, now func() sensors.Mono) (answe
 			probes--
 		}
 		asked++
-		data, e := d.read(ctx, b.Span)
+		data, e := d.read(ctx, b.Span, false)
 		switch {
 		case e == nil:
 			d.changed = d.changed || b.absence > 0
@@ -178,12 +180,17 @@ func (d *Poller) single(b *block) bool {
 	return true
 }
 
-// read asks for one span, again when the device is busy.
-func (d *Poller) read(ctx context.Context, s profile.Span) (data []byte, err error) {
-	r := Request{
-		Unit: d.unit, Func: s.Func, Address: s.First, Quantity: s.Count,
+// request is a read of s; once does not sit out a back-off of the link.
+func (d *Poller) request(s profile.Span, once bool) Request {
+	return Request{
+		Unit: d.unit, Func: s.Func, Address: s.First, Quantity: s.Count, Once: once,
 		Timeout: d.p.Read.Timeout, Turnaround: d.p.Read.Turnaround, FrameGap: d.p.Read.FrameGap,
 	}
+}
+
+// read asks for one span, again when the device is busy.
+func (d *Poller) read(ctx context.Context, s profile.Span, once bool) (data []byte, err error) {
+	r := d.request(s, once)
 	for try := 0; ; try++ {
 		data, err = d.link.Read(ctx, r)
 		if try == busyRetries || !errors.Is(err, ErrBusy) || ctx.Err() != nil {
@@ -248,14 +255,14 @@ func (d *Poller) cover(items []int) profile.Span {
 }
 
 // identify checks that the expected device answers: after each silence and every so many polls.
-func (d *Poller) identify(ctx context.Context) error {
+func (d *Poller) identify(ctx context.Context, once bool) error {
 	if d.identified--; d.identified > 0 && !d.wrong {
 		return nil
 	}
 	wrong := false
 	for i := range d.p.Identity {
 		c := &d.p.Identity[i]
-		data, err := d.read(ctx, c.Span)
+		data, err := d.read(ctx, c.Span, once)
 		switch {
 		case err == nil:
 			words := make([]uint16, c.Count)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"firebreak/sensors/profile"
+
 	"github.com/goburrow/modbus"
 	"golang.org/x/sys/unix"
 )
@@ -98,31 +100,42 @@ func (l *RTULink) hangUp() {
 
 // Read sends r and returns its data bytes.
 func (l *RTULink) Read(ctx context.Context, r Request) ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, err
+	return l.exchange(ctx, r.reading())
+}
+
+// Write sends a command once, and checks the echo. What is not ErrNotSent may have been sent.
+func (l *RTULink) Write(ctx context.Context, r Request, c *profile.Command) error {
+	_, err := l.exchange(ctx, r.writing(c))
+	return err
+}
+
+func (l *RTULink) exchange(ctx context.Context, r Request) ([]byte, error) {
+	err := r.check()
+	if err == nil && r.Unit == 0 {
+		err = fmt.Errorf("%s: %w: unit 0 is broadcast, nobody answers it on a serial line", r, ErrRefused)
 	}
-	if r.Unit == 0 {
-		return nil, fmt.Errorf("%s: %w: unit 0 is broadcast, nobody answers it on a serial line", r, ErrRefused)
+	if err != nil {
+		return nil, r.unsent(err)
 	}
 	select {
 	case <-l.turn:
 		defer func() { l.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err())
+		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err()))
 	}
 	if l.isClosed() {
-		return nil, fmt.Errorf("%s: %w", l.opt.Path, ErrClosed)
+		return nil, r.unsent(fmt.Errorf("%s: %w", l.opt.Path, ErrClosed))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", r, ErrTimeout, err)
+		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, err))
 	}
 	stop := context.AfterFunc(ctx, l.wake.wake)
 	defer stop()
-	if err := l.open(); err != nil {
-		return nil, fmt.Errorf("%s: %w", r, err)
+	if err := l.open(r.Once); err != nil {
+		return nil, r.unsent(fmt.Errorf("%s: %w", r, err))
 	}
 	if err := l.silence(ctx, r); err != nil {
-		return nil, l.failed(r, err)
+		return nil, r.unsent(l.failed(r, err))
 	}
 	pk := l.packagers[r.Unit]
 	if pk == nil {
@@ -156,11 +169,11 @@ func (l *RTULink) failed(r Request, err error) error {
 	return fmt.Errorf("%s: %w: %w", r, ErrGarbled, err) // the codec's own complaint: the CRC
 }
 
-func (l *RTULink) open() error {
+func (l *RTULink) open(now bool) error {
 	if l.port != nil {
 		return nil
 	}
-	if wait := time.Until(l.retry.next); wait > 0 {
+	if wait := time.Until(l.retry.next); wait > 0 && !now {
 		return fmt.Errorf("%s: %w: next try in %s; last: %v", l.opt.Path, ErrLinkDown, wait.Round(time.Millisecond), l.lastErr)
 	}
 	p, err := openSerial(l.opt)
@@ -218,7 +231,7 @@ func (l *RTULink) drain(ctx context.Context, gap time.Duration) error {
 
 // send writes the frame and reads the reply, all before one absolute deadline.
 func (l *RTULink) send(ctx context.Context, adu []byte, r Request) ([]byte, error) {
-	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+5+r.dataLen()))
+	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+3+r.replyLen()))
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
@@ -272,11 +285,16 @@ func (r Request) checkRTU(frame []byte) (done bool, err error) {
 	}
 	whole := 5 // unit, function, code, CRC
 	switch frame[1] {
-	case byte(r.Func) | 0x80:
-	case byte(r.Func):
-		whole = 5 + r.dataLen()
-		if n >= 3 && int(frame[2]) != r.dataLen() {
+	case r.code() | 0x80:
+	case r.code():
+		whole = 3 + r.replyLen()
+		if r.write == nil && n >= 3 && int(frame[2]) != r.dataLen() {
 			return false, fmt.Errorf("%w: %d data bytes announced, %d were asked for", ErrGarbled, frame[2], r.dataLen())
+		}
+		if r.write != nil && n >= whole-2 {
+			if err := r.checkEcho(frame[1 : whole-2]); err != nil {
+				return false, err
+			}
 		}
 	default:
 		return false, fmt.Errorf("%w: function %d", ErrGarbled, frame[1])

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"firebreak/sensors/profile"
+
 	"github.com/goburrow/modbus"
 	"golang.org/x/sys/unix"
 )
@@ -95,19 +97,29 @@ func (l *TCPLink) drop() {
 
 // Read sends r and returns its data bytes.
 func (l *TCPLink) Read(ctx context.Context, r Request) ([]byte, error) {
+	return l.exchange(ctx, r.reading())
+}
+
+// Write sends a command once, and checks the echo. What is not ErrNotSent may have been sent.
+func (l *TCPLink) Write(ctx context.Context, r Request, c *profile.Command) error {
+	_, err := l.exchange(ctx, r.writing(c))
+	return err
+}
+
+func (l *TCPLink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	if err := r.check(); err != nil {
-		return nil, err
+		return nil, r.unsent(err)
 	}
 	select {
 	case <-l.turn:
 		defer func() { l.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err())
+		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err()))
 	}
 	for {
-		conn, fresh, err := l.connect(ctx)
+		conn, fresh, err := l.connect(ctx, r.Once)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r, err)
+			return nil, r.unsent(fmt.Errorf("%s: %w", r, err))
 		}
 		data, received, err := l.try(ctx, conn, r)
 		if trusted(err) {
@@ -116,8 +128,8 @@ func (l *TCPLink) Read(ctx context.Context, r Request) ([]byte, error) {
 		}
 		l.drop()
 		hungUp := isHangup(err)
-		if hungUp && !fresh && !received && ctx.Err() == nil {
-			continue // the peer closed an idle connection: a read may be sent again, once, on a fresh one
+		if hungUp && !fresh && !received && r.write == nil && ctx.Err() == nil {
+			continue // the peer closed an idle connection: a read may be sent again, once, on a fresh one, a write never
 		}
 		if hungUp {
 			l.retry.failed(time.Now(), true)
@@ -157,7 +169,7 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 
 // readADU reads one reply and checks all of it against the request before the codec sees it.
 func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err error) {
-	reply = make([]byte, mbapSize+2+r.dataLen())
+	reply = make([]byte, mbapSize+r.replyLen())
 	if n, err = io.ReadFull(src, reply[:mbapSize+1]); err != nil {
 		return nil, n, err
 	}
@@ -170,7 +182,7 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 	case reply[6] != r.Unit:
 		return nil, n, fmt.Errorf("%s: %w: unit %d answers", r, ErrGarbled, reply[6])
 	case length < 3 || mbapSize-1+length > len(reply):
-		return nil, n, fmt.Errorf("%s: %w: length field %d, %d data bytes were asked for", r, ErrGarbled, length, r.dataLen())
+		return nil, n, fmt.Errorf("%s: %w: length field %d instead of %d", r, ErrGarbled, length, 1+r.replyLen())
 	}
 	reply = reply[:mbapSize-1+length]
 	k, err := io.ReadFull(src, reply[mbapSize+1:])
@@ -181,8 +193,8 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 	return reply, n, r.checkPDU(reply[mbapSize:])
 }
 
-// connect returns the open socket, or dials; fresh tells which.
-func (l *TCPLink) connect(ctx context.Context) (conn net.Conn, fresh bool, err error) {
+// connect returns the open socket, or dials, with now also while it should wait; fresh tells which.
+func (l *TCPLink) connect(ctx context.Context, now bool) (conn net.Conn, fresh bool, err error) {
 	l.mu.Lock()
 	conn, closed := l.conn, l.closed
 	l.mu.Unlock()
@@ -192,7 +204,7 @@ func (l *TCPLink) connect(ctx context.Context) (conn net.Conn, fresh bool, err e
 	if conn != nil {
 		return conn, false, nil
 	}
-	if wait := time.Until(l.retry.next); wait > 0 {
+	if wait := time.Until(l.retry.next); wait > 0 && !now {
 		return nil, false, fmt.Errorf("%s: %w: next try in %s; last: %v", l.address, ErrLinkDown, wait.Round(time.Millisecond), l.lastErr)
 	}
 	dctx, cancel := context.WithTimeout(ctx, l.opt.DialTimeout)
