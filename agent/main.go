@@ -27,6 +27,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
 
   firebreak run   -c FILE              run the agent
   firebreak check -c FILE              check a configuration: faults, worst cases, single failures
+            --writes                   every write that can ever be sent to a device
             --against RUNNING          say in what it protects later, less or more weakly
             --peer FILE                of another agent: what both drive; may be given again
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
@@ -166,6 +167,7 @@ func signals() (context.Context, context.CancelFunc) {
 
 func check(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("check", stderr)
+	writes := fs.Bool("writes", false, "print every write that can ever be sent to a device, and nothing else")
 	against := fs.String("against", "", "`FILE` that runs: say in what the new one protects later, less or more weakly")
 	var peers []string
 	fs.Func("peer", "`FILE` of another agent of the site: find what both drive; may be given again", func(s string) error {
@@ -181,6 +183,13 @@ func check(args []string, stdout, stderr io.Writer) int {
 	}
 	if code != 0 {
 		return code
+	}
+	if *writes {
+		if err := config.Writes(stdout, c); err != nil {
+			fmt.Fprintf(stderr, "firebreak: %v\n", err)
+			return 2
+		}
+		return 0
 	}
 	if *against != "" {
 		return compare(*against, c, stdout, stderr)

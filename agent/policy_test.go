@@ -34,6 +34,7 @@ var floors = map[string]int{
 
 	"sensors/bus":           3,
 	"plugins/hooks/exec":    3,
+	"plugins/hooks/modbus":  3,
 	"plugins/hooks/mqtt":    3,
 	"plugins/hooks/webhook": 3,
 	"plugins/hooks/nut":     3,

@@ -188,6 +188,12 @@ type Traits struct {
 	Drill        string // "native", "dry-run"; empty: it is left out of drills (S7)
 }
 
+// DeviceCommand is a command of a device profile that a hook can send.
+type DeviceCommand struct {
+	Target, Device, Command string
+	Undo                    bool
+}
+
 // Declarer is implemented by the decoded configuration of each kind of hook. Traits refuses a
 // target that the hook does not know, and a missing one where it knows several.
 type Declarer interface {

@@ -186,7 +186,8 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	if p.up, err = buildUplink(o, p.boot, p.heard.put); err != nil {
 		return nil, err
 	}
-	if p.hooks, err = buildHooks(o.Config, o.Self, o.Config.Run, o.Log); err != nil {
+	way := &devicesByName{}
+	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, o.Log); err != nil {
 		return nil, err
 	}
 	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {
@@ -195,6 +196,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	if p.hist, err = buildHistory(o, p.boot); err != nil {
 		return nil, err
 	}
+	way.fill(o.Config, p.buses)
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,

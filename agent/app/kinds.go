@@ -11,6 +11,7 @@ import (
 	"firebreak/configs"
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/modbus"
 	"firebreak/plugins/hooks/mqtt"
 	"firebreak/plugins/hooks/nut"
 	"firebreak/plugins/hooks/webhook"
@@ -24,7 +25,7 @@ const maxWait = time.Hour
 func Kinds() config.Kinds {
 	return config.Kinds{
 		Profiles: configs.Profiles(),
-		Hooks:    map[string]config.HookKind{"exec": execKind, "mqtt": mqttKind, "nut": nutKind, "webhook": webhookKind},
+		Hooks:    map[string]config.HookKind{"exec": execKind, "modbus": modbusKind, "mqtt": mqttKind, "nut": nutKind, "webhook": webhookKind},
 	}
 }
 
@@ -74,6 +75,22 @@ func webhookKind(t *config.Table) any {
 		ProbeVersion: t.String("probe_version", ""),
 	}
 	if c.URL != "" {
+		t.FaultErrors(c.Validate())
+	}
+	return c
+}
+
+func modbusKind(t *config.Table) any {
+	t.Require("command")
+	c := modbus.Config{Drill: t.String("drill", "")}
+	for _, k := range t.Tables("command") {
+		k.Require("name", "device", "command")
+		g := modbus.Target{Name: k.String("name", ""), Device: k.String("device", ""), Command: k.String("command", ""), Undo: k.String("undo", "")}
+		g.Irreversible = k.Bool("irreversible", g.Undo == "")
+		k.Unknown()
+		c.Targets = append(c.Targets, g)
+	}
+	if len(c.Targets) > 0 {
 		t.FaultErrors(c.Validate())
 	}
 	return c
@@ -162,7 +179,7 @@ func points(c *config.Config) func(string) (sensors.Point, bool) {
 }
 
 // buildHooks makes the hooks in the order of the rules.
-func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plugins.Hook, error) {
+func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, log *slog.Logger) ([]plugins.Hook, error) {
 	var out []plugins.Hook
 	for i := range c.Hooks {
 		h := &c.Hooks[i]
@@ -175,6 +192,12 @@ func buildHooks(c *config.Config, self, runDir string, log *slog.Logger) ([]plug
 			out = append(out, &lateRunner{lateHook{build: func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) }}})
 		case mqtt.Config:
 			m, err := mqttHook(c, h.Name, k, log)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, m)
+		case modbus.Config:
+			m, err := modbus.New(h.Name, k, devices)
 			if err != nil {
 				return nil, err
 			}

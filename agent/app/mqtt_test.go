@@ -65,7 +65,7 @@ func TestMQTTKind(t *testing.T) {
 	} else if tr, err := d.Traits(""); err != nil || tr != (plugins.Traits{}) {
 		t.Errorf("%+v %v", tr, err)
 	}
-	hooks, err := buildHooks(c, "/nonexistent", t.TempDir(), discard())
+	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), discard())
 	if err != nil {
 		t.Fatal(err)
 	}

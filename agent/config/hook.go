@@ -73,7 +73,7 @@ func (c *compiler) hook(t *Table) {
 		kind, found := lookup(c, t.Pos("kind"), "kind of hook", h.Kind, c.kinds.Hooks)
 		if found && kind != nil {
 			faults := len(c.faults)
-			h.Config = kind(t)
+			h.Config = c.commands(t, kind(t))
 			c.end(t)
 			bad = len(c.faults) > faults
 		}

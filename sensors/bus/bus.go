@@ -85,6 +85,8 @@ type Bus struct {
 
 	started   atomic.Bool
 	wake      chan struct{} // Sample has changed a period
+	jobs      chan *job     // turns of commands
+	ended     chan struct{} // closed when Run ends
 	closed    bool          // Options.Close was called; owner only
 	overtaken int           // polls in a row that went before an older one; owner only
 
@@ -105,6 +107,7 @@ func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus
 	}
 	opt.Log = opt.Log.With("component", "bus", "bus", name)
 	b := &Bus{name: name, clock: clock, opt: opt, wake: make(chan struct{}, 1),
+		jobs: make(chan *job, maxCommands), ended: make(chan struct{}),
 		byID: make(map[sensors.DeviceID]*unit, len(devices))}
 	var faults []error
 	fault := func(format string, args ...any) {

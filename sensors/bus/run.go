@@ -34,7 +34,15 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer close(b.ended)
 	for ctx.Err() == nil {
+		select {
+		case j := <-b.jobs: // a command goes before the next poll
+			if err := b.serve(ctx, j, put); err != nil {
+				return err
+			}
+		default:
+		}
 		now := b.clock.Now()
 		b.applySamples(now)
 		u, next := b.pick(now)
@@ -44,6 +52,10 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 			select {
 			case <-timer.C:
 			case <-b.wake:
+			case j := <-b.jobs:
+				if err := b.serve(ctx, j, put); err != nil {
+					return err
+				}
 			case <-ctx.Done():
 			}
 			continue
@@ -100,7 +112,9 @@ func (b *Bus) poll(ctx context.Context, u *unit, put func(sensors.Batch)) error 
 	b.stats.Polls++
 	u.stats.Polls++
 	b.mu.Unlock()
-	done := b.begin(ctx, u, budget)
+	done := b.begin(ctx, u, budget, func(ctx context.Context) ([]sensors.Reading, error) {
+		return u.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(u.Points)))
+	})
 	overrun := time.NewTimer(budget + b.opt.Grace)
 	defer overrun.Stop()
 	select {
@@ -116,9 +130,9 @@ func (b *Bus) poll(ctx context.Context, u *unit, put func(sensors.Batch)) error 
 	}
 }
 
-// begin starts the poll on a goroutine of its own. Whoever calls it waits for the result. The slice
+// begin starts a poll or a command on a goroutine of its own. Whoever calls it waits for the result. The slice
 // for the readings is new each time: a poll that comes too late writes into nobody's batch.
-func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration) <-chan result {
+func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration, do func(context.Context) ([]sensors.Reading, error)) <-chan result {
 	done := make(chan result, 1)
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	started := time.Now()
@@ -133,7 +147,7 @@ func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration) <-chan r
 			r.took = time.Since(started)
 			done <- r
 		}()
-		out, err := u.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(u.Points)))
+		out, err := do(ctx)
 		r = result{out: out, err: err}
 	}()
 	return done

@@ -54,6 +54,7 @@ func New(sc Scenario, clock *sensors.Clock, profiles fs.FS) (*World, error) {
 	if w.loadIs, err = profile.Load(profiles, "load-controller"); err != nil {
 		return nil, fmt.Errorf("simulated load controller: %w", err)
 	}
+	w.banks[LoadName].OnWrite(w.command)
 	shows := new(Load).channels()
 	for _, c := range w.loadIs.Channels {
 		if _, ok := shows[c.Name]; !ok {
@@ -172,6 +173,36 @@ func (w *World) StartWork(name string, at sensors.Mono) error {
 	}
 	w.refreshLocked()
 	return nil
+}
+
+// loadCommands are the writes that the load controller takes: register, value, and the work that each
+// starts (firmware-notes/load-controller.md).
+var loadCommands = [...]struct {
+	address, value uint16
+	work           string
+}{{4, 0, "outlets-off"}, {5, 0, "breaker-open"}, {8, 1, "freeze-deploys"}}
+
+// command is a write to the load controller. One that was given already changes nothing.
+func (w *World) command(t slave.Table, address, value uint16) (exception byte) {
+	if t != slave.Holdings {
+		return slave.IllegalFunction
+	}
+	code := byte(slave.IllegalAddress)
+	for _, c := range loadCommands {
+		if c.address != address {
+			continue
+		}
+		if code = slave.IllegalValue; c.value == value {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.work.start(c.work, w.now) != nil {
+				return slave.DeviceFailure
+			}
+			w.refreshLocked()
+			return 0
+		}
+	}
+	return code
 }
 
 // elapsed and chip are called by the chips, which hold their own lock, never by the world with its.

@@ -44,6 +44,9 @@ func answer(bank *Bank, req Request, pdu []byte, f Fault) []byte {
 	if f.Exception != 0 {
 		return []byte{req.Function | 0x80, f.Exception}
 	}
+	if req.Function == writeCoil || req.Function == writeRegister {
+		return acknowledge(bank, req, pdu)
+	}
 	if req.Function < byte(Coils) || req.Function > byte(Inputs) {
 		return []byte{req.Function | 0x80, IllegalFunction}
 	}
@@ -70,6 +73,31 @@ func answer(bank *Bank, req Request, pdu []byte, f Fault) []byte {
 	}
 	data = data[:max(0, len(data)-cut)]
 	return append([]byte{req.Function, byte(len(data))}, data...)
+}
+
+// Functions that write one coil and one holding register.
+const (
+	writeCoil     = 5
+	writeRegister = 6
+)
+
+// acknowledge answers a write with its echo, or with what the unit has against it.
+func acknowledge(bank *Bank, req Request, pdu []byte) []byte {
+	t, value := Holdings, req.Count // the second word of these requests
+	switch {
+	case bank.write == nil:
+		return []byte{req.Function | 0x80, IllegalFunction}
+	case len(pdu) != 5:
+		return []byte{req.Function | 0x80, IllegalValue}
+	case req.Function == writeCoil && value != 0 && value != 0xFF00:
+		return []byte{req.Function | 0x80, IllegalValue}
+	case req.Function == writeCoil:
+		t, value = Coils, value>>15
+	}
+	if code := bank.write(t, req.Start, value); code != 0 {
+		return []byte{req.Function | 0x80, code}
+	}
+	return append([]byte(nil), pdu...)
 }
 
 func packWords(words []uint16) []byte {

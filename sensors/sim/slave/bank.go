@@ -25,7 +25,12 @@ type Bank struct {
 	mu     sync.Mutex
 	tables [Inputs + 1]map[uint16]uint16
 	onRead func()
+	write  WriteFunc
 }
+
+// WriteFunc decides what a write of one coil or holding register does. It returns an exception code,
+// or 0: then the request is acknowledged. What the bank shows afterwards is its own affair.
+type WriteFunc func(t Table, address, value uint16) (exception byte)
 
 // NewBank returns an empty bank.
 func NewBank() *Bank {
@@ -39,6 +44,10 @@ func NewBank() *Bank {
 // OnRead sets what runs before each request is answered. It runs without the lock of the bank, so
 // that it may write to it. Set it before the bank is served.
 func (b *Bank) OnRead(f func()) { b.onRead = f }
+
+// OnWrite makes the unit take writes (functions 5 and 6); without it they are illegal functions. It
+// runs without the lock of the bank. Set it before the bank is served.
+func (b *Bank) OnWrite(f WriteFunc) { b.write = f }
 
 // Define makes count registers from start readable; those not yet set read zero.
 func (b *Bank) Define(t Table, start, count uint16) {
