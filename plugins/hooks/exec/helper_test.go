@@ -27,7 +27,7 @@ func TestHelperKilledInTheMiddle(t *testing.T) {
 	b.read("up")
 	b.helper.stop(syscall.SIGKILL)
 	if m := b.dir(call("x")).readMarker(); syscall.Kill(m.Group, 0) != nil {
-		t.Error("the command ended with the helper")
+		t.Fatal("the command ended with the helper")
 	}
 	b.helper.start()
 	b.open("gate")

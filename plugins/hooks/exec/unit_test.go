@@ -66,6 +66,7 @@ type supervisor struct {
 	mu     sync.Mutex
 	pids   []int
 	killed int // by the watchdog
+	fed    int // times that it was fed
 }
 
 const tenth = 10
@@ -171,6 +172,9 @@ func (s *supervisor) one() {
 		case <-end:
 			return
 		case <-fed:
+			s.mu.Lock()
+			s.fed++
+			s.mu.Unlock()
 		case <-time.After(s.watchdog): // KillMode=process: the main process alone, with SIGABRT
 			s.mu.Lock()
 			s.killed++
@@ -219,10 +223,19 @@ func TestHelperUnderItsUnits(t *testing.T) {
 		}
 		s.current(i + 1)
 	}
-	if s.mu.Lock(); s.killed != 1 {
-		t.Errorf("the watchdog has ended %d helpers, want the stopped one", s.killed)
+	if m := b.dir(call("x")).readMarker(); syscall.Kill(m.Group, 0) != nil {
+		t.Fatal("the command ended with a helper")
 	}
-	s.mu.Unlock()
+	count := func() (fed, killed int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.fed, s.killed
+	}
+	before, _ := count()
+	s.h.until("feeds the watchdog", func() bool { fed, _ := count(); return fed >= before+5 })
+	if _, killed := count(); killed != 1 {
+		t.Errorf("the watchdog has ended %d helpers, want the stopped one", killed)
+	}
 	b.open("gate")
 	o := <-out
 	want(t, o, plugins.Done, true, "done")
