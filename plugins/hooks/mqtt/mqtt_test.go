@@ -33,6 +33,7 @@ func TestOutcomes(t *testing.T) {
 		{"done at once", []string{"failover-1 done"}, nil, "", plugins.Done, "failover-1 says done", "done+"},
 		{"decline", []string{"failover-1 receipt", "failover-1 decline"}, nil, "", plugins.Failed, "declined: failover-1 says decline: because decline: look at the consumer", "receipt+ decline-"},
 		{"decline, overtaken by a receipt", []string{"failover-1 decline", "failover-1 receipt"}, nil, "", plugins.Failed, "declined", "decline-"},
+		{"a receipt does not take a decline back", []string{"failover-1 decline", "failover-1 receipt", "failover-2 decline"}, two, "", plugins.Failed, "declined", "decline- receipt+ decline-"},
 		{"one of two declines", []string{"failover-1 decline"}, two, "", plugins.Unknown, "failover-1 says decline: because decline; nothing from failover-2", "decline-"},
 		{"both decline", []string{"failover-1 decline", "failover-2 decline"}, two, "", plugins.Failed, "failover-2 says decline", "decline- decline-"},
 		{"one declines, one accepts", []string{"failover-1 decline", "failover-2 accept"}, two, "", plugins.Done, "failover-2 says accept", "decline- accept+"},
@@ -308,6 +309,20 @@ func TestDrill(t *testing.T) {
 				t.Errorf("%q: the real call: %+v", drill, o)
 			}
 			stop()
+		}
+	})
+}
+
+// A broker that never acknowledges is sent the command again all the same.
+func TestMuteBrokerIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mute := &fakeBroker{name: "mute", publish: func(ctx context.Context, _ string, _ []byte) error { <-ctx.Done(); return ctx.Err() }}
+		h, _, stop := newHook(t, nil, []*fakeBroker{mute})
+		defer stop()
+		synctest.Wait()
+		o := h.Do(t.Context(), callOf(12*time.Second), nil)
+		if n := len(mute.commands()); n != 3 || o.Result != plugins.Unknown || o.Elapsed != 12*time.Second || !strings.Contains(o.Detail, "mute: context deadline exceeded") {
+			t.Errorf("sent %d times, want 3: %+v", n, o)
 		}
 	})
 }

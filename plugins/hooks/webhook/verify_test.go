@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,9 +210,14 @@ func TestVerifyEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked := 0
+		var asked atomic.Int64
+		active := func() int {
+			h.watches.mu.Lock()
+			defer h.watches.mu.Unlock()
+			return len(h.watches.active)
+		}
 		h.client.Transport = fakeNet(func(*http.Request) (*http.Response, error) {
-			asked++
+			asked.Add(1)
 			return nil, context.DeadlineExceeded
 		})
 		for i := range maxWatches + 1 {
@@ -231,14 +237,14 @@ func TestVerifyEnds(t *testing.T) {
 			_ = h.Run(ctx, func(ev plugins.Evidence) { t.Errorf("evidence %+v", ev) })
 		}()
 		time.Sleep(59 * time.Second)
-		if n := len(h.watches.active); n != maxWatches-1 {
+		if n := active(); n != maxWatches-1 {
 			t.Errorf("%d are verified, want %d", n, maxWatches-1)
 		}
 		time.Sleep(2 * time.Second)
-		if n := len(h.watches.active); n != 0 {
+		if n := active(); n != 0 {
 			t.Errorf("%d are still verified", n)
 		}
-		if per := asked / (maxWatches - 1); per < 5 || per > 15 {
+		if per := asked.Load() / (maxWatches - 1); per < 5 || per > 15 {
 			t.Errorf("a target that does not answer was asked %d times in a minute, want fewer and fewer", per)
 		}
 		cancel()
@@ -312,4 +318,21 @@ func TestValidateVerifyAndProbe(t *testing.T) {
 	if tr, err := good.Traits(""); err != nil || tr != (plugins.Traits{Drill: "native"}) {
 		t.Errorf("%+v %v", tr, err)
 	}
+}
+
+// A call that is refused after it may have been taken on is not verified any more.
+func TestRefusedEndsVerifying(t *testing.T) {
+	tg := newTarget(t, status(500), status(410))
+	tg.Start()
+	h := newHook(t, tg.URL, func(c *Config) { c.VerifyURL = tg.URL })
+	want(t, h.Do(t.Context(), call(time.Minute), nil), plugins.Failed, 410, "")
+	if w := <-h.watches.fresh; len(h.watches.active) != 0 || w.id != id {
+		t.Errorf("%d are verified", len(h.watches.active))
+	}
+	s := newSightings()
+	if !h.watches.add(call(0)) { // a call that comes anew has a watch of its own
+		t.Error("no room")
+	}
+	running(t, h, s.seen)
+	until(t, "it is taken", func() bool { return tg.count() > 2 })
 }

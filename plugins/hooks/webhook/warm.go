@@ -97,9 +97,9 @@ func (s *spare) watch(ctx context.Context, c net.Conn) {
 	s.now = h
 	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
-	n, err := c.Read(make([]byte, 1))
+	_, err := c.Read(make([]byte, 1))
 	stop()
-	h.dead = n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) // who speaks unasked wants no request any more
+	h.dead = !errors.Is(err, os.ErrDeadlineExceeded) // who speaks unasked wants no request any more
 	close(h.end)
 	s.drop(h)
 }

@@ -105,6 +105,31 @@ func TestKeepsAConnectionOpen(t *testing.T) {
 	}
 }
 
+// A connection that the target has closed, or on which it has spoken unasked, is given to nobody.
+func TestDeadConnectionIsNotTaken(t *testing.T) {
+	for name, end := range map[string]func(net.Conn){
+		"closed": func(c net.Conn) { c.Close() },
+		"spoke":  func(c net.Conn) { _, _ = c.Write([]byte("x")) },
+	} {
+		var s spare
+		near, far := net.Pipe()
+		done := make(chan struct{})
+		go func() { s.watch(t.Context(), near); close(done) }()
+		until(t, "it is offered", func() bool { return s.have() != nil })
+		h := s.have()
+		end(far)
+		<-done
+		if !h.dead || s.take() != nil {
+			t.Errorf("%s: dead %v, and offered still", name, h.dead)
+		}
+		s.now = h // as if it had been taken in that moment
+		if c := s.take(); c != nil {
+			t.Errorf("%s: a dead connection was taken", name)
+		}
+		far.Close()
+	}
+}
+
 // A target that closes at once, or is away, is tried ever later.
 func TestKeepBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
