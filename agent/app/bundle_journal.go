@@ -199,6 +199,9 @@ func (k *kept) missing(ep *history.Episode) []string {
 	if k.rec == nil {
 		return nil
 	}
+	if len(k.entries) == 0 {
+		return []string{"The journal holds nothing."}
+	}
 	for i := range k.entries {
 		if e := &k.entries[i]; e.plan.of(ep) && e.plan.Kind == "open" {
 			return nil

@@ -266,6 +266,9 @@ func TestDiskFails(t *testing.T) {
 					}
 					got := read(t, fs)
 					got.whole(t, 1, tp.seq)
+					if n := len(fs.Names()); n > 3 {
+						t.Errorf("%d files: failed attempts were left behind", n)
+					}
 					if len(got.rep.Holes) > 0 || len(got.gaps) > 0 {
 						t.Errorf("holes %v, gaps %v", got.rep.Holes, got.gaps)
 					}

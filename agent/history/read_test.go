@@ -109,6 +109,10 @@ func TestTorn(t *testing.T) {
 func TestWrongNames(t *testing.T) {
 	fs, polls := recording(t, 2)
 	names := fs.Names()
+	table := scan(0, fs.Get(names[0]), nil).header.table
+	if s := scan(5, fs.Get(names[0]), []uint32{table}); len(s.records) != 0 {
+		t.Errorf("%d records are believed under another name", len(s.records))
+	}
 	f := fs.Clone()
 	f.Put("notes.txt", []byte("x"))
 	f.Put("00000000000000FF.hist", fs.Get(names[0]))
