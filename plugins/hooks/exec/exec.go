@@ -70,7 +70,7 @@ type Config struct {
 	Drill       string            `toml:"drill"`        // "native", "dry-run" or "": skipped in a drill (S7)
 	OutputLimit int               `toml:"output_limit"` // bytes of stdout and stderr together; default 64 KiB
 	Grace       time.Duration     `toml:"grace"`        // from SIGTERM to SIGKILL; default and most 2 s
-	PowersOn    bool              `toml:"powers_on"`    // refused: S1
+	PowersOn    bool              `toml:"powers_on"`    // only the order of an engineer calls it (S1)
 
 	Irreversible bool `toml:"irreversible"` // a step of stage 3 or 4 only (S15)
 
@@ -118,8 +118,8 @@ func (c Config) Validate() error {
 	if c.Drill != "" && c.Drill != "native" && c.Drill != "dry-run" {
 		bad("drill %q: use \"native\" (the command looks at FIREBREAK_MARK) or \"dry-run\", or leave it out", c.Drill)
 	}
-	if c.PowersOn {
-		bad("powers_on: no hook switches power on; that is a person's act, at stage 0 after a reset (S1): remove it")
+	if c.PowersOn && (c.Drill == "native" || c.Irreversible) {
+		bad("powers_on: what switches power on is no part of a drill or a step (S1): take drill = \"native\" and irreversible out")
 	}
 	return errors.Join(faults...)
 }
@@ -335,6 +335,8 @@ func (h *Hook) skip(c plugins.Call) (plugins.Outcome, bool) {
 		would = "would run the action " + h.cfg.Action
 	}
 	switch {
+	case h.cfg.PowersOn && !c.Key.Energises():
+		return plugins.Outcome{Result: plugins.Failed, Detail: "not run: it switches power on, and only the order of an engineer does that, at stage 0 after a reset (S1)"}, true
 	case c.Mark == plugins.MarkReal, c.Mark == plugins.MarkDrill && h.cfg.Drill == "native":
 		return plugins.Outcome{}, false
 	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.cfg.Drill == "dry-run":

@@ -128,7 +128,7 @@ func marks(t *testing.T, w way) {
 func TestValidateTellsAllFaults(t *testing.T) {
 	err := Config{
 		Command: []string{"bin/x", "a\x00"}, Env: map[string]string{"FIREBREAK_KEY": "x", "A=B": ""}, Dir: "rel", RunDir: "run",
-		Drill: "yes", OutputLimit: -1, Grace: time.Minute, PowersOn: true,
+		Drill: "yes", OutputLimit: -1, Grace: time.Minute, PowersOn: true, Irreversible: true,
 	}.Validate()
 	if err == nil {
 		t.Fatal("no fault found")
@@ -239,5 +239,31 @@ func TestTraits(t *testing.T) {
 	}
 	if c.Note() != "" || (Config{}).Note() == "" {
 		t.Error("check recommends the helper to the wrong one")
+	}
+}
+
+// S1: what switches power on runs for the order of an engineer and for no other key.
+func TestPowersOnByOrderAlone(t *testing.T) {
+	marker := filepath.Join(t.TempDir(), "on")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := New("feed", Config{Command: []string{"/bin/sh", "-c", "echo on > " + marker}, PowersOn: true, RunDir: t.TempDir()}, self, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := plugins.Key{Plan: "evacuate", Zone: "b3", Stage: plugins.Prepare, Step: "feed", Episode: 1}
+	undo, order := key, plugins.Key{Plan: plugins.EnergisePlan, Zone: "b3", Step: "feed", Episode: 1}
+	undo.Undo = true
+	for _, k := range []plugins.Key{key, undo} {
+		o := h.Do(t.Context(), plugins.Call{Key: k, Timeout: 5 * time.Second}, nil)
+		if _, err := os.Stat(marker); o.Result != plugins.Failed || !strings.Contains(o.Detail, "S1") || err == nil {
+			t.Errorf("%v: %v, %s", k, o.Result, o.Detail)
+		}
+	}
+	o := h.Do(t.Context(), plugins.Call{Key: order, Timeout: 5 * time.Second}, nil)
+	if _, err := os.Stat(marker); o.Result != plugins.Done || err != nil {
+		t.Errorf("by order: %v, %s, %v", o.Result, o.Detail, err)
 	}
 }
