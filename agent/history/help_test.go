@@ -190,5 +190,3 @@ func (r readBack) whole(t testing.TB, from, to uint64) {
 		}
 	}
 }
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
