@@ -263,7 +263,7 @@ func (h *Hook) unsettled(n *call) plugins.Outcome {
 	var ways []string
 	for _, l := range h.links {
 		way := n.sent[l.b.Name]
-		switch s, err, _ := l.now(); {
+		switch s, _, err := l.now(); {
 		case s == nil:
 			way = "no session: " + err.Error()
 		case way == "":

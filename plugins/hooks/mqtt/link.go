@@ -36,10 +36,10 @@ func newLink(h *Hook, b Broker) *link {
 }
 
 // now gives the session, or why there is none, and what is closed when that changes.
-func (l *link) now() (Session, error, <-chan struct{}) {
+func (l *link) now() (s Session, changed <-chan struct{}, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.session, l.err, l.changed
+	return l.session, l.changed, l.err
 }
 
 func (l *link) set(s Session, err error) {
@@ -141,7 +141,7 @@ func (l *link) send(ctx context.Context, topic string, body func() []byte, again
 	}
 	pause := minResend
 	for ctx.Err() == nil {
-		s, _, changed := l.now()
+		s, changed, _ := l.now()
 		var wait <-chan time.Time
 		switch {
 		case s == nil:

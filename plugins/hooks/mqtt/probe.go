@@ -38,7 +38,7 @@ type question struct {
 func (h *Hook) Probe(ctx context.Context) error {
 	var lost []string
 	for _, l := range h.await(ctx) {
-		_, err, _ := l.now()
+		_, _, err := l.now()
 		lost = append(lost, fmt.Sprintf("broker %s: %v", l.b.Name, err))
 	}
 	if len(lost) == len(h.links) {
@@ -62,7 +62,7 @@ func (h *Hook) await(ctx context.Context) (without []*link) {
 	defer limit.Stop()
 	for _, l := range h.links {
 		for over := false; ; {
-			s, _, changed := l.now()
+			s, changed, _ := l.now()
 			if s != nil {
 				break
 			}
