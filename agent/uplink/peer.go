@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -29,11 +30,12 @@ type PeerWord struct {
 type peers struct {
 	mu    sync.Mutex
 	known map[Peer]*wire.PlanMessage
+	alive map[string]wire.Head // of the last live hello of each agent
 	heard func(PeerWord)
 }
 
 func newPeers(of []Peer, heard func(PeerWord)) *peers {
-	p := &peers{known: map[Peer]*wire.PlanMessage{}, heard: heard}
+	p := &peers{known: map[Peer]*wire.PlanMessage{}, alive: map[string]wire.Head{}, heard: heard}
 	for _, k := range of {
 		p.known[k] = nil
 	}
@@ -63,9 +65,10 @@ func (p *peers) hello(payload []byte, retained bool) {
 		return
 	}
 	p.mu.Lock()
+	p.alive[h.Agent] = h.Head
 	var words []PeerWord
 	for k, m := range p.known {
-		if k.Agent != h.Agent || m == nil || m.Epoch != h.Epoch || m.Instance != h.Instance {
+		if k.Agent != h.Agent || !saidBy(m, h.Head) {
 			continue
 		}
 		st, err := plugins.ParseStage(m.Stage)
@@ -80,24 +83,70 @@ func (p *peers) hello(payload []byte, retained bool) {
 	}
 }
 
-// listen subscribes to the peers on one session. A broker that does not allow it leaves the other one;
-// with none the peers are out of contact, which the plans say.
+// saidBy tells whether the word is of the start that the hello speaks for.
+func saidBy(m *wire.PlanMessage, h wire.Head) bool {
+	return m != nil && m.Epoch == h.Epoch && m.Instance == h.Instance
+}
+
+// unsaid is the peers that are heard alive and of whose plan nothing was heard since they started.
+func (p *peers) unsaid() []Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Peer
+	for k, m := range p.known {
+		if h, ok := p.alive[k.Agent]; ok && !saidBy(m, h) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// listen subscribes to the peers on one session, and stays until it is lost. A broker that does not
+// allow it leaves the other one; with none the peers are out of contact, which the plans say.
+//
+// A broker may acknowledge a retained message before it hands it to new subscribers (nats-server
+// does: its store answers later), so that who subscribes in between gets neither the live message
+// nor the retained one. What a living peer should have said is therefore asked for again: a second
+// SUBSCRIBE brings what is retained by then.
 func (l *link) listen(s *session.Session) {
 	if len(l.u.cfg.Peers) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
 	book := l.u.peers
+	refused := map[string]bool{}
+	subscribe := func(filter string, qos byte, got func(string, []byte, bool)) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Subscribe(ctx, filter, qos, got); err != nil && !errors.Is(err, session.ErrLost) && !refused[filter] {
+			refused[filter] = true
+			l.log.Warn("a peer cannot be listened to on this broker", "topic", filter, "error", err)
+		}
+	}
+	plan := func(p Peer) {
+		subscribe(wire.Filter(wire.Plan, l.u.cfg.Site, p.Agent)+"/"+wire.TopicName(p.Plan), 1, func(_ string, b []byte, _ bool) { book.plan(b) })
+	}
 	agents := map[string]bool{}
 	for _, p := range l.u.cfg.Peers {
-		err := s.Subscribe(ctx, wire.Filter(wire.Plan, l.u.cfg.Site, p.Agent)+"/"+wire.TopicName(p.Plan), 1, func(_ string, b []byte, _ bool) { book.plan(b) })
-		if err == nil && !agents[p.Agent] {
+		plan(p)
+		if !agents[p.Agent] {
 			agents[p.Agent] = true
-			err = s.Subscribe(ctx, wire.Filter(wire.Hello, l.u.cfg.Site, p.Agent), 0, func(_ string, b []byte, retained bool) { book.hello(b, retained) })
+			subscribe(wire.Filter(wire.Hello, l.u.cfg.Site, p.Agent), 0, func(_ string, b []byte, retained bool) { book.hello(b, retained) })
 		}
-		if err != nil && !errors.Is(err, session.ErrLost) {
-			l.log.Warn("a peer cannot be listened to on this broker", "peer", p.Agent, "error", err)
+	}
+	for pause := l.u.cfg.BackoffMin; ; {
+		t := time.NewTimer(pause/2 + time.Duration(rand.Int64N(int64(pause))))
+		select {
+		case <-s.Lost():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		missing := book.unsaid()
+		for _, p := range missing {
+			plan(p)
+		}
+		if pause = min(2*pause, l.u.cfg.BackoffMax); len(missing) == 0 {
+			pause = l.u.cfg.BackoffMin
 		}
 	}
 }

@@ -60,8 +60,14 @@ func TestPeerWords(t *testing.T) {
 	want("a hello that was retained is no sign of life")
 	hello(5, "another", false)
 	want("another instance of that name")
+	if u := p.unsaid(); len(u) != 1 || u[0] != (Peer{"b", "evacuate"}) {
+		t.Errorf("of a start that has said nothing: %v, want it asked for", u)
+	}
 	hello(5, "i", false)
 	want("alive", 60)
+	if u := p.unsaid(); len(u) != 0 {
+		t.Errorf("asked again for %v, which was heard", u)
+	}
 }
 
 // Two agents of one broker: each hears of the other's plan, from what it said before it was listened to
