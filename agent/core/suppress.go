@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,12 +81,18 @@ func (c *Core) devicesOf(cause string) (out []string) {
 	return out
 }
 
-// silenceSaid: a detector of silence is true by losses that are told alone. It returns their alarms.
-func (c *Core) silenceSaid(id hazard.CondID) string {
-	if c.r.Hazard.Conds[id].Kind != hazard.Silent || !c.eng.SilenceTold(id) {
+// silenceSaid returns the alarms that say already what a detector of silence is true by; was are those
+// that did so before.
+func (c *Core) silenceSaid(now sensors.Mono, id hazard.CondID, was string) string {
+	switch {
+	case c.r.Hazard.Conds[id].Kind != hazard.Silent:
 		return ""
+	case c.eng.SilenceTold(id):
+		return cmp.Or(c.lossNames(), was) // the causes are gone, and its off-delay runs
+	case c.eng.Verdict(id).Is != hazard.False && c.lossHold != never && now < c.lossHold:
+		return was // just started: which causes there are is not known yet
 	}
-	return c.lossNames()
+	return ""
 }
 
 func (c *Core) lossNames() string {
