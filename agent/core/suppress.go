@@ -138,14 +138,14 @@ func (c *Core) alikeAlarms(now sensors.Mono, fx []Effect) []Effect {
 
 // floodAlarm tells of more alarms than a person can follow, and how they are made up.
 func (c *Core) floodAlarm(now sensors.Mono, fx []Effect) []Effect {
-	const name = "agent/alarm-flood"
+	const name = "alarms/flood"
 	if c.book.Raises() == c.floodSeen && now < c.floodWake {
 		return fx
 	}
 	was, _ := c.book.Get(name)
 	is, wake := c.book.Flood(now, was.Active, name)
 	l := c.book.Load(now)
-	fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: is, Priority: 3, Group: "agent",
+	fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: is, Priority: 3,
 		Cause: fmt.Sprintf("%d alarms in 10 min (P1 to P4: %d, %d, %d, %d), %d standing, %d to acknowledge: begin with the first-out of each group",
 			l.Raised, l.Priority[1], l.Priority[2], l.Priority[3], l.Priority[4], l.Standing, l.Waiting)})
 	c.floodSeen, c.floodWake = c.book.Raises(), wake
