@@ -1,13 +1,17 @@
 package demo
 
 import (
+	"fmt"
 	"sort"
 	"strings"
 	"sync"
 	"time"
 
+	"firebreak/agent/config"
+	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
+	"firebreak/sensors/sim"
 )
 
 // recorder is a publisher that keeps what the agent tells, with the wall time of each.
@@ -28,6 +32,15 @@ type recorder struct {
 	lines   []line // what happened, for the headless readout
 	watched sensors.DeviceID
 	polls   []time.Time // of the watched device, the first few
+	rules   map[string]stepRule
+}
+
+// stepRule is what the configuration says of a step.
+type stepRule struct {
+	kind     string // of its hook
+	cap      time.Duration
+	evidence string // what must be seen, short: "mqtt done", "load-1.vms_running"
+	byHook   bool   // it has a name, which begins the detail of the step's end
 }
 
 // maxPolls bounds the polls that are noted: enough for one every ten minutes.
@@ -37,8 +50,12 @@ type ending struct {
 	at       time.Time
 	state    string
 	evidence bool
-	stage    string
+	capped   bool   // the plan went on without it first: evidence that came later is no evacuation in time
+	detail   string // of the evidence, by the hook's own word
 }
+
+// seen tells that the step was done, and known to be, before its cap.
+func (e ending) seen() bool { return e.state == "done" && e.evidence && !e.capped }
 
 type raised struct {
 	at    time.Time
@@ -50,9 +67,48 @@ type line struct {
 	text string
 }
 
-func newRecorder(r *run, watched sensors.DeviceID) *recorder {
-	return &recorder{r: r, watched: watched, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
-		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}}
+func newRecorder(r *run) *recorder {
+	return &recorder{r: r, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
+		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}, rules: map[string]stepRule{}}
+}
+
+// follow takes from the configuration, before the agent starts, what its updates do not say.
+func (c *recorder) follow(cfg *config.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range cfg.Devices {
+		if cfg.Devices[i].Name == sim.BMSName {
+			c.watched = cfg.Devices[i].ID
+		}
+	}
+	for _, p := range cfg.Rules.Response.Plans {
+		for _, s := range p.Steps {
+			r := stepRule{kind: cfg.Hooks[s.Hook].Kind, cap: s.Cap, evidence: "outcome"}
+			switch s.Evidence {
+			case response.ByHook:
+				r.byHook, r.evidence = true, strings.TrimSpace(r.kind+" "+s.EvidenceName)
+			case response.ByCondition:
+				h := cfg.Rules.Hazard
+				r.evidence = h.Points[h.Conds[s.EvidenceCond].Members[0].Points[0]].Name
+			}
+			c.rules[s.Name] = r
+		}
+	}
+}
+
+// beforeCap is how long before the step's cap it ended, in simulated time. The recorder is locked.
+func (c *recorder) beforeCap(step string) time.Duration {
+	return c.rules[step].cap - time.Duration(float64(c.ended[step].at.Sub(c.decided[step]))*c.r.clock.Factor())
+}
+
+// how says by what a step has ended: the evidence and the time that was left, or what else happened.
+// The recorder is locked.
+func (c *recorder) how(step string) string {
+	e := c.ended[step]
+	if !e.seen() {
+		return strings.TrimSpace(e.state + " " + e.detail)
+	}
+	return fmt.Sprintf("done: %s, %.0f s before its cap", c.rules[step].evidence, c.beforeCap(step).Seconds())
 }
 
 // Offer takes an update; it only notes.
@@ -93,12 +149,8 @@ func (c *recorder) planState(at time.Time, p plugins.PlanState) {
 		switch s.State {
 		case "done", "capped", "failed", "skipped", "observed", "blocked":
 			if old, ok := c.ended[s.Step]; !ok || old.state != s.State {
-				c.ended[s.Step] = ending{at, s.State, s.Evidence, s.Stage}
-				how := s.State + " " + s.Detail
-				if s.State == "done" && s.Evidence {
-					how = "done, by evidence"
-				}
-				c.lines = append(c.lines, line{at, "step " + s.Step + ": " + how})
+				c.ended[s.Step] = ending{at, s.State, s.Evidence, old.capped || s.State == "capped", s.Detail}
+				c.lines = append(c.lines, line{at, s.Step + " " + c.how(s.Step)})
 			}
 		}
 	}
@@ -117,7 +169,7 @@ func (c *recorder) event(at time.Time, e plugins.Event) {
 		}
 	case "step.running":
 		c.starts++
-		c.lines = append(c.lines, line{at, "hook of step " + e.Step + " is called"})
+		c.lines = append(c.lines, line{at, e.Step + " starts: " + c.rules[e.Step].kind + " hook"})
 	case "step.failed":
 		c.failed++
 	}
