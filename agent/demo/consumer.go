@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"firebreak/agent/wire/session"
@@ -20,7 +21,9 @@ const retryMax = 250 * time.Millisecond
 // topic is that of the commands, as the configuration names it. The agent acts on simulated readings
 // and keeps below the drill topics (S7), and there its consumer listens.
 func (t *targets) topic() string      { return "site/failover/" + t.agent }
-func (t *targets) drillTopic() string { return "firebreak/1/drill/" + t.topic() }
+func (t *targets) drillTopic() string { return drillTree + t.topic() }
+
+const drillTree = "firebreak/1/drill/"
 
 // command is what the consumer reads of a command, docs/hooks-mqtt.md.
 type command struct {
@@ -65,8 +68,8 @@ func (o *orchestrator) serve(ctx context.Context, s *session.Session) {
 	in := make(chan command, 64)
 	err := s.Subscribe(ctx, o.t.drillTopic(), 1, func(_ string, payload []byte, retained bool) {
 		var c command
-		if retained || json.Unmarshal(payload, &c) != nil || c.Key == "" {
-			return
+		if retained || json.Unmarshal(payload, &c) != nil || c.Key == "" || !strings.HasPrefix(c.ReplyTo, drillTree) {
+			return // nothing that is played here answers on a live topic (S7)
 		}
 		select {
 		case in <- c:

@@ -1,14 +1,12 @@
 package demo
 
 import (
-	"fmt"
 	"sort"
 	"strings"
 	"sync"
 	"time"
 
 	"firebreak/agent/config"
-	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
 	"firebreak/sensors/sim"
@@ -35,27 +33,8 @@ type recorder struct {
 	rules   map[string]stepRule
 }
 
-// stepRule is what the configuration says of a step.
-type stepRule struct {
-	kind     string // of its hook
-	cap      time.Duration
-	evidence string // what must be seen, short: "mqtt done", "load-1.vms_running"
-	byHook   bool   // it has a name, which begins the detail of the step's end
-}
-
 // maxPolls bounds the polls that are noted: enough for one every ten minutes.
 const maxPolls = 8
-
-type ending struct {
-	at       time.Time
-	state    string
-	evidence bool
-	capped   bool   // the plan went on without it first: evidence that came later is no evacuation in time
-	detail   string // of the evidence, by the hook's own word
-}
-
-// seen tells that the step was done, and known to be, before its cap.
-func (e ending) seen() bool { return e.state == "done" && e.evidence && !e.capped }
 
 type raised struct {
 	at    time.Time
@@ -65,11 +44,12 @@ type raised struct {
 type line struct {
 	at   time.Time
 	text string
+	fine bool // not in the timeline at the end
 }
 
 func newRecorder(r *run) *recorder {
 	return &recorder{r: r, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
-		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}, rules: map[string]stepRule{}}
+		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}}
 }
 
 // follow takes from the configuration, before the agent starts, what its updates do not say.
@@ -81,34 +61,7 @@ func (c *recorder) follow(cfg *config.Config) {
 			c.watched = cfg.Devices[i].ID
 		}
 	}
-	for _, p := range cfg.Rules.Response.Plans {
-		for _, s := range p.Steps {
-			r := stepRule{kind: cfg.Hooks[s.Hook].Kind, cap: s.Cap, evidence: "outcome"}
-			switch s.Evidence {
-			case response.ByHook:
-				r.byHook, r.evidence = true, strings.TrimSpace(r.kind+" "+s.EvidenceName)
-			case response.ByCondition:
-				h := cfg.Rules.Hazard
-				r.evidence = h.Points[h.Conds[s.EvidenceCond].Members[0].Points[0]].Name
-			}
-			c.rules[s.Name] = r
-		}
-	}
-}
-
-// beforeCap is how long before the step's cap it ended, in simulated time. The recorder is locked.
-func (c *recorder) beforeCap(step string) time.Duration {
-	return c.rules[step].cap - time.Duration(float64(c.ended[step].at.Sub(c.decided[step]))*c.r.clock.Factor())
-}
-
-// how says by what a step has ended: the evidence and the time that was left, or what else happened.
-// The recorder is locked.
-func (c *recorder) how(step string) string {
-	e := c.ended[step]
-	if !e.seen() {
-		return strings.TrimSpace(e.state + " " + e.detail)
-	}
-	return fmt.Sprintf("done: %s, %.0f s before its cap", c.rules[step].evidence, c.beforeCap(step).Seconds())
+	c.rules = stepRules(cfg)
 }
 
 // Offer takes an update; it only notes.
@@ -139,18 +92,26 @@ func (c *recorder) alarm(at time.Time, a plugins.AlarmState) {
 		if hazardAlarm(a.Name) {
 			c.raised = append(c.raised, raised{at, a})
 		}
-		c.lines = append(c.lines, line{at, "alarm " + a.Name + ": " + a.Cause})
+		c.lines = append(c.lines, line{at: at, text: "alarm " + a.Name + ": " + cause(a)})
 	}
+}
+
+// cause leaves out the name of the only member, which is that of the alarm.
+func cause(a plugins.AlarmState) string {
+	if strings.HasPrefix(a.Cause, a.Name+"@") {
+		_, rest, _ := strings.Cut(a.Cause, " ")
+		return rest
+	}
+	return a.Cause
 }
 
 func (c *recorder) planState(at time.Time, p plugins.PlanState) {
 	c.plan, c.planAt = p, at
 	for _, s := range p.Steps {
-		switch s.State {
-		case "done", "capped", "failed", "skipped", "observed", "blocked":
+		if ends(s.State) {
 			if old, ok := c.ended[s.Step]; !ok || old.state != s.State {
 				c.ended[s.Step] = ending{at, s.State, s.Evidence, old.capped || s.State == "capped", s.Detail}
-				c.lines = append(c.lines, line{at, s.Step + " " + c.how(s.Step)})
+				c.lines = append(c.lines, line{at: at, text: s.Step + " " + c.how(s.Step)})
 			}
 		}
 	}
@@ -161,7 +122,7 @@ func (c *recorder) event(at time.Time, e plugins.Event) {
 	case "stage.opened":
 		if _, ok := c.opened[e.Stage]; !ok {
 			c.opened[e.Stage] = at
-			c.lines = append(c.lines, line{at, "STAGE " + e.Stage + " opens"})
+			c.lines = append(c.lines, line{at: at, text: "STAGE " + e.Stage + " opens"})
 		}
 	case "step.starting":
 		if _, ok := c.decided[e.Step]; !ok {
@@ -169,7 +130,7 @@ func (c *recorder) event(at time.Time, e plugins.Event) {
 		}
 	case "step.running":
 		c.starts++
-		c.lines = append(c.lines, line{at, e.Step + " starts: " + c.rules[e.Step].kind + " hook"})
+		c.lines = append(c.lines, line{at: at, text: e.Step + " starts: " + c.rules[e.Step].kind + " hook, " + atMost(c.rules[e.Step].cap), fine: true})
 	case "step.failed":
 		c.failed++
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	"firebreak/plugins"
@@ -150,10 +149,7 @@ func stepResult(r *run, s plugins.StepState) StepResult {
 	if !ok {
 		return out
 	}
-	out.Ended, out.Detail = seconds(r.at(e.at)), e.detail
-	if rule.byHook && e.seen() {
-		_, out.Detail, _ = strings.Cut(e.detail, " ") // the name of the evidence is in Evidence
-	}
+	out.Ended, out.Detail = seconds(r.at(e.at)), c.words(s.Step)
 	if e.seen() {
 		out.BeforeCap = seconds(c.beforeCap(s.Step))
 	}

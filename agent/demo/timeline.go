@@ -43,7 +43,7 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	}
 	now.rec.mu.Lock()
 	for _, l := range now.rec.lines {
-		if at := now.at(l.at); at >= 0 && !strings.HasPrefix(l.text, "hook") {
+		if at := now.at(l.at); at >= 0 && !l.fine {
 			rows = append(rows, row{at: at, today: shorten(l.text, 62)})
 		}
 	}
@@ -59,6 +59,7 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	for _, r := range rows {
 		fmt.Fprintf(w, "%-7s %-*s| %s\n", clockText(r.at), leftWidth, r.then, r.today)
 	}
+	printSteps(w, res, now)
 	printVerdict(w, res, old)
 }
 
