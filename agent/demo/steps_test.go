@@ -58,8 +58,8 @@ func TestOnlyEvidenceEvacuates(t *testing.T) {
 		if res.Evacuated != c.want || (res.Steps[0].BeforeCap != nil) != c.want {
 			t.Errorf("%s: evacuated %v, steps %+v", c.name, res.Evacuated, res.Steps)
 		}
-		if s := res.Steps[0]; c.want && (*s.BeforeCap != 60 || *s.Ended != 180 || s.Detail != "racks say done") {
-			t.Errorf("%s: %v s before its cap, at %v: %q; want 60 at 180", c.name, *s.BeforeCap, *s.Ended, s.Detail)
+		if s := res.Steps[0]; c.want && (*s.BeforeCap != 60 || *s.Ended-*s.Started != 120 || s.Detail != "racks say done") {
+			t.Errorf("%s: %v s before its cap, at %v: %q; want 60, 120 s after its start", c.name, *s.BeforeCap, *s.Ended, s.Detail)
 		}
 	}
 }
