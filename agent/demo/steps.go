@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -17,6 +18,7 @@ type stepRule struct {
 	cap      time.Duration
 	after    []string
 	evidence string // what must be seen, short: "mqtt done", "measured load-1.vms_running"
+	short    string // the same where there is little room
 	byHook   bool   // it has a name, which begins the detail of the step's end
 }
 
@@ -33,8 +35,9 @@ func stepRules(cfg *config.Config) map[string]stepRule {
 				r.byHook, r.evidence = true, strings.TrimSpace(r.kind+" "+s.EvidenceName)
 			case response.ByCondition:
 				h := cfg.Rules.Hazard
-				r.evidence = "measured " + h.Points[h.Conds[s.EvidenceCond].Members[0].Points[0]].Name
+				r.evidence, r.short = "measured "+h.Points[h.Conds[s.EvidenceCond].Members[0].Points[0]].Name, "measured"
 			}
+			r.short = cmp.Or(r.short, r.evidence)
 			out[s.Name] = r
 		}
 	}
@@ -75,7 +78,7 @@ func (c *recorder) how(step string) string {
 	if !e.seen() {
 		return strings.TrimSpace(e.state + ": " + e.detail)
 	}
-	return fmt.Sprintf("done: %s, %.0f s before its cap", c.rules[step].evidence, c.beforeCap(step).Seconds())
+	return fmt.Sprintf("done: %s, %.0f s before its cap", c.rules[step].short, c.beforeCap(step).Seconds())
 }
 
 // words are those of the hook of what was seen; its name stands in the rule's evidence already.
@@ -133,7 +136,7 @@ func printSteps(w io.Writer, res Result, r *run) {
 				by += ": " + s.Detail
 			}
 		}
-		fmt.Fprintf(w, "%-15s %-5s %-8s %-6s %-6s %-15s %s\n", s.Step, s.Stage, s.Hook, instant(s.Started), instant(s.Ended), left, shorten(strings.TrimSpace(by), 60))
+		fmt.Fprintf(w, "%-15s %-5s %-8s %-6s %-6s %-15s %s\n", s.Step, s.Stage, s.Hook, instant(s.Started), instant(s.Ended), left, shorten(strings.TrimSpace(by), rightWidth))
 	}
 	r.rec.mu.Lock()
 	defer r.rec.mu.Unlock()
