@@ -59,6 +59,15 @@ func (m *Machine) Energise(now sensors.Mono, name, by string, lockoutRemoved boo
 	return nil
 }
 
+func (p *PlanRun) applyEnergise(rec Record) {
+	switch {
+	case rec.Kind == "energise":
+		p.Next, p.Energising = max(p.Next, rec.Episode+1), rec.Reason+" by "+rec.By
+	case p.Next == rec.Episode+1: // else another was asked for meanwhile
+		p.Energising = ""
+	}
+}
+
 // enter makes a record of what is no plan, and of which no state is told.
 func (m *Machine) enter(rec Record, o *Out) {
 	_ = m.Apply(rec) // these two kinds always fit

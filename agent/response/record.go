@@ -157,13 +157,8 @@ func (m *Machine) Apply(rec Record) error {
 	case "drill":
 		p.DrillWall = rec.Wall
 		return nil
-	case "energise":
-		p.Next, p.Energising = max(p.Next, rec.Episode+1), rec.Reason+" by "+rec.By
-		return nil
-	case "energised":
-		if p.Next == rec.Episode+1 { // else another was asked for meanwhile
-			p.Energising = ""
-		}
+	case "energise", "energised":
+		p.applyEnergise(rec)
 		return nil
 	case "next":
 		p.Next = max(p.Next, rec.Episode)
