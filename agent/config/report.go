@@ -43,6 +43,9 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.OwnProfiles) > 0 {
 		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
 	}
+	for i := range c.Packs {
+		p.pack(&c.Packs[i])
+	}
 	for _, name := range c.noRefresh() {
 		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
 	}

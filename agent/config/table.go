@@ -212,6 +212,14 @@ func (t *Table) FaultErrors(err error) {
 	t.Fault(key, "%s", text)
 }
 
+// text is the value of key as a person reads it, without quotes.
+func (t *Table) text(key string) string {
+	if v := t.vals[key]; v != nil {
+		return v.text()
+	}
+	return ""
+}
+
 // itemPos is the place of the item of the list at key that is s.
 func (t *Table) itemPos(key, s string) Pos {
 	if v := t.vals[key]; v != nil {

@@ -22,31 +22,36 @@ func (c *compiler) votes(tabs []*Table) {
 	drafts := map[string]*voteDraft{}
 	var order []*voteDraft
 	for _, t := range tabs {
-		d := &voteDraft{tab: t}
-		name, ok := c.condName(t, "vote")
-		if _, dup := drafts[name]; ok && dup {
-			t.Fault("name", "there is another detector or vote named %q: a name is given once", name)
+		d, ok := c.readVote(t)
+		if _, dup := drafts[d.cond.Name]; ok && dup {
+			t.Fault("name", "there is another detector or vote named %q: a name is given once", d.cond.Name)
 			ok = false
 		}
-		t.Require("of", "need")
-		d.of = t.Strings("of")
-		d.cond = hazard.Cond{Name: name, Kind: hazard.Vote,
-			Need:        int(t.Int("need", 1, 1, maxEntries)),
-			Independent: t.Bool("independent", false),
-			Priority:    int(t.Int("priority", defVotePriority, 0, 4)),
-			Latching:    t.Bool("latching", false)}
-		if t.Has("of") && len(d.of) == 0 {
-			t.Fault("of", "a vote of nobody never trips: name detectors or votes")
-		}
-		c.end(t)
 		if ok {
-			drafts[name] = d
+			drafts[d.cond.Name] = d
 			order = append(order, d)
 		}
 	}
 	for _, d := range order {
 		c.resolveVote(d, drafts)
 	}
+}
+
+// readVote reads one vote; false when it has no name that could be entered.
+func (c *compiler) readVote(t *Table) (*voteDraft, bool) {
+	name, ok := c.condName(t)
+	t.Require("of", "need")
+	d := &voteDraft{tab: t, of: t.Strings("of")}
+	d.cond = hazard.Cond{Name: name, Kind: hazard.Vote,
+		Need:        int(t.Int("need", 1, 1, maxEntries)),
+		Independent: t.Bool("independent", false),
+		Priority:    int(t.Int("priority", defVotePriority, 0, 4)),
+		Latching:    t.Bool("latching", false)}
+	if t.Has("of") && len(d.of) == 0 {
+		t.Fault("of", "a vote of nobody never trips: name detectors or votes")
+	}
+	c.end(t)
+	return d, ok
 }
 
 // resolveVote enters the votes that d refers to, then d itself.
@@ -92,6 +97,10 @@ func (c *compiler) unknownCond(at Pos, name string, drafts map[string]*voteDraft
 	}
 	for n := range drafts {
 		names[n] = true
+	}
+	if why := c.absent[name]; why != "" {
+		c.fault(at, "there is no detector or vote %q here: %s", name, why)
+		return
 	}
 	lookup(c, at, "detector or vote", name, names)
 }
