@@ -42,7 +42,7 @@ func (c *compiler) packs(tabs []*Table) (votes []*Table) {
 			}
 		}
 		if u.found == 0 && !c.hasFaultInPack() {
-			t.Fault("", "nothing at this site matches pack %s (%s): say in roles which points it means, or take it out", u.report.Name, strings.Join(u.report.Left, "; "))
+			t.Fault("", "nothing at this site matches pack %s (%s): say in roles which points it means, or take it out", u.report.Name, u.report.whyNothing())
 		}
 		votes = append(votes, c.packVotes(u)...)
 		u.report.Order()
@@ -239,7 +239,7 @@ func (c *compiler) packDetector(u *packUse, d *Table) {
 	case len(points) == 0 && over != nil:
 		over.Fault("name", "this overrides nothing: %s; name its points in roles or with point", why)
 	case len(points) == 0:
-		u.report.Left = append(u.report.Left, fmt.Sprintf("%s (%s)", name, why))
+		u.report.Left = append(u.report.Left, LeftOut{name, why, false})
 		c.absent[name] = fmt.Sprintf("pack %s leaves it out, %s", u.report.Name, why)
 	}
 	if c.absent[name] != "" {

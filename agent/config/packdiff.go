@@ -16,8 +16,8 @@ type PackReport struct {
 	With                []string // packs that it is made of
 	Roles               []RoleReport
 	Votes               []VoteReport
-	Left                []string // detectors and votes that this site cannot have, each with the reason
-	Changes             []Change // what the file says otherwise than the pack
+	Left                []LeftOut // detectors and votes that this site cannot have
+	Changes             []Change  // what the file says otherwise than the pack
 }
 
 // RoleReport is a role of a pack with the points that were found for it.
@@ -27,7 +27,16 @@ type RoleReport struct {
 }
 
 // VoteReport is a vote of a pack that this site has.
-type VoteReport struct{ Name, Does string }
+type VoteReport struct {
+	Name, Does string
+	Alarm      bool // it has one: it is meant for a stage, and not only for other votes
+}
+
+// LeftOut is a detector or vote of a pack that this site cannot have.
+type LeftOut struct {
+	Name, Why string
+	Vote      bool
+}
 
 // Change is one difference from a pack, in words.
 type Change struct {
@@ -166,8 +175,19 @@ func (c *compiler) quiet(t *Table) *compiler {
 	return &q
 }
 
-// Order sorts what was left out and changed by name.
+// Order puts together what was left out for one reason, and what was changed in one detector.
 func (r *PackReport) Order() {
-	slices.Sort(r.Left)
+	slices.SortStableFunc(r.Left, func(a, b LeftOut) int { return strings.Compare(a.Why, b.Why) })
 	slices.SortStableFunc(r.Changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// whyNothing names the reasons for which nothing of a pack is here.
+func (r *PackReport) whyNothing() string {
+	var out []string
+	for _, l := range r.Left {
+		if !l.Vote && !slices.Contains(out, l.Why) {
+			out = append(out, l.Why)
+		}
+	}
+	return strings.Join(out, "; ")
 }

@@ -127,7 +127,7 @@ func (c *compiler) notePackUse(file string, use *Table) {
 		c.via = map[string]string{}
 	}
 	if c.via[file] == "" {
-		c.via[file] = fmt.Sprintf(" (pack used at %s:%d; its roles, without, [[pack.detector]] and [[pack.vote]] change it)", c.file, use.at.Line)
+		c.via[file] = fmt.Sprintf(" (pack used at %s:%d: override it by name there)", c.file, use.at.Line)
 	}
 }
 

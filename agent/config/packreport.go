@@ -22,16 +22,36 @@ func (p *printer) pack(r *PackReport) {
 		}
 	}
 	for _, v := range r.Votes {
-		p.line("  vote %s: %s", v.Name, v.Does)
+		if v.Alarm {
+			p.line("  vote %s, %s", v.Name, v.Does)
+		}
 	}
-	for _, l := range r.Left {
-		p.line("  left out: %s", l)
-	}
+	p.leftOut(r.Left)
 	for _, k := range r.Changes {
-		p.line("  changed: pack %s: %s", r.Name, k)
+		p.line("  pack %s: %s", r.Name, k)
 	}
 	if len(r.Changes) == 0 {
-		p.line("  the file changes nothing of the pack")
+		p.line("  the file changes nothing of it")
+	}
+}
+
+// leftOut prints what this site cannot have, by reason; votes that have lost their members come last.
+func (p *printer) leftOut(left []LeftOut) {
+	var votes []string
+	for i := 0; i < len(left); {
+		names, k := []string(nil), i
+		for ; k < len(left) && left[k].Why == left[i].Why; k++ {
+			names = append(names, left[k].Name)
+		}
+		if left[i].Vote {
+			votes = append(votes, names...)
+		} else {
+			p.line("  left out: %s (%s)", strings.Join(names, ", "), left[i].Why)
+		}
+		i = k
+	}
+	if len(votes) > 0 {
+		p.line("  left out with them: the votes %s", strings.Join(votes, ", "))
 	}
 }
 

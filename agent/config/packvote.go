@@ -41,7 +41,7 @@ func (c *compiler) packVotes(u *packUse) (out []*Table) {
 			if v.over != nil {
 				c.changes(u, n, t, v.over, func(over *Table) hazard.Cond { return c.quietVote(u.tableOf(t, nil, over)) })
 			}
-			u.report.Votes = append(u.report.Votes, VoteReport{n, t.text("does")})
+			u.report.Votes = append(u.report.Votes, VoteReport{n, t.text("does"), t.text("priority") != "0"})
 			out = append(out, v.tab)
 		}
 	}
@@ -89,7 +89,7 @@ func (c *compiler) canTrip(u *packUse, votes map[string]*packVote, name string) 
 	if v.over == nil && len(gone) > 0 && (weight < need || alone || len(kept.list) == 0) {
 		v.state = 3
 		why := fmt.Sprintf("it needs %d, and %d are here, without %s", need, weight, strings.Join(gone, ", "))
-		u.report.Left = append(u.report.Left, fmt.Sprintf("%s (%s)", name, why))
+		u.report.Left = append(u.report.Left, LeftOut{name, why, true})
 		c.absent[name] = fmt.Sprintf("pack %s leaves it out, %s", u.report.Name, why)
 	}
 	return v.state < 3

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"firebreak/agent/hazard"
+	"firebreak/sensors"
+)
+
+// detectorWords says what a detector waits for, and on which points, so that nobody has to look for
+// it in the file at night.
+func detectorWords(r *hazard.Rules, k *hazard.Cond) string {
+	s := pointWords(r, k) + " " + conditionWords(r, k)
+	if k.OnDelay > 0 {
+		s += ", for " + short(k.OnDelay)
+	}
+	if k.OnFault == hazard.FaultVotes {
+		s += "; votes too when it is faulty"
+	}
+	return s
+}
+
+// conditionWords is the comparison of a detector.
+func conditionWords(r *hazard.Rules, k *hazard.Cond) string {
+	p := firstPoint(r, k)
+	if p == nil {
+		return "of no point"
+	}
+	switch k.Kind {
+	case hazard.Above:
+		return "at or above " + amount(k.Threshold, p.Unit)
+	case hazard.Below:
+		return "at or below " + amount(k.Threshold, p.Unit)
+	case hazard.Rate:
+		way, v := "rises", k.Threshold
+		if v < 0 {
+			way, v = "falls", -v
+		}
+		return fmt.Sprintf("%s by %s a minute or more, over %s", way, amount(v*60, p.Unit), short(k.Window))
+	case hazard.In:
+		return "is " + valueWords(k.Values, p.Kind)
+	case hazard.NotIn:
+		return "is not " + valueWords(k.Values, p.Kind)
+	}
+	return "is of a kind that check has no words for"
+}
+
+func firstPoint(r *hazard.Rules, k *hazard.Cond) *sensors.Point {
+	for _, m := range k.Members {
+		for _, p := range m.Points {
+			return &r.Points[p]
+		}
+	}
+	return nil
+}
+
+func amount(v float64, u sensors.Unit) string {
+	return strings.TrimSpace(strconv.FormatFloat(v, 'g', 4, 64) + " " + string(u))
+}
+
+func valueWords(values []float64, kind sensors.Kind) string {
+	var out []string
+	for _, v := range values {
+		switch {
+		case kind == sensors.Binary && v != 0:
+			out = append(out, "true")
+		case kind == sensors.Binary:
+			out = append(out, "false")
+		default:
+			out = append(out, strconv.FormatFloat(v, 'g', -1, 64))
+		}
+	}
+	return strings.Join(out, " or ")
+}
+
+// maxPointsNamed is how many points of one device are named; the rest is counted.
+const maxPointsNamed = 2
+
+// pointWords names the points of a detector, device by device.
+func pointWords(r *hazard.Rules, k *hazard.Cond) string {
+	var out []string
+	total := 0
+	for _, m := range k.Members {
+		for i, p := range m.Points {
+			if i < maxPointsNamed || len(m.Points) == maxPointsNamed+1 {
+				out = append(out, r.Points[p].Name)
+			} else if i == maxPointsNamed {
+				out = append(out, fmt.Sprintf("%d more of %s", len(m.Points)-i, r.Devices[m.Device].Name))
+			}
+			total++
+		}
+	}
+	s := strings.Join(out, ", ")
+	if total > 1 {
+		return "any of " + s
+	}
+	return s
+}
+
+// voteWords says what a vote waits for, in one line.
+func voteWords(r *hazard.Rules, k *hazard.Cond) string {
+	var of []string
+	for _, id := range k.Of {
+		n := &r.Conds[id]
+		name := n.Name
+		if len(n.Members) > 1 {
+			name += fmt.Sprintf(" (of each of %d devices)", len(n.Members))
+		}
+		of = append(of, name)
+	}
+	s := fmt.Sprintf("%d of %s", k.Need, strings.Join(of, ", "))
+	switch {
+	case len(of) == 1 && k.Need == 1:
+		return of[0]
+	case k.Need == 1:
+		s = "any of " + strings.Join(of, ", ")
+	}
+	if k.Independent {
+		s += "; together over two physics, two devices and two paths"
+	}
+	return s
+}
+
+// votesBelow lists a condition and the votes that it is made of, each once and the outer ones first.
+func votesBelow(r *hazard.Rules, id hazard.CondID) (out []hazard.CondID) {
+	seen := map[hazard.CondID]bool{id: true}
+	for queue := []hazard.CondID{id}; len(queue) > 0; queue = queue[1:] {
+		out = append(out, queue[0])
+		for _, of := range r.Conds[queue[0]].Of {
+			if r.Conds[of].Kind == hazard.Vote && !seen[of] {
+				seen[of] = true
+				queue = append(queue, of)
+			}
+		}
+	}
+	return out
+}
