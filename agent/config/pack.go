@@ -230,12 +230,19 @@ func (c *compiler) packDetector(u *packUse, d *Table) {
 	points := []string(nil)
 	if role != nil {
 		points, why = role.points, role.why
+		if grouped := c.inGroups(d, points); len(grouped) < len(points) {
+			points, why = grouped, fmt.Sprintf("a median takes %d points of role %s", minMedian, role.name)
+		}
 	}
 	switch {
 	case slices.Contains(u.without, name):
 		u.report.changed(name, "taken out", "fewer", "")
 		c.absent[name] = "the file takes it out of pack " + u.report.Name
 	case over != nil && over.Has("point"): // the site names the points of this one
+	case u.lonely(d) != "" && (over == nil || !over.Has("from")):
+		why = u.lonely(d)
+		u.report.Left = append(u.report.Left, LeftOut{name, why, false})
+		c.absent[name] = fmt.Sprintf("pack %s leaves it out, %s", u.report.Name, why)
 	case len(points) == 0 && over != nil:
 		over.Fault("name", "this overrides nothing: %s; name its points in roles or with point", why)
 	case len(points) == 0:
@@ -251,6 +258,41 @@ func (c *compiler) packDetector(u *packUse, d *Table) {
 	}
 	c.detector(u.tableOf(d, points, over))
 	u.found++
+}
+
+// inGroups keeps those points that are enough for the median which a detector compares them with.
+func (c *compiler) inGroups(d *Table, points []string) (out []string) {
+	n, all := map[sensors.DeviceID]int{}, len(points)
+	for _, name := range points {
+		n[c.hz.Points[c.points[name]].Device]++
+	}
+	for _, name := range points {
+		switch of := n[c.hz.Points[c.points[name]].Device]; d.text("from") {
+		case "median":
+			of = all
+			fallthrough
+		case "device-median":
+			if of < minMedian {
+				continue
+			}
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// lonely says why a detector that compares with a role cannot: that takes one point.
+func (u *packUse) lonely(d *Table) string {
+	from := u.roles[d.text("from")]
+	switch {
+	case from == nil:
+		return ""
+	case len(from.points) == 0:
+		return from.why
+	case len(from.points) > 1:
+		return fmt.Sprintf("%d points here are %s, and it compares with one: name it, roles = { %s = %q }", len(from.points), from.does, from.name, from.points[0])
+	}
+	return ""
 }
 
 // packOnly are keys of a pack's tables that a detector or vote of a configuration has not.
@@ -277,6 +319,9 @@ func (u *packUse) tableOf(d *Table, points []string, over *Table) *Table {
 		}
 		out.put("point", list.at, list)
 	}
+	if from := u.roles[out.text("from")]; from != nil && len(from.points) == 1 {
+		out.put("from", d.kpos["from"], &value{at: d.Pos("from"), kind: unstable.String, s: from.points[0]})
+	}
 	if over == nil {
 		return out
 	}
@@ -295,5 +340,8 @@ func replaced(key string, d, over *Table) bool {
 		return false
 	}
 	other := slices.ContainsFunc(comparisons, func(k string) bool { return over.Has(k) && !d.Has(k) })
-	return other && (slices.Contains(comparisons, key) || key == "deadband")
+	return other && (slices.Contains(comparisons, key) || slices.Contains(withComparison, key))
 }
+
+// withComparison are keys that belong to the comparison that they stand beside.
+var withComparison = []string{"deadband", "from", "floor", "learn", "limit", "voltage", "voltage_drop"}

@@ -44,7 +44,64 @@ func conditionWords(r *hazard.Rules, k *hazard.Cond) string {
 	case hazard.NotIn:
 		return "is not " + valueWords(k.Values, p.Kind)
 	}
+	return kindWords(r, k, p)
+}
+
+// kindWords is the comparison with something that is no constant.
+func kindWords(r *hazard.Rules, k *hazard.Cond, p *sensors.Point) string {
+	way := [...]string{hazard.Up: "above", hazard.Down: "below", hazard.Either: "away from"}[k.Side]
+	switch k.Kind {
+	case hazard.Deviation:
+		s := fmt.Sprintf("%s or more %s %s", amount(k.Threshold, p.Unit), way, fromWords(r, k))
+		if k.Ratio && k.Side == hazard.Down {
+			s = fmt.Sprintf("at or below %s of %s", amount(k.Threshold, sensors.None), fromWords(r, k))
+		} else if k.Ratio {
+			s = fmt.Sprintf("at or above %s times %s, taken as %s at least", amount(k.Threshold, sensors.None), fromWords(r, k), amount(k.Floor, p.Unit))
+		}
+		return s
+	case hazard.Jump:
+		return fmt.Sprintf("%s or more %s a value of the last %s", amount(k.Threshold, p.Unit), way, short(k.Window))
+	case hazard.Silent:
+		return "cannot be read for " + short(k.Window) + " after it went stale or bad"
+	case hazard.Runaway:
+		s := fmt.Sprintf("rises by %s a second or more, over %s, and ", amount(k.Threshold, p.Unit), short(k.Window))
+		limit := "is at or above " + amount(k.Limit, p.Unit)
+		drop := fmt.Sprintf("its voltage is down by %s %% within %s", amount(100*k.Drop, sensors.None), short(k.DropOver))
+		switch {
+		case k.HasLimit && k.Drop > 0:
+			return s + limit + ", or " + drop
+		case k.HasLimit:
+			return s + limit
+		}
+		return s + drop
+	}
 	return "is of a kind that check has no words for"
+}
+
+// fromWords is what a deviation is measured from.
+func fromWords(r *hazard.Rules, k *hazard.Cond) string {
+	switch k.From {
+	case hazard.FromMedian:
+		return "the median of them all"
+	case hazard.FromDeviceMedian:
+		return "the median of its device"
+	case hazard.FromBaseline:
+		return "its baseline, learned over " + short(k.Learn)
+	}
+	seen := map[string]bool{}
+	var names []string
+	for _, m := range k.Members {
+		for _, id := range m.Ref {
+			if n := r.Points[id].Name; !seen[n] {
+				seen[n] = true
+				names = append(names, n)
+			}
+		}
+	}
+	if len(names) > 1 {
+		return fmt.Sprintf("that beside it (%s and so on)", names[0])
+	}
+	return strings.Join(names, "")
 }
 
 func firstPoint(r *hazard.Rules, k *hazard.Cond) *sensors.Point {
