@@ -41,7 +41,7 @@ func (c *compiler) packs(tabs []*Table) (votes []*Table) {
 				c.packDetector(u, d)
 			}
 		}
-		if u.found == 0 && !c.hasFaultInPack() {
+		if u.found == 0 && !c.hasFaultInPack() && !c.lacksPoints() {
 			t.Fault("", "nothing at this site matches pack %s (%s): say in roles which points it means, or take it out", u.report.Name, u.report.whyNothing())
 		}
 		votes = append(votes, c.packVotes(u)...)
@@ -49,6 +49,21 @@ func (c *compiler) packs(tabs []*Table) (votes []*Table) {
 		c.cfg.Packs = append(c.cfg.Packs, u.report)
 	}
 	return votes
+}
+
+// lacksPoints tells whether a device could not be read: what a pack leaves out is no fault then, and
+// told as none.
+func (c *compiler) lacksPoints() bool {
+	return slices.ContainsFunc(c.cfg.Devices, func(d Device) bool { return d.Profile == nil })
+}
+
+// leftOut tells whether a name belongs to what a pack leaves out here, and says so.
+func (c *compiler) leftOut(at Pos, what, name string) bool {
+	why := c.absent[name]
+	if why != "" && !c.lacksPoints() {
+		c.fault(at, "there is no %s %q here: %s", what, name, why)
+	}
+	return why != ""
 }
 
 // readUse reads the keys of a [[pack]] and the files that it names; false when there is none.

@@ -98,11 +98,9 @@ func (c *compiler) unknownCond(at Pos, name string, drafts map[string]*voteDraft
 	for n := range drafts {
 		names[n] = true
 	}
-	if why := c.absent[name]; why != "" {
-		c.fault(at, "there is no detector or vote %q here: %s", name, why)
-		return
+	if !c.leftOut(at, "detector or vote", name) {
+		lookup(c, at, "detector or vote", name, names)
 	}
-	lookup(c, at, "detector or vote", name, names)
 }
 
 // checkNeed holds need against the members that there are: a wildcard detector is one for each
