@@ -38,7 +38,11 @@ func conditionWords(r *hazard.Rules, k *hazard.Cond) string {
 		if v < 0 {
 			way, v = "falls", -v
 		}
-		return fmt.Sprintf("%s by %s a minute or more, over %s", way, amount(v*60, p.Unit), short(k.Window))
+		per, unit := 60.0, "a minute"
+		if v*60 < 1 {
+			per, unit = 3600, "an hour"
+		}
+		return fmt.Sprintf("%s by %s %s or more, over %s", way, amount(v*per, p.Unit), unit, short(k.Window))
 	case hazard.In:
 		return "is " + valueWords(k.Values, p.Kind)
 	case hazard.NotIn:
@@ -132,28 +136,29 @@ func valueWords(values []float64, kind sensors.Kind) string {
 	return strings.Join(out, " or ")
 }
 
-// maxPointsNamed is how many points of one device are named; the rest is counted.
-const maxPointsNamed = 2
+// maxPointsNamed is how many points of a detector are named; the rest is counted, by its devices.
+const maxPointsNamed = 3
 
-// pointWords names the points of a detector, device by device.
+// pointWords names the points of a detector.
 func pointWords(r *hazard.Rules, k *hazard.Cond) string {
-	var out []string
-	total := 0
+	var points, devices []string
 	for _, m := range k.Members {
-		for i, p := range m.Points {
-			if i < maxPointsNamed || len(m.Points) == maxPointsNamed+1 {
-				out = append(out, r.Points[p].Name)
-			} else if i == maxPointsNamed {
-				out = append(out, fmt.Sprintf("%d more of %s", len(m.Points)-i, r.Devices[m.Device].Name))
-			}
-			total++
+		devices = append(devices, r.Devices[m.Device].Name)
+		for _, p := range m.Points {
+			points = append(points, r.Points[p].Name)
 		}
 	}
-	s := strings.Join(out, ", ")
-	if total > 1 {
-		return "any of " + s
+	switch n := len(points); {
+	case n == 1:
+		return points[0]
+	case n <= maxPointsNamed:
+		return "any of " + strings.Join(points, ", ")
 	}
-	return s
+	of := strings.Join(devices, ", ")
+	if n := len(devices) - maxPointsNamed; n > 0 {
+		of = fmt.Sprintf("%s and %d more", strings.Join(devices[:maxPointsNamed], ", "), n)
+	}
+	return fmt.Sprintf("any of %s and %d more points of %s", points[0], len(points)-1, of)
 }
 
 // voteWords says what a vote waits for, in one line.
