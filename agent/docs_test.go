@@ -252,6 +252,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[detector]]", "[[detector]]\n", ""},
 	{"[[vote]]", "[[vote]]\n", ""},
+	{"[[pack]]", "[[pack]]\n", ""},
 	{"[[target]]", "[[target]]\n", ""},
 	{"[[broker]]", "[[broker]]\n", ""},
 	{"[[hook]]", "[[hook]]\nkind = \"exec\"\n", "kind"},
