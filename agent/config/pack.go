@@ -188,7 +188,8 @@ func (c *compiler) searchRole(u *packUse, r *packRole) {
 		p := &c.hz.Points[i]
 		dev := c.hz.Devices[p.Device].Name
 		here := len(u.devices) == 0 || slices.ContainsFunc(u.devices, func(pat string) bool { return glob(pat, dev) })
-		if here && r.finds(p, strings.TrimPrefix(p.Name, dev+".")) {
+		other := slices.ContainsFunc(r.unless, func(channel string) bool { _, has := c.points[dev+"."+channel]; return has })
+		if here && !other && r.finds(p, strings.TrimPrefix(p.Name, dev+".")) {
 			r.points = append(r.points, p.Name)
 		}
 	}

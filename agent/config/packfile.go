@@ -31,6 +31,7 @@ type packRole struct {
 	name, does string
 	tab        *Table
 	channels   []string // patterns of the name of a point without its device
+	unless     []string // names of points: a device that has one is none of the role
 	physics    *sensors.Physics
 	kind       *sensors.Kind
 	unit       *sensors.Unit
@@ -139,7 +140,7 @@ func (c *compiler) hasFaultInPack() bool {
 // packRole reads one [[role]].
 func (c *compiler) packRole(t *Table) *packRole {
 	t.Require("name", "does")
-	r := &packRole{tab: t, name: c.name(t, "name"), does: t.String("does", ""), channels: t.Strings("channel")}
+	r := &packRole{tab: t, name: c.name(t, "name"), does: t.String("does", ""), channels: t.Strings("channel"), unless: t.Strings("unless")}
 	if s := t.String("physics", ""); s != "" {
 		p, err := sensors.ParsePhysics(s)
 		r.physics = &p
@@ -197,5 +198,9 @@ func (r *packRole) looksFor() string {
 	if r.unit != nil && *r.unit != sensors.None {
 		what += " in " + string(*r.unit)
 	}
-	return fmt.Sprintf("no %s here is named %s", what, strings.Join(r.channels, " or "))
+	s := fmt.Sprintf("no %s here is named %s", what, strings.Join(r.channels, " or "))
+	if len(r.unless) > 0 {
+		s += ", on a device without " + strings.Join(r.unless, " and ")
+	}
+	return s
 }

@@ -21,7 +21,7 @@ type packRoom struct {
 }
 
 const (
-	smokeDevices = "asd-1=faast@b asd-2=faast@a duct-1=calectro-ug3@line "
+	smokeDevices = "asd-1=faast@b asd-2=asd@a duct-1=calectro-ug3@line "
 	gasDevices   = "gas-1=gas-lel@a gas-2=gas-ppm@b "
 	panelDevices = "panel-1=panel@line panel-2=panel@a "
 	upsDevices   = "ups-1=apc-smart-ups@a ups-2=apc-smart-ups@b cab-u=tmp117@chips "

@@ -91,7 +91,7 @@ prefix = "hall-"
 devices = ["asd-2"]
 without = ["hall-smoke-point"]
 [[pack.detector]]
-name = "hall-smoke-fire2"
+name = "hall-smoke-level-fire"
 priority = 2
 [[vote]]
 name = "any-warn"
@@ -105,7 +105,7 @@ need = 1
 	text = strings.Replace(strings.Replace(text, `when = "smoke-warn"`, `when = "any-warn"`, 1), `when = "smoke-high"`, `when = "any-high"`, 1)
 	c := mustParse(t, "f", []byte(text), packKinds(t))
 	checkRules(t, c)
-	for name, device := range map[string]string{"smoke-fire2": "asd-1", "hall-smoke-fire2": "asd-2", "smoke-point": "duct-1"} {
+	for name, device := range map[string]string{"smoke-fire2": "asd-1", "hall-smoke-level-fire": "asd-2", "smoke-point": "duct-1"} {
 		i := slices.IndexFunc(c.Rules.Hazard.Conds, func(k hazard.Cond) bool { return k.Name == name })
 		if i < 0 {
 			t.Errorf("there is no %s", name)
@@ -116,7 +116,7 @@ need = 1
 			t.Errorf("%s has the members %v, want %s alone", name, k.Members, device)
 		}
 	}
-	if got := c.Packs[1].Changes; len(got) != 2 || got[0].String() != "hall-smoke-fire2: priority 1 -> 2 (weaker)" || got[1].String() != "hall-smoke-point: taken out (fewer)" {
+	if got := c.Packs[1].Changes; len(got) != 2 || got[0].String() != "hall-smoke-level-fire: priority 1 -> 2 (weaker)" || got[1].String() != "hall-smoke-point: taken out (fewer)" {
 		t.Errorf("changes %v", got)
 	}
 }
