@@ -50,6 +50,9 @@ func (c *compiler) condName(t *Table) (string, bool) {
 		t.Fault("name", "there is another detector or vote named %q: a name is given once", n)
 		return n, false
 	}
+	if c.absent[n] != "" && !strings.HasPrefix(t.path, "pack.") { // the votes of the pack would not have it
+		t.Fault("name", "a pack has the name %q, and its votes go on without: name its points in roles or override it there, or choose another name", n)
+	}
 	return n, n != ""
 }
 
