@@ -21,6 +21,7 @@ type Rules struct {
 	Origin sensors.Origin // of the readings that count; others never vote (S7)
 
 	HeldTrue    time.Duration // how long a member that was true and fell silent still votes (S4); default 30 min
+	AlikeWithin time.Duration // three devices behind one bus or gateway that turn true so near together count as two; default 2 s, negative: off
 	LossPersist time.Duration // how long a device is silent before the loss is an alarm (S2); default 10 s
 }
 
@@ -100,8 +101,10 @@ type Cond struct {
 	Need        int
 	Independent bool // the quorum spans two physics, two devices and two paths (S5)
 
-	Priority int  // of its alarm: 1 (highest) to 4; 0: no alarm
-	Latching bool // the alarm stays until reset
+	Priority int           // of its alarm: 1 (highest) to 4; 0: no alarm
+	Latching bool          // the alarm stays until reset
+	ReAlarm  time.Duration // acknowledged and still active for so long: raised again; 0: never
+	Group    string        // of its alarm: the first of a group is told as such; empty: the plan that it opens
 }
 
 // Member is the part of a detector that sits on one device, and votes as one.

@@ -21,8 +21,10 @@ type MemberRecord struct {
 	Held    bool          `json:"held,omitempty"`
 	Latched bool          `json:"latched,omitempty"`
 	Anew    bool          `json:"anew,omitempty"`
+	Trips   bool          `json:"trips,omitempty"` // bypassed, and true by its last reading
 	On      time.Duration `json:"on,omitempty"`
 	OnAt    sensors.Mono  `json:"on_at,omitempty"`
+	Turn    sensors.Mono  `json:"turn,omitempty"`
 	OffAt   sensors.Mono  `json:"off_at,omitempty"`
 	LostAt  sensors.Mono  `json:"lost_at,omitempty"`
 	Fresh   sensors.Mono  `json:"fresh,omitempty"`
@@ -34,19 +36,25 @@ func (e *Engine) record(in *input) MemberRecord {
 	p := &e.points[in.point]
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
 		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: p.out, Weak: in.weak, Held: in.held, Latched: in.latched,
-		Anew: in.anew, On: in.on, OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
+		Anew: in.anew, Trips: in.tripped, On: in.on, OnAt: in.onAt, Turn: in.turn, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
 }
 
 // find returns the input that a record names, or nil when the configuration no longer has it.
 func (e *Engine) find(cond, point string) *input {
-	for i := range e.inputs {
-		in := &e.inputs[i]
-		if e.r.Conds[in.cond].Name == cond && e.r.Points[in.point].Name == point {
-			return in
+	if e.names == nil { // asked for at a start alone
+		e.names = make(map[inputName]int32, len(e.inputs))
+		for i := range e.inputs {
+			in := &e.inputs[i]
+			e.names[inputName{e.r.Conds[in.cond].Name, e.r.Points[in.point].Name}] = int32(i)
 		}
+	}
+	if i, ok := e.names[inputName{cond, point}]; ok {
+		return &e.inputs[i]
 	}
 	return nil
 }
+
+type inputName struct{ cond, point string }
 
 // Restore takes back the lasting state of one member; what the configuration no longer has is
 // passed over.
@@ -56,7 +64,7 @@ func (e *Engine) Restore(m MemberRecord) {
 		return
 	}
 	*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, tripped: m.Trips, on: m.On, onAt: m.OnAt, turn: m.Turn, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
 	p := &e.points[in.point]
 	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
 	e.follow(in.point, m.LostAt)
@@ -87,7 +95,7 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	e.resumeBaselines(shift)
 	for i := range e.inputs {
 		in := &e.inputs[i]
-		for _, t := range []*sensors.Mono{&in.onAt, &in.offAt, &in.lostAt, &in.fresh} {
+		for _, t := range []*sensors.Mono{&in.onAt, &in.turn, &in.offAt, &in.lostAt, &in.fresh} {
 			if *t != 0 {
 				*t = t.Add(shift)
 			}
@@ -147,6 +155,11 @@ type condState struct {
 	Members []Verdict `json:"members,omitempty"`
 }
 
+type inputVerdict struct {
+	Is    Tri   `json:"is"`
+	Basis Basis `json:"basis"`
+}
+
 // State is the whole state of an engine, by name: a snapshot.
 type State struct {
 	Started bool                    `json:"started"`
@@ -154,6 +167,7 @@ type State struct {
 	Points  []pointState            `json:"points"`
 	Series  []seriesState           `json:"series,omitempty"`
 	Inputs  []MemberRecord          `json:"inputs"`
+	Seen    []inputVerdict          `json:"seen"` // of each of Inputs: it is shown before time has passed again
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
@@ -175,6 +189,7 @@ func (e *Engine) State() State {
 	}
 	for i := range e.inputs {
 		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
+		s.Seen = append(s.Seen, inputVerdict{e.inputs[i].is, e.inputs[i].basis})
 	}
 	for i := range e.bases {
 		s.Bases = append(s.Bases, e.bases[i].record())
@@ -237,8 +252,11 @@ func (e *Engine) SetState(s State) {
 			}
 		}
 	}
-	for _, m := range s.Inputs {
+	for i, m := range s.Inputs {
 		e.Restore(m)
+		if in := e.find(m.Cond, m.Point); in != nil && i < len(s.Seen) {
+			in.is, in.basis = s.Seen[i].Is, s.Seen[i].Basis
+		}
 	}
 	e.setVerdicts(s.Conds)
 	for _, name := range s.Groups {
@@ -260,6 +278,9 @@ func (e *Engine) setVerdicts(conds []condState) {
 		}
 		e.conds[i].v = c.Verdict
 		m0, m1 := e.conds[i].m0, e.conds[i].m1
+		for m := m0; m < m1; m++ {
+			e.turns(&e.members[m])
+		}
 		if int(m1-m0) == len(c.Members) {
 			for k := range c.Members {
 				e.members[m0+int32(k)].v = c.Members[k]
