@@ -262,14 +262,14 @@ func (p *printer) worst(r *PlanReport, s *StageReport) {
 	if w.Never {
 		p.line("    worst case     never, when %s has failed (accepted); with nothing failed:", w.Lost)
 	} else {
-		p.line("    worst case     by %s, whichever one sensor has failed:", strings.Join(w.Quorum, " with "))
+		p.line("    worst case     by %s, even when any one sensor has failed:", strings.Join(w.Quorum, " with "))
 	}
 	p.line("      %10s  from the condition to the first hook, %s within the deadline", show(w.Total), show(r.Deadline-w.Total))
 	p.line("      %10s  = %s", "", w.Sum())
 	if w.Countdown > 0 {
 		p.line("      %10s  countdown, on top", show(w.Countdown))
 	}
-	p.line("      %10s  then left until the power is lost", show(s.Slack))
+	p.line("      %10s  left then, until the power is lost", show(s.Slack))
 }
 
 // clock prints whether the plan fits the time to its power loss, and where time is to be found.
