@@ -26,7 +26,7 @@ type input struct {
 	turn    sensors.Mono  // it was read false, and then true at this instant; 0: nobody has seen it turn
 	onAt    sensors.Mono  // the on-delay counts from here, while raw is true and not lost
 	offAt   sensors.Mono  // raw is false since, while active
-	latched bool          // gas over range: true until a person resets it (S3)
+	latched bool          // gas over range, or a confirmed runaway: true until a person resets it (S3)
 	held    bool          // the off-delay runs after a silence: the alarm is kept, without a vote
 	lostAt  sensors.Mono
 	fresh   sensors.Mono // of the last usable reading
@@ -126,8 +126,14 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 // late must find the same as who steps in time.
 func (e *Engine) serve(in *input, t sensors.Mono) {
 	if in.serving() && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
-		in.active, in.anew, in.dirty = true, false, true
+		e.activate(in)
 	}
+}
+
+// activate is the end of an on-delay. A confirmed runaway stays until a person resets it.
+func (e *Engine) activate(in *input) {
+	in.active, in.anew, in.dirty = true, false, true
+	in.latched = in.latched || e.r.Conds[in.cond].Kind == Runaway
 }
 
 // serving: its on-delay runs.
@@ -166,7 +172,7 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 	if in.serving() {
 		due := in.onAt.Add(c.OnDelay - in.on)
 		if now >= due {
-			in.active, in.anew, in.dirty = true, false, true
+			e.activate(in)
 		} else {
 			e.wakeAt(due)
 		}

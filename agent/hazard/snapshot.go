@@ -171,6 +171,7 @@ type State struct {
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
+	Parts   map[string]sensors.Mono `json:"parts,omitempty"` // of those, since when some devices are back
 	Losses  []Loss                  `json:"losses"`
 	Bases   []BaselineRecord        `json:"baselines,omitempty"`
 }
@@ -209,6 +210,12 @@ func (e *Engine) State() State {
 	for _, g := range e.groups {
 		if g.active {
 			s.Groups = append(s.Groups, g.name)
+			if g.part != 0 {
+				if s.Parts == nil {
+					s.Parts = map[string]sensors.Mono{}
+				}
+				s.Parts[g.name] = g.part
+			}
 		}
 	}
 	return s
@@ -261,7 +268,9 @@ func (e *Engine) SetState(s State) {
 	e.setVerdicts(s.Conds)
 	for _, name := range s.Groups {
 		for g := range e.groups {
-			e.groups[g].active = e.groups[g].active || e.groups[g].name == name
+			if e.groups[g].name == name {
+				e.groups[g].active, e.groups[g].part = true, s.Parts[name]
+			}
 		}
 	}
 }
