@@ -164,11 +164,12 @@ func TestOwnPack(t *testing.T) {
 	}
 }
 
-// A device whose profile is broken is the only fault: what packs could not find for it is none.
+// Devices whose profile is broken are the only faults: what packs could not find for them is none, nor
+// are the votes that are left out for it.
 func TestPackWithoutPoints(t *testing.T) {
-	text := strings.Replace(string(packRooms["off-gas"].config("off-gas", "")), `profile = "gas-lel"`, `profile = "gas-lol"`, 1)
+	text := strings.ReplaceAll(string(packRooms["it-inlet-a1"].config("it-inlet-a1", "")), `profile = "inlets"`, `profile = "inlots"`)
 	_, faults := Parse("f", []byte(text), packKinds(t))
-	if len(faults) != 1 || !strings.Contains(faults[0].Text, `there is no profile "gas-lol"`) {
+	if len(faults) != 2 || !strings.Contains(faults[0].Text, `there is no profile "inlots"`) || !strings.Contains(faults[1].Text, `there is no profile "inlots"`) {
 		t.Errorf("faults %v", faults)
 	}
 }
