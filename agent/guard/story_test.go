@@ -30,7 +30,7 @@ type scene uint8
 
 const (
 	steady scene = iota
-	falls        // heat reads false from 15 s to 60 s after the start of the fire, and is back
+	falls        // heat reads false from 22 s to 60 s after the start of the fire, and is back
 	burns        // both are silent from 20 s on, and if_blind of stage 4 is hold: a person trips it
 	scenes
 )
@@ -278,7 +278,7 @@ func (s *story) read() {
 		if in >= 4*time.Second {
 			heats = 90
 		}
-		if s.scene == falls && in >= 15*time.Second && in < time.Minute {
+		if s.scene == falls && in >= 22*time.Second && in < time.Minute {
 			heats = 20
 		}
 		silent = s.scene == burns && in >= 20*time.Second
