@@ -206,7 +206,7 @@ func (s *story) late(base []*work) {
 		switch {
 		case w.at >= upgrade-4*time.Second && w.at < fire2:
 			limit = 12 * time.Second
-		case w.key.Step == "freeze":
+		case w.key.Step == "freeze" && !w.key.Undo:
 			limit = grace
 		}
 		begun := false

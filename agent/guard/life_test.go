@@ -18,6 +18,7 @@ type machine struct {
 	rules  *core.Rules
 	out    *outside
 	disk   *disk
+	hook   func(life int) plugins.Hook
 	boot   int
 	synced bool // the wall clock is
 	clock  *sensors.Clock
@@ -45,7 +46,7 @@ type life struct {
 }
 
 func newMachine(rules *core.Rules, out *outside, d *disk) *machine {
-	return &machine{rules: rules, out: out, disk: d, clock: sensors.NewScaledClock(sensors.Mono(1000*time.Second), 1)}
+	return &machine{rules: rules, out: out, disk: d, hook: func(n int) plugins.Hook { return &wire{out, n} }, clock: sensors.NewScaledClock(sensors.Mono(1000*time.Second), 1)}
 }
 
 func (m *machine) bootID() string { return fmt.Sprintf("boot-%d", m.boot) }
@@ -70,7 +71,7 @@ func (m *machine) start() (*life, error) {
 	}
 	l.found = got
 	c := Config{Core: got.Core, Clock: m.clock, Resume: got.Resume, JournalErr: jerr, Behind: got.Behind, Boot: Boot{ID: m.bootID(), Epoch: got.Epoch + 1},
-		Synced: func() bool { return m.synced }, Hooks: []plugins.Hook{&wire{m.out, l.n}}, Inbox: l.in, Alive: l.look, Mirror: l.keep}
+		Synced: func() bool { return m.synced }, Hooks: []plugins.Hook{m.hook(l.n)}, Inbox: l.in, Alive: l.look, Mirror: l.keep}
 	if jerr == nil {
 		c.Journal = j
 	}
@@ -154,9 +155,7 @@ func (m *machine) give(dev sensors.DeviceID, values map[sensors.PointID]float64)
 	b := sensors.Batch{Device: dev, Wall: time.Now()}
 	for p, v := range values {
 		b.Readings = append(b.Readings, sensors.Reading{Point: p, Value: v, Quality: sensors.GoodQuality, At: m.clock.Now()})
-		if p == smoke || p == heat {
-			m.out.gave(p, v >= map[sensors.PointID]float64{smoke: 1, heat: 60}[p])
-		}
+		m.out.gave(p, v >= map[sensors.PointID]float64{smoke: 1, heat: 60, sessions: 0.5, mains: 0.5}[p])
 	}
 	l.in.put(b)
 }

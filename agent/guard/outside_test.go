@@ -45,9 +45,10 @@ func (w *work) end() time.Duration { return w.at + w.lasts }
 
 // lastRead is the newest usable reading of a point that a living agent was given.
 type lastRead struct {
-	at  time.Duration
-	is  bool          // hazardous
-	was time.Duration // when it last read hazardous
+	at    time.Duration
+	is    bool          // hazardous
+	since time.Duration // the first of those that said the same without a break
+	was   time.Duration // when it last read hazardous
 }
 
 const (
@@ -158,8 +159,8 @@ func (o *outside) vote(blind response.BlindPolicy, now time.Duration) string {
 		switch {
 		case !ok:
 			return fmt.Sprintf("point %d was never read", p)
-		case !r.is && now-r.at > grace && now-r.was > grace:
-			return fmt.Sprintf("point %d read false at %v", p, r.at)
+		case !r.is && now-r.since > grace:
+			return fmt.Sprintf("point %d reads false since %v", p, r.since)
 		case now-r.was > heldTrueFor+staleAfter:
 			return fmt.Sprintf("point %d was true at %v last", p, r.was)
 		}
@@ -175,7 +176,10 @@ func (o *outside) vote(blind response.BlindPolicy, now time.Duration) string {
 func (o *outside) gave(p sensors.PointID, hazardous bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := o.read[p]
+	r, ok := o.read[p]
+	if !ok || r.is != hazardous {
+		r.since = o.now()
+	}
 	if r.at, r.is = o.now(), hazardous; hazardous {
 		r.was = r.at
 	}

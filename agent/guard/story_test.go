@@ -48,14 +48,7 @@ func diskRules() *core.Rules {
 		step(plugins.SwitchOver, "drain", 1), step(plugins.SwitchOver, "dns"),
 		step(plugins.Shed, "hosts", 2), step(plugins.Shed, "db", 3),
 		step(plugins.Isolate, "strings", 4, 5), step(plugins.Isolate, "breaker", 6))
-	hz := r.Hazard
-	hz.Devices = append(hz.Devices, sensors.Device{ID: 2, Name: "lb", Poll: time.Second, Path: sensors.Path{Bus: "tcp2", Supply: "B"}})
-	for i, name := range []string{"lb.sessions", "lb.mains"} {
-		id := sessions + sensors.PointID(i)
-		hz.Points = append(hz.Points, sensors.Point{ID: id, Device: 2, Name: name, Physics: sensors.Electrical, Stale: staleAfter})
-		hz.Conds = append(hz.Conds, hazard.Cond{Name: name, Kind: []hazard.Kind{hazard.Below, hazard.Above}[i], Threshold: 0.5,
-			Members: []hazard.Member{{Device: 2, Points: []sensors.PointID{id}}}})
-	}
+	addLoad(r)
 	p := &r.Response.Plans[0]
 	p.ClearTime = 10 * time.Second
 	p.Stages[3].Countdown, p.Stages[4].Countdown = 10*time.Second, 25*time.Second
@@ -64,11 +57,29 @@ func diskRules() *core.Rules {
 		p.Steps[k].HasUndo, p.Steps[k].Owner, p.Steps[k].Revert = true, "it", "by hand"
 	}
 	p.Steps[1].Evidence = response.ByHook
-	p.Steps[2].Evidence, p.Steps[2].EvidenceCond = response.ByCondition, 4
-	p.Steps[5].OnlyIf = 5
+	p.Steps[2].Evidence, p.Steps[2].EvidenceCond = response.ByCondition, isIdle
+	p.Steps[5].OnlyIf = isMains
 	p.Steps[6].Proof = true
 	return r
 }
+
+// addLoad gives the room a third device: what a load balancer has left to do, and whether mains is there.
+func addLoad(r *core.Rules) {
+	hz := r.Hazard
+	hz.Devices = append(hz.Devices, sensors.Device{ID: 2, Name: "lb", Poll: time.Second, Path: sensors.Path{Bus: "tcp2", Supply: "B"}})
+	for i, name := range []string{"lb.sessions", "lb.mains"} {
+		id := sessions + sensors.PointID(i)
+		hz.Points = append(hz.Points, sensors.Point{ID: id, Device: 2, Name: name, Physics: sensors.Electrical, Stale: staleAfter})
+		hz.Conds = append(hz.Conds, hazard.Cond{Name: name, Kind: []hazard.Kind{hazard.Below, hazard.Above}[i], Threshold: 0.5,
+			Members: []hazard.Member{{Device: 2, Points: []sensors.PointID{id}}}})
+	}
+}
+
+// The conditions over them.
+const (
+	isIdle  hazard.CondID = 4
+	isMains hazard.CondID = 5
+)
 
 const (
 	sessions sensors.PointID = heat + 1 + iota
@@ -217,8 +228,7 @@ func (s *story) fell(how, then string) error {
 	s.mu.Lock()
 	s.fellAt = s.disk.count()
 	s.mu.Unlock()
-	old := s.disk.present()
-	fs := old.Kill()
+	fs := s.disk.present().Kill()
 	if how == "power" {
 		before := content(fs)
 		fs = fs.Crash(s.rnd.IntN)
@@ -325,8 +335,8 @@ func (s *story) person() {
 // play lets the story happen to its end, with as many lives as it takes.
 func (s *story) play() {
 	over := make(chan struct{})
-	s.wg.Go(func() { s.every(over, 2*time.Second, s.read) })
-	s.wg.Go(func() { s.every(over, 1700*time.Millisecond, s.person) })
+	s.wg.Go(func() { every(over, 2*time.Second, s.read) })
+	s.wg.Go(func() { every(over, 1700*time.Millisecond, s.person) })
 	s.wg.Go(func() {
 		<-time.After(quiet1 - time.Second)
 		s.look(fire1)
@@ -372,7 +382,7 @@ func (s *story) play() {
 	s.judge()
 }
 
-func (s *story) every(over <-chan struct{}, d time.Duration, do func()) {
+func every(over <-chan struct{}, d time.Duration, do func()) {
 	t := time.NewTicker(d)
 	defer t.Stop()
 	for {
