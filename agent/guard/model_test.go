@@ -169,29 +169,37 @@ func (m *model) prove(key plugins.Key, k int, a act) {
 	}
 }
 
-// read gives the agent what the sensors say, and notes which stages that may open.
+// read gives the agent what the sensors say, and first notes which stages that may open.
 func (m *model) read() {
-	now, high := m.out.now(), [3]bool{}
-	for dev, points := range [][]sensors.PointID{{smoke}, {heat}, {mains}} {
-		is, silent := m.plot.reads(points[0], now)
-		high[dev] = is && !silent
-		if !silent {
-			m.give(sensors.DeviceID(dev), map[sensors.PointID]float64{points[0]: map[bool]float64{true: 90, false: 0}[is]})
-		}
-	}
+	now := m.out.now()
 	if m.living() == nil {
 		return
 	}
-	// A member that was true may be held-true: what has once been true counts here.
+	values := map[sensors.PointID]float64{}
 	m.out.mu.Lock()
-	both := m.out.read[smoke].was > 0 && m.out.read[heat].was > 0
+	votes := 0
+	for _, p := range []sensors.PointID{smoke, heat, mains} {
+		high, silent := m.plot.reads(p, now)
+		if !silent {
+			values[p] = map[bool]float64{true: 90, false: 0}[high]
+		}
+		// A member that was true may be held-true: what has once been true counts here.
+		if p != mains && (m.out.read[p].was > 0 || high && !silent) {
+			votes++
+		}
+	}
 	m.out.mu.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if high[0] || high[1] {
+	switch votes {
+	case 1:
 		m.open(plugins.SwitchOver, now)
-		if both {
-			m.open(plugins.Isolate, now)
+	case 2:
+		m.open(plugins.Isolate, now)
+	}
+	m.mu.Unlock()
+	for dev, p := range []sensors.PointID{smoke, heat, mains} {
+		if v, ok := values[p]; ok {
+			m.give(sensors.DeviceID(dev), map[sensors.PointID]float64{p: v})
 		}
 	}
 }
@@ -343,6 +351,7 @@ func (m *model) trip() {
 	m.out.trip(m.plot.Trip)
 	m.mu.Lock()
 	m.open(m.plot.Trip, m.out.now())
+	m.held = 0 // a trip ends it
 	m.mu.Unlock()
 	_ = m.order(core.Order{Kind: core.TripPlan, Stage: m.plot.Trip})
 }
