@@ -34,6 +34,9 @@ func (s *story) recovered(l *life) {
 			s.out.wrong("this start knows of episode %d and next %d; the hooks had %d, reset was %d", v.Episode, v.NextEpisode, newest, s.reset)
 		}
 	}
+	if s.broken {
+		s.out.forget()
+	}
 	if s.broken || v.Episode != newest {
 		return
 	}
