@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"firebreak/agent/response"
+	"firebreak/plugins"
 )
 
 // recovered looks at what a start has found, before it goes on.
@@ -22,6 +23,7 @@ func (s *story) recovered(l *life) {
 	v := l.found.Core.View(s.clock.Now(), "evacuate")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.starts = append(s.starts, startLine(s, l, v))
 	newest := s.out.newest()
 	forgot := v.Episode == 0 && v.NextEpisode == 0 && newest != 0 // not one record that the keys rest on is left (S9)
 	undid := v.Episode != 0 && v.Episode <= s.reset               // a reset that a person was told of
@@ -145,8 +147,26 @@ func (s *story) tell() string {
 	for _, f := range s.out.faults {
 		fmt.Fprintln(&b, " -", f)
 	}
+	for _, line := range s.starts {
+		fmt.Fprintln(&b, line)
+	}
 	fmt.Fprintln(&b, keysOf(s.out.starts))
 	return b.String()
+}
+
+// startLine is what a start has found, for whoever has to understand a failure.
+func startLine(s *story, l *life, v plugins.PlanState) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v: start in %s, journal %v, behind %v, stage %s, episode %d:", s.out.now(), s.bootID(), l.j != nil, l.found.Behind, v.Stage, v.Episode)
+	for _, st := range v.Steps {
+		if st.State != "idle" {
+			fmt.Fprintf(&b, " %s %s", st.Step, st.State)
+		}
+	}
+	for _, o := range v.Outstanding {
+		fmt.Fprintf(&b, " owes %s", o.Step)
+	}
+	return fmt.Sprintf("%s %q", b.String(), l.found.Notes)
 }
 
 // play1 plays one story in a bubble of its own: every goroutine has ended when it returns.

@@ -122,6 +122,7 @@ type story struct {
 	cut    chan struct{} // the process was killed, or the power lost
 	struck int           // number of the operation at which the blow fell; 0: it did not
 	bites  int           // what of it was really felt
+	starts []string      // what each start has found
 	fellAt int           // the operation at which the first death came; 0: none has
 	until  time.Time     // the disk's trouble lasts
 	again  bool          // the second blow has fallen

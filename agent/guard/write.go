@@ -84,7 +84,15 @@ func (g *Guard) mirror() {
 	}
 }
 
+// writeBoot writes what the next start must know of this one; with the whole state where the journal
+// lacks some of it, in one record, because all that follows builds on it.
 func (g *Guard) writeBoot() {
+	if g.c.Behind {
+		if g.append(g.whole(g.c.Clock.Now())) {
+			return
+		}
+		g.gap = true
+	}
 	e := g.entry(g.c.Clock.Now())
 	e.Boot, e.Shift = &g.c.Boot, g.c.Resume.Shift
 	g.append(e)
