@@ -17,10 +17,7 @@ import (
 
 // recovered looks at what a start has found, before it goes on.
 func (s *story) recovered(l *life) {
-	if l.found == nil {
-		return
-	}
-	v := l.found.Core.View(s.clock.Now(), "evacuate")
+	v := l.got.Core.View(s.clock.Now(), "evacuate")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starts = append(s.starts, startLine(s, l, v))
@@ -35,9 +32,6 @@ func (s *story) recovered(l *life) {
 		if !strings.Contains(s.blow.kind, "flipped") && !(forgot && l.j == nil) && !(undid && s.broken) {
 			s.out.wrong("this start knows of episode %d and next %d; the hooks had %d, reset was %d", v.Episode, v.NextEpisode, newest, s.reset)
 		}
-	}
-	if s.broken {
-		s.out.forget()
 	}
 	if s.broken || v.Episode != newest {
 		return
@@ -157,7 +151,7 @@ func (s *story) tell() string {
 // startLine is what a start has found, for whoever has to understand a failure.
 func startLine(s *story, l *life, v plugins.PlanState) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v: start in %s, journal %v, behind %v, stage %s, episode %d:", s.out.now(), s.bootID(), l.j != nil, l.found.Behind, v.Stage, v.Episode)
+	fmt.Fprintf(&b, "%v: start in %s, journal %v, behind %v, stage %s, episode %d:", s.out.now(), s.bootID(), l.j != nil, l.got.Behind, v.Stage, v.Episode)
 	for _, st := range v.Steps {
 		if st.State != "idle" {
 			fmt.Fprintf(&b, " %s %s", st.Step, st.State)
@@ -166,7 +160,7 @@ func startLine(s *story, l *life, v plugins.PlanState) string {
 	for _, o := range v.Outstanding {
 		fmt.Fprintf(&b, " owes %s", o.Step)
 	}
-	return fmt.Sprintf("%s %q", b.String(), l.found.Notes)
+	return fmt.Sprintf("%s %q", b.String(), l.got.Notes)
 }
 
 // play1 plays one story in a bubble of its own: every goroutine has ended when it returns.

@@ -19,6 +19,7 @@ type machine struct {
 	out    *outside
 	disk   *disk
 	hook   func(life int) plugins.Hook
+	found  func(*life) // looks at what a start has found, before it goes on; may be nil
 	boot   int
 	synced bool // the wall clock is
 	clock  *sensors.Clock
@@ -36,7 +37,7 @@ type life struct {
 	g      *Guard
 	in     *inbox
 	j      *journal.Journal
-	found  *Recovered
+	got    *Recovered
 	begun  time.Time
 	cancel context.CancelFunc
 	done   chan error
@@ -69,7 +70,7 @@ func (m *machine) start() (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.found = got
+	l.got = got
 	c := Config{Core: got.Core, Clock: m.clock, Resume: got.Resume, JournalErr: jerr, Behind: got.Behind, Boot: Boot{ID: m.bootID(), Epoch: got.Epoch + 1},
 		Synced: func() bool { return m.synced }, Hooks: []plugins.Hook{m.hook(l.n)}, Inbox: l.in, Alive: l.look, Mirror: l.keep}
 	if jerr == nil {
@@ -77,6 +78,9 @@ func (m *machine) start() (*life, error) {
 	}
 	if l.g, err = New(c); err != nil {
 		return nil, err
+	}
+	if m.found != nil {
+		m.found(l)
 	}
 	run, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel

@@ -26,7 +26,6 @@ type outside struct {
 	starts  []*work // in order
 	read    map[sensors.PointID]lastRead
 	tripped plugins.Stage
-	forgot  time.Duration // a start on a disk that had refused records: what turned false before, it may not know (S9)
 	faults  []string
 }
 
@@ -160,7 +159,7 @@ func (o *outside) vote(blind response.BlindPolicy, now time.Duration) string {
 		switch {
 		case !ok:
 			return fmt.Sprintf("point %d was never read", p)
-		case !r.is && now-r.since > grace && r.at >= o.forgot:
+		case !r.is && now-r.since > grace:
 			return fmt.Sprintf("point %d reads false since %v", p, r.since)
 		case now-r.was > heldTrueFor+staleAfter:
 			return fmt.Sprintf("point %d was true at %v last", p, r.was)
@@ -185,12 +184,6 @@ func (o *outside) gave(p sensors.PointID, hazardous bool) {
 		r.was = r.at
 	}
 	o.read[p] = r
-}
-
-func (o *outside) forget() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.forgot = o.now()
 }
 
 func (o *outside) trip(s plugins.Stage) {

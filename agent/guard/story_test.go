@@ -150,7 +150,7 @@ func newStory(sc scene, b blow, seed uint64) *story {
 	s := &story{scene: sc, blow: b, rnd: rand.New(rand.NewPCG(seed, uint64(b.at))), cut: make(chan struct{}, 4)}
 	s.machine = newMachine(r, newOutside(&r.Response.Plans[0], diskWorks), newDisk())
 	s.synced = s.rnd.IntN(2) == 0
-	s.disk.strike = s.strike
+	s.disk.strike, s.found = s.strike, s.recovered
 	return s
 }
 
@@ -353,7 +353,6 @@ func (s *story) play() {
 			s.out.wrong("start: %v", err)
 			break
 		}
-		s.recovered(l)
 		next := theEnd
 		if !upgraded && s.out.now() < upgrade {
 			next = upgrade
