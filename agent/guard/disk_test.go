@@ -175,7 +175,8 @@ func play1(t *testing.T, sc scene, b blow, seed uint64) *story {
 
 // S4, S8, S9, S10, S15: the agent is killed, its machine loses power, or its disk fails, at every
 // operation of the journal. FIREBREAK_CRASH_RUNS is how many of these runs, spread evenly; "all" is
-// every operation of every scene with every blow. FIREBREAK_CRASH_ONLY repeats one, as a failure names it.
+// every operation of every scene with every blow. FIREBREAK_CRASH_ONLY repeats one, as a failure names it;
+// which goroutine comes first is not ours to say, so repeat it with -count.
 func TestCrashAtEveryWrite(t *testing.T) {
 	var ops [scenes]int
 	var base [scenes][]*work

@@ -79,6 +79,7 @@ func (m *machine) start() (*life, error) {
 	if l.g, err = New(c); err != nil {
 		return nil, err
 	}
+	m.out.found(got.Core.View(m.clock.Now(), "evacuate").Steps)
 	if m.found != nil {
 		m.found(l)
 	}

@@ -26,6 +26,7 @@ type outside struct {
 	starts  []*work // in order
 	read    map[sensors.PointID]lastRead
 	tripped plugins.Stage
+	onWay   map[string]bool // steps that a start has found called: what died on its way there is asked for without a vote (S4, S8)
 	faults  []string
 }
 
@@ -137,7 +138,7 @@ func (o *outside) checkKey(w *work) {
 // them fresh unless if_blind says proceed, or by a person's decision.
 func (o *outside) checkVote(w *work) {
 	k := slices.IndexFunc(o.plan.Steps, func(s response.Step) bool { return s.Name == w.key.Step })
-	if k < 0 || !o.plan.Steps[k].Irreversible || w.key.Undo || w.key.Stage <= o.tripped {
+	if k < 0 || !o.plan.Steps[k].Irreversible || w.key.Undo || w.key.Stage <= o.tripped || o.onWay[w.key.Step] {
 		return
 	}
 	blind := response.BlindHold
@@ -184,6 +185,16 @@ func (o *outside) gave(p sensors.PointID, hazardous bool) {
 		r.was = r.at
 	}
 	o.read[p] = r
+}
+
+// found notes which steps a start takes for called.
+func (o *outside) found(steps []plugins.StepState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.onWay = map[string]bool{}
+	for _, s := range steps {
+		o.onWay[s.Step] = s.State == "running"
+	}
 }
 
 func (o *outside) trip(s plugins.Stage) {
