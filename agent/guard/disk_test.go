@@ -17,7 +17,7 @@ import (
 
 // recovered looks at what a start has found, before it goes on.
 func (s *story) recovered(l *life) {
-	v := l.got.Core.View(s.clock.Now(), "evacuate")
+	v := l.got.Core.View(l.clock.Now(), "evacuate")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starts = append(s.starts, startLine(s, l, v))
@@ -151,7 +151,7 @@ func (s *story) tell() string {
 // startLine is what a start has found, for whoever has to understand a failure.
 func startLine(s *story, l *life, v plugins.PlanState) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v: start in %s, journal %v, behind %v, stage %s, episode %d:", s.out.now(), s.bootID(), l.j != nil, l.got.Behind, v.Stage, v.Episode)
+	fmt.Fprintf(&b, "%v: start in %s, journal %v, behind %v, stage %s, episode %d:", s.out.now(), l.boot, l.j != nil, l.got.Behind, v.Stage, v.Episode)
 	for _, st := range v.Steps {
 		if st.State != "idle" {
 			fmt.Fprintf(&b, " %s %s", st.Step, st.State)
@@ -263,31 +263,31 @@ func pickPlays(t *testing.T, ops [scenes]int) (plays []aPlay) {
 		}
 		return []aPlay{p}
 	}
-	for sc := range scenes {
-		for at := 1; at <= ops[sc]; at++ {
-			for i, kind := range blows {
-				p := aPlay{sc, blow{kind: kind, at: at}, uint64(at)}
-				if (at+i)%2 == 0 && (strings.Contains(kind, "kill") || strings.Contains(kind, "power")) {
-					p.second = 1 + (at/2)%24
-				}
-				plays = append(plays, p)
-			}
+	one := func(sc scene, at, i int) aPlay {
+		p := aPlay{sc, blow{kind: blows[i], at: at}, uint64(at)}
+		if (at+i)%2 == 0 && (strings.Contains(p.kind, "kill") || strings.Contains(p.kind, "power")) {
+			p.second = 1 + (at/2)%24
 		}
+		return p
 	}
+	total := ops[0] + ops[1] + ops[2]
 	want := 100
 	switch text := os.Getenv("FIREBREAK_CRASH_RUNS"); text {
 	case "":
 	case "all":
-		return plays
+		want = total * len(blows)
 	default:
 		var err error
 		if want, err = strconv.Atoi(text); err != nil || want < 1 {
 			t.Fatalf("FIREBREAK_CRASH_RUNS=%q: want a number or all", text)
 		}
 	}
-	var some []aPlay
-	for i := range min(want, len(plays)) {
-		some = append(some, plays[i*len(plays)/want])
+	for i := range want {
+		sc, at := steady, 1+i*total/want // "all" comes back to each operation with the next blow
+		for ; at > ops[sc]; sc++ {
+			at -= ops[sc]
+		}
+		plays = append(plays, one(sc, at, i%len(blows)))
 	}
-	return some
+	return plays
 }

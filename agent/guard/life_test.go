@@ -20,13 +20,13 @@ type machine struct {
 	disk   *disk
 	hook   func(life int) plugins.Hook
 	found  func(*life) // looks at what a start has found, before it goes on; may be nil
-	boot   int
-	synced bool // the wall clock is
-	clock  *sensors.Clock
+	synced bool        // the wall clock is
 
 	mu     sync.Mutex
-	mirror []byte // in the run directory: gone with the power
-	cur    *life  // nil: the agent is down
+	boot   int
+	clock  *sensors.Clock // since that boot
+	mirror []byte         // in the run directory: gone with the power
+	cur    *life          // nil: the agent is down
 	wg     sync.WaitGroup
 }
 
@@ -39,6 +39,8 @@ type life struct {
 	j      *journal.Journal
 	got    *Recovered
 	begun  time.Time
+	clock  *sensors.Clock
+	boot   string
 	cancel context.CancelFunc
 	done   chan error
 
@@ -49,8 +51,6 @@ type life struct {
 func newMachine(rules *core.Rules, out *outside, d *disk) *machine {
 	return &machine{rules: rules, out: out, disk: d, hook: func(n int) plugins.Hook { return &wire{out, n} }, clock: sensors.NewScaledClock(sensors.Mono(1000*time.Second), 1)}
 }
-
-func (m *machine) bootID() string { return fmt.Sprintf("boot-%d", m.boot) }
 
 // start begins a process as package app does: a journal that does not open in 5 s is none.
 func (m *machine) start() (*life, error) {
@@ -65,13 +65,14 @@ func (m *machine) start() (*life, error) {
 	}
 	m.mu.Lock()
 	mirror := m.mirror
+	l.clock, l.boot = m.clock, fmt.Sprintf("boot-%d", m.boot)
 	m.mu.Unlock()
-	got, err := Recover(m.rules, rec, mirror, m.clock.Now(), m.bootID(), m.synced, time.Now())
+	got, err := Recover(m.rules, rec, mirror, l.clock.Now(), l.boot, m.synced, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	l.got = got
-	c := Config{Core: got.Core, Clock: m.clock, Resume: got.Resume, JournalErr: jerr, Behind: got.Behind, Boot: Boot{ID: m.bootID(), Epoch: got.Epoch + 1},
+	c := Config{Core: got.Core, Clock: l.clock, Resume: got.Resume, JournalErr: jerr, Behind: got.Behind, Boot: Boot{ID: l.boot, Epoch: got.Epoch + 1},
 		Synced: func() bool { return m.synced }, Hooks: []plugins.Hook{m.hook(l.n)}, Inbox: l.in, Alive: l.look, Mirror: l.keep}
 	if jerr == nil {
 		c.Journal = j
@@ -79,7 +80,7 @@ func (m *machine) start() (*life, error) {
 	if l.g, err = New(c); err != nil {
 		return nil, err
 	}
-	m.out.found(got.Core.View(m.clock.Now(), "evacuate").Steps)
+	m.out.found(got.Core.View(l.clock.Now(), "evacuate").Steps)
 	if m.found != nil {
 		m.found(l)
 	}
@@ -93,7 +94,7 @@ func (m *machine) start() (*life, error) {
 }
 
 func (l *life) look() {
-	v := l.g.c.Core.View(l.m.clock.Now(), "evacuate")
+	v := l.g.c.Core.View(l.clock.Now(), "evacuate")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.plan = v
@@ -159,7 +160,7 @@ func (m *machine) give(dev sensors.DeviceID, values map[sensors.PointID]float64)
 	}
 	b := sensors.Batch{Device: dev, Wall: time.Now()}
 	for p, v := range values {
-		b.Readings = append(b.Readings, sensors.Reading{Point: p, Value: v, Quality: sensors.GoodQuality, At: m.clock.Now()})
+		b.Readings = append(b.Readings, sensors.Reading{Point: p, Value: v, Quality: sensors.GoodQuality, At: l.clock.Now()})
 		m.out.gave(p, v >= map[sensors.PointID]float64{smoke: 1, heat: 60, sessions: 0.5, mains: 0.5}[p])
 	}
 	l.in.put(b)
@@ -179,12 +180,15 @@ func (m *machine) order(o core.Order) error {
 
 // reboot is what the power that comes back finds: a new boot, an empty memory, an early clock.
 func (m *machine) reboot() {
-	m.boot++
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.boot++
 	m.mirror = nil
-	m.mu.Unlock()
 	m.clock = sensors.NewScaledClock(sensors.Mono(20*time.Second), 1)
 }
+
+// syncTakes is time enough for what should wait for it to go wrong.
+const syncTakes = 2 * time.Millisecond
 
 // disk is a faultfs that counts its operations over all lives and strikes at those that it was told.
 type disk struct {
@@ -231,6 +235,9 @@ func (d *disk) enter(fs *faultfs.FS, op faultfs.Op, name string) error {
 	d.n++
 	n, strike := d.n, d.strike
 	d.mu.Unlock()
+	if op == faultfs.Sync {
+		<-time.After(syncTakes)
+	}
 	if strike == nil {
 		return nil
 	}
