@@ -33,12 +33,12 @@ func (s *story) recovered(l *life) {
 			s.out.wrong("this start knows of episode %d and next %d; the hooks had %d, reset was %d", v.Episode, v.NextEpisode, newest, s.reset)
 		}
 	}
-	if s.broken || v.Episode != newest {
+	if s.broken || v.NextEpisode > newest && v.Episode != newest { // nothing was promised, or it was reset
 		return
 	}
 	for _, st := range v.Steps {
-		if st.State == "idle" && s.out.journaled(st.Step, v.Episode) {
-			s.out.wrong("step %s was started with a durable record, and the start after knows nothing of it", st.Step)
+		if (v.Episode != newest || st.State == "idle") && s.out.journaled(st.Step, newest) {
+			s.out.wrong("step %s was started with a durable record, and this start knows nothing of it", st.Step)
 		}
 	}
 }
