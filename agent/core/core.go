@@ -244,7 +244,7 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
-	c.book.Shift(r.Shift)
+	c.book.Shift(r.Shift) // the machine moves its own
 	if !r.SameBoot {
 		c.book.EndShelves(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}

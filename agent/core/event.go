@@ -163,6 +163,14 @@ func (c *Core) Apply(r Record) error {
 	return nil
 }
 
+// Rebooted carries what Apply has taken back so far into a later boot, as the Resume of that boot did at
+// the instant now: what follows in the journal stands in its time. last is that of the record before.
+func (c *Core) Rebooted(now, last sensors.Mono, shift time.Duration) {
+	c.eng.Resume(now, last.Add(shift), shift)
+	c.book.Shift(shift)
+	c.resp.Shift(shift)
+}
+
 // ParseRecord reads a record as it stands in the journal.
 func ParseRecord(b []byte) (Record, error) {
 	var r Record

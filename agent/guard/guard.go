@@ -162,7 +162,6 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.tellJournal(hookCtx, err)
 	}
 	g.writeBoot()
-	g.gap = g.gap || g.c.Behind
 	g.step(hookCtx, core.Event{Kind: core.Resumed, Resumed: g.c.Resume})
 	timer := time.NewTimer(0)
 	defer timer.Stop()

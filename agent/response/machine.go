@@ -111,11 +111,11 @@ type Resumed struct {
 // keys.
 func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 	m.base = r.EpisodeBase
+	m.Shift(r.Shift)
 	m.resumeEnergise(now, o)
 	for i := range m.r.Plans {
 		rule := &m.r.Plans[i]
 		p := m.state[rule.Name]
-		p.shift(r.Shift)
 		m.resumeUndo(now, rule, p, r.SameBoot, o)
 		if p.Mode == "" {
 			m.put(o, Record{Kind: "mode", Plan: rule.Name, At: now, Mode: rule.Mode.String(), Reason: rule.Ungated, By: "configuration"})
@@ -142,13 +142,23 @@ func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 	}
 }
 
+// Shift moves every stored instant by d, into the time of another boot.
+func (m *Machine) Shift(d time.Duration) {
+	for _, p := range m.state {
+		p.shift(d)
+	}
+}
+
 func (m *Machine) resumeSteps(now sensors.Mono, rule *Plan, p *PlanRun, sameBoot bool, o *Out) {
 	for k := range rule.Steps {
 		s := m.step(p, rule.Steps[k].Name)
 		if s.State != Starting && s.State != Running {
 			continue
 		}
-		if !sameBoot || p.Run.Stale || p.Run.Hash != m.hash {
+		// Of a hook that is not known to have been called nothing may have begun: where that cannot be
+		// taken back, the vote is taken again first (S4).
+		uncalled := s.State == Starting && rule.Steps[k].Irreversible
+		if uncalled || !sameBoot || p.Run.Stale || p.Run.Hash != m.hash {
 			// What ran is gone with the boot, or too old: it passes the gate again, under its key.
 			s.State, s.Detail = Withheld, "interrupted by a restart"
 			m.putStep(now, rule, p, s, o)
