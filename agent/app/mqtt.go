@@ -33,11 +33,15 @@ func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*
 		}
 		b := brokerOf(c.Brokers[i])
 		brokers = append(brokers, mqtt.Broker{Name: n, Connect: func(ctx context.Context) (mqtt.Session, error) {
-			return connect(ctx, &b, c.Agent+".h."+name)
+			return connect(ctx, &b, commandClient(c.Agent, name))
 		}})
 	}
 	return mqtt.New(name, k, brokers, log)
 }
+
+// commandClient is the client id of a hook's session. A NATS server refuses ids with a dot, a star or
+// an angle; no name of an agent or a hook holds a colon.
+func commandClient(agent, hook string) string { return agent + ":h:" + hook }
 
 func connect(ctx context.Context, b *uplink.Broker, clientID string) (mqtt.Session, error) {
 	sc, err := b.Session(clientID, time.Now)
