@@ -166,6 +166,7 @@ type Outcome struct {
 // come late and more than once.
 type Evidence struct {
 	Key    Key
+	Mark   Mark   // of the call: what a drill has shown is no evidence of the real plan (S7)
 	Name   string // what was seen: "verified", "client-logged-out"
 	Detail string
 	OK     bool

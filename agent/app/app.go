@@ -220,7 +220,7 @@ func (p *parts) start(ends *cleanups) {
 	}
 	for i, h := range p.hooks {
 		if r, ok := h.(plugins.Runner); ok {
-			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.guard.Post, o.Log))
+			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
 	ends.push("drills", 2*stopLimit, p.drills.close)
@@ -238,6 +238,16 @@ func (p *parts) start(ends *cleanups) {
 		ends.task("sweeps", stopLimit, sweeps.run)
 		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })
 	})
+}
+
+// seen takes what a hook has seen between its calls to the loop that it concerns: that of the drill, or
+// the real one (S7).
+func (p *parts) seen(ctx context.Context, ev core.Event) {
+	if ev.Evidence.Mark == plugins.MarkReal {
+		p.guard.Post(ctx, ev)
+		return
+	}
+	p.drills.seen(ctx, ev.Evidence)
 }
 
 // publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points

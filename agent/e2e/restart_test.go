@@ -130,9 +130,7 @@ func TestPeerCrashLoop(t *testing.T) {
 		w.sup.signal(syscall.SIGKILL)
 		w.sup.ready(n)
 	}
-	if got := w.hooks.await(t, "hooks", func([]line) bool { return true }); len(got) != 1 {
-		t.Errorf("the hook came again: %v", got)
-	}
+	w.ran(t, "freeze real", 1)
 	if n := w.calls.Load(); n != before {
 		t.Errorf("brokers were called in a crash loop, %d times", n-before)
 	}
@@ -207,10 +205,11 @@ func TestPeerKilledInADrill(t *testing.T) {
 	}
 	w.hot(true)
 	w.hooks.line(t, 1, "freeze real")
-	w.until(t, func() bool { return strings.Contains(w.status(), " done ") })
-	if got := w.hooks.await(t, "hooks", func([]line) bool { return true }); len(got) != 2 {
-		t.Errorf("hooks: %v", got)
-	}
+	w.hooks.line(t, 1, "page real")
+	w.until(t, func() bool { return strings.Count(w.status(), " done ") == 2 })
+	w.ran(t, "freeze real", 1)
+	w.ran(t, "freeze drill", 1)
+	w.ran(t, "page drill", 0)
 	if _, err := w.gate.WriteString("\n"); err != nil {
 		t.Error(err)
 	}
@@ -222,13 +221,48 @@ func TestPeerHungAgentIsRestarted(t *testing.T) {
 	w := newWatched(t)
 	w.hot(true)
 	w.hooks.line(t, 0, "freeze real")
-	w.until(t, func() bool { return strings.Contains(w.status(), " done ") })
+	w.until(t, func() bool { return strings.Count(w.status(), " done ") == 2 })
 	w.sup.signal(syscall.SIGSTOP)
 	w.sup.log.line(t, 0, "watchdog")
 	w.sup.ready(2)
 	w.until(t, func() bool { return strings.Contains(w.status(), "stage 2a") })
-	if got := w.hooks.await(t, "hooks", func([]line) bool { return true }); len(got) != 1 {
-		t.Errorf("the hook came again: %v", got)
+	w.ran(t, "freeze real", 1)
+}
+
+// Timeline 12: real heat in the middle of a stage 3 drill ends it, and runs unmarked. A program without drill
+// support was never called before, and no host saw FSD.
+func TestPeerRealFireInADrill(t *testing.T) {
+	w := newWatched(t)
+	drill := start(t, binary, "drill", "evacuate", "--stage", "3", "--by", "kim", "-c", w.file)
+	w.hooks.line(t, 0, "freeze drill")
+	w.ran(t, "page real", 0)
+	if s := w.shows(); s != "OL" {
+		t.Errorf("in a drill a host saw %q", s)
+	}
+	w.hot(true)
+	w.hooks.line(t, 0, "freeze real")
+	real := time.Now()
+	w.hooks.line(t, 0, "page real")
+	<-drill.done
+	if d := time.Since(real); drill.err == nil || d > 5*time.Second { // it looks every 500 ms; the second of S7 is TestRealStageEndsTheDrill's
+		t.Errorf("the drill ended after %v, %v", d, drill.err)
+	}
+	drill.out.line(t, 0, "Not good", "a real stage")
+	w.until(t, func() bool { return strings.Count(w.status(), " done ") == 2 })
+	w.ran(t, "page drill", 0)
+	w.ran(t, "page real", 1)
+	w.ran(t, "freeze real", 1)
+	if _, err := w.gate.WriteString("\n"); err != nil {
+		t.Error(err)
+	}
+}
+
+// ran says how often a hook has run so far.
+func (w *watched) ran(t *testing.T, hook string, want int) {
+	t.Helper()
+	got := w.hooks.await(t, "hooks", func([]line) bool { return true })
+	if n := count(got, hook); n != want {
+		t.Errorf("%s ran %d times, want %d: %v", hook, n, want, got)
 	}
 }
 
