@@ -207,6 +207,12 @@ type Runner interface {
 	Run(ctx context.Context, seen func(Evidence)) error
 }
 
+// StandbyError is what Probe returns when a call would work now, and one of the ways that it has
+// would not: the alarm comes before the last one is gone.
+type StandbyError struct{ Lost string }
+
+func (e *StandbyError) Error() string { return e.Lost }
+
 // Hook does one kind of action. Do with a Key that is running attaches to it; with one that has
 // ended it returns the stored outcome; it never does the work twice (S10). Do returns by
 // Call.Timeout, at the latest, plus the time to end what it started. seen may be called from any

@@ -184,16 +184,22 @@ func (f *firing) came(step string) { f.arrived <- arrival{step, time.Now()} }
 
 // helper is a hook of kind exec through firebreak-helper.
 func (f *firing) helper() (hook, _ string) {
-	dir := memory(f.t)
+	socket := startHelper(f.t, fmt.Sprintf("[[action]]\nname = \"act\"\nprogram = \"/bin/sh\"\nargs = [\"-c\", %q]\nuser = \"%d\"\nmax_timeout = \"1m\"\n", f.script(), os.Geteuid()))
+	return fmt.Sprintf("kind = \"exec\"\naction = \"act\"\nhelper = %q\nhelper_uid = %d", socket, os.Geteuid()), ""
+}
+
+// startHelper runs a firebreak-helper with a list, until the test ends, and gives its socket.
+func startHelper(t testing.TB, list string) (socket string) {
+	t.Helper()
+	dir := memory(t)
 	bin := filepath.Join(dir, "firebreak-helper")
 	build := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "firebreak/plugins/hooks/exec/helper")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		f.t.Fatalf("go build: %v: %s", err, out)
+		t.Fatalf("go build: %v: %s", err, out)
 	}
-	list := fmt.Sprintf("[[action]]\nname = \"act\"\nprogram = \"/bin/sh\"\nargs = [\"-c\", %q]\nuser = \"%d\"\nmax_timeout = \"1m\"\n", f.script(), os.Geteuid())
 	if err := os.WriteFile(filepath.Join(dir, "actions.toml"), []byte(list), 0o600); err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	cmd := osexec.Command(bin, "run", "-c", filepath.Join(dir, "actions.toml"), "-run", filepath.Join(dir, "run"), "-allow", fmt.Sprint(os.Geteuid()))
 	said, err := cmd.StderrPipe()
@@ -201,22 +207,28 @@ func (f *firing) helper() (hook, _ string) {
 		err = cmd.Start()
 	}
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
-	up := make(chan struct{})
+	up, read := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(read)
 		for sc := bufio.NewScanner(said); sc.Scan(); {
 			if strings.Contains(sc.Text(), "firebreak-helper runs") {
 				close(up)
 			}
 		}
 	}()
-	<-up
-	f.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-read
 		_ = cmd.Wait()
 	})
-	return fmt.Sprintf("kind = \"exec\"\naction = \"act\"\nhelper = %q\nhelper_uid = %d", filepath.Join(dir, "run", "helper.sock"), os.Geteuid()), ""
+	select {
+	case <-up:
+	case <-read:
+		t.Fatal("the helper does not start")
+	}
+	return filepath.Join(dir, "run", "helper.sock")
 }
 
 // command is a hook of kind exec whose command the agent runs itself.

@@ -30,7 +30,7 @@ import (
 //	50s            trip evacuate by kim [and lee] [remote] [confirm] stage=3 for=10m because=meter-installed
 //	50s            peer evacuate stage=3 episode=7 next=8 held-by=kim
 //	50s            calendar 2022-10-15 [unsynced]
-//	50s            probe HOOK works | broken
+//	50s            probe HOOK works | broken | standby
 //	50s            drilled evacuate good | bad
 func (s *script) act(l *line) {
 	from, to := l.words[0], ""
@@ -112,6 +112,9 @@ func (s *script) event(w []string, l *line) core.Event {
 		ev := core.Event{Kind: core.Probed, Hook: i}
 		if has("broken") {
 			ev.Err = errors.New("no answer")
+		}
+		if has("standby") {
+			ev.Err = &plugins.StandbyError{Lost: "one of two brokers is away"}
 		}
 		return ev
 	}
