@@ -26,18 +26,9 @@ import (
 	"firebreak/agent/journal"
 	"firebreak/agent/wire/session"
 	"firebreak/plugins"
-	"firebreak/plugins/hooks/exec"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
-
-// The test binary is started again as the shim of commands.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == exec.ShimCommand {
-		os.Exit(exec.ShimMain(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
 
 // firing is the way from a reading to what hooks start, with nothing in it that is not the product's:
 // core, guard, a journal on the disk, the hook of one kind, and at its far end the thing that it starts.
@@ -50,6 +41,7 @@ type firing struct {
 	arrived chan arrival  // what was started, and when
 	gate    chan struct{} // those whose step begins with h wait for it
 	steps   []string
+	self    string // the program that is started again as the shim of a command
 	sync    atomic.Int64 // ns that the disk took to make things durable
 }
 
@@ -93,11 +85,7 @@ func (f *firing) run(c *config.Config) {
 	f.t.Helper()
 	f.point, _ = points(c)("duct-1.smoke.alarm")
 	f.inbox = bus.NewLatest(len(c.Devices))
-	self, err := os.Executable()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	hooks, err := buildHooks(c, &devicesByName{}, self, memory(f.t), discard())
+	hooks, err := buildHooks(c, &devicesByName{}, f.self, memory(f.t), discard())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -192,12 +180,7 @@ func (f *firing) helper() (hook, _ string) {
 func startHelper(t testing.TB, list string) (socket string) {
 	t.Helper()
 	dir := memory(t)
-	bin := filepath.Join(dir, "firebreak-helper")
-	build := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "firebreak/plugins/hooks/exec/helper")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	bin := built(t, dir, "firebreak/plugins/hooks/exec/helper")
 	if err := os.WriteFile(filepath.Join(dir, "actions.toml"), []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -231,8 +214,21 @@ func startHelper(t testing.TB, list string) (socket string) {
 	return filepath.Join(dir, "run", "helper.sock")
 }
 
+// built builds a program as make build does it.
+func built(t testing.TB, dir, what string) (binary string) {
+	t.Helper()
+	binary = filepath.Join(dir, "program")
+	build := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, what)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	return binary
+}
+
 // command is a hook of kind exec whose command the agent runs itself.
 func (f *firing) command() (hook, _ string) {
+	f.self = built(f.t, memory(f.t), "firebreak/agent")
 	return fmt.Sprintf("kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", %q]", f.script()), ""
 }
 
