@@ -41,7 +41,7 @@ type firing struct {
 	arrived chan arrival  // what was started, and when
 	gate    chan struct{} // those whose step begins with h wait for it
 	steps   []string
-	self    string // the program that is started again as the shim of a command
+	self    string       // the program that is started again as the shim of a command
 	sync    atomic.Int64 // ns that the disk took to make things durable
 }
 
