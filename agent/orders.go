@@ -38,6 +38,7 @@ var orders = map[string]takes{
 	"out-of-service": {what: "POINT"},
 	"in-service":     {what: "POINT"},
 	"reload":         {reason: true, force: true},
+	"restart":        {reason: true, force: true},
 	"energise":       {what: "HOOK", safe: true},
 }
 

@@ -127,6 +127,9 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	go func() { ended <- p.guard.Run(ctx) }()
 	select {
 	case n = <-p.change.change:
+		if n == nil {
+			p.note.send("STOPPING=1")
+		}
 		stop()
 		err = <-ended
 	case err = <-ended:
@@ -206,7 +209,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1)}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.conn != nil}
 	return p, nil
 }
 

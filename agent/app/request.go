@@ -20,7 +20,7 @@ type Request struct {
 	For     string             `json:"for,omitempty"`    // shelve, bypass: a duration
 	Reason  string             `json:"reason,omitempty"` // why, or the compensating measure
 	Confirm bool               `json:"confirm,omitempty"`
-	Force   bool               `json:"force,omitempty"`  // reload over a dead-man mode (S20)
+	Force   bool               `json:"force,omitempty"`  // reload, restart over a dead-man mode (S20)
 	Inject  map[string]float64 `json:"inject,omitempty"` // drill
 }
 
@@ -51,6 +51,9 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 		return answerOf("", err, rep)
 	case core.ReloadConfig:
 		text, err := d.reload.ask(ctx, r)
+		return answerOf(text, err, nil)
+	case core.RestartAgent:
+		text, err := d.reload.restart(ctx, r)
 		return answerOf(text, err, nil)
 	case core.DrillPlan:
 		if err := d.order(ctx, r.order()); err != nil {

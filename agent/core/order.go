@@ -101,7 +101,7 @@ func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
 		return c.answered(now, o, fx)
 	case BypassInput, EndBypass:
 		return c.bypassOrder(now, o)
-	case DrillPlan, EndDrill, ReloadConfig:
+	case DrillPlan, EndDrill, ReloadConfig, RestartAgent:
 		return nil // the shell does it; the core has been asked whether it may
 	}
 	return fmt.Errorf("unknown order %q", o.Kind)

@@ -159,6 +159,10 @@ func TestPeerDeadManRestarts(t *testing.T) {
 	if out, err := w.order("reload"); err == nil || !strings.Contains(out, "--force") {
 		t.Errorf("a reload while OB stands: %v, %s", err, out)
 	}
+	if out, err := w.order("restart"); err == nil || !strings.Contains(out, "--force") {
+		t.Errorf("a restart while OB stands: %v, %s", err, out)
+	}
+	w.ran(t, "freeze real", 1)
 	for n, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGTERM} { // the first ends a Go program as a panic does
 		w.sup.signal(sig)
 		begin := time.Now()
@@ -170,6 +174,11 @@ func TestPeerDeadManRestarts(t *testing.T) {
 		}
 		w.until(t, func() bool { return strings.Contains(w.clients(), "127.0.0.1") })
 	}
+	if out, err := w.order("restart", "--force"); err != nil || !strings.Contains(out, "starts it again") {
+		t.Errorf("a restart by force: %v, %s", err, out)
+	}
+	w.sup.ready(5)
+	w.until(t, func() bool { return w.shows() == "OB" && strings.Contains(w.clients(), "127.0.0.1") })
 	if mon.isDown() {
 		t.Fatal("the host was shut down by a restart of the agent")
 	}
