@@ -125,17 +125,21 @@ func (f *firing) script() string {
 
 // target is a webhook with a connection that is kept open.
 func (f *firing) target() (hook, _ string) {
+	over := make(chan struct{}) // lets go what still hangs when the test has failed
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		step := r.Header.Get("Idempotency-Key")
 		step = strings.Split(step, "/")[3]
 		f.came(step)
 		_, _ = io.Copy(io.Discard, r.Body)
 		if strings.HasPrefix(step, "h") {
-			<-f.gate
+			select {
+			case <-f.gate:
+			case <-over:
+			}
 		}
 		w.WriteHeader(http.StatusAccepted)
 	}))
-	f.t.Cleanup(srv.Close)
+	f.t.Cleanup(func() { close(over); srv.Close() })
 	return fmt.Sprintf("kind = \"webhook\"\nurl = %q\nkeep_open = true\ntry_timeout = \"30s\"", srv.URL), ""
 }
 
