@@ -82,6 +82,7 @@ var commands = map[string]string{
 	"firebreak settle":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak drill":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak prove":          "TestOrdersOfARunningAgent gives it; here without an agent",
+	"firebreak restart":        "TestOrdersOfARunningAgent and TestPeerDeadManRestarts give it; here without an agent",
 	"firebreak reload":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":       "TestOrdersOfARunningAgent gives it; here without an agent",
 	"sudo firebreak-helper":    "TestCheck of the helper runs it, and TestSampleList on the sample",

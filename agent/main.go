@@ -57,6 +57,7 @@ Orders, at the box; each with -c FILE and --by NAME:
   out-of-service POINT|ALARM | in-service POINT|ALARM
                                        a point: out of every vote; an alarm: not shown, and votes as before
   reload [--reason TEXT] [--force]     take the configuration file anew
+  restart [--reason TEXT] [--force]    end in order and be started again, as after an upgrade
   energise HOOK --lockout-removed      switch something on again; a person's act, at stage 0
 
 It is not a fire alarm or extinguishing system, and replaces none: on a fire alarm leave and call

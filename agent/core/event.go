@@ -89,6 +89,7 @@ const (
 	DrillPlan       OrderKind = "drill"          // Name: the plan; carried out by the shell, asked of the core
 	EndDrill        OrderKind = "end-drill"      // Name: the plan
 	ReloadConfig    OrderKind = "reload"         // Reason; carried out by the shell, asked of the core
+	RestartAgent    OrderKind = "restart"        // Reason; the same
 )
 
 // Order is an order that the shell has authenticated.

@@ -54,6 +54,7 @@ type Machine struct {
 	hash  string
 	state map[string]*PlanRun
 	order [][]int             // of the steps of each plan: those that others wait for first
+	names [][]stepNames       // of the alarms of each step of each plan
 	peers map[string]PeerSaid // by plan; what was heard last, in this process
 	base  uint64              // of episodes: no number below is new (S9)
 }
@@ -72,6 +73,7 @@ func New(r *Rules, hash string) (*Machine, error) {
 		m.state[p.Name] = &PlanRun{}
 		order, _ := p.order()
 		m.order = append(m.order, order)
+		m.names = append(m.names, p.alarmNames())
 	}
 	return m, nil
 }
