@@ -102,7 +102,11 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 			}
 		}
 		if !in.lost {
-			in.lose(min(now, max(last, in.fresh)), false)
+			since := max(last, in.fresh)
+			if in.silent { // its last reading goes stale first
+				since = since.Add(e.r.Points[in.point].Stale)
+			}
+			in.lose(min(now, since), false)
 		}
 		if in.active {
 			p := &e.points[in.point]
