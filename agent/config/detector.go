@@ -8,7 +8,7 @@ import (
 	"firebreak/sensors"
 )
 
-var comparisons = []string{"above", "below", "rate", "is", "is_not"}
+var comparisons = []string{"above", "below", "rate", "deviation", "ratio", "jump", "stale", "runaway", "is", "is_not"}
 
 // detector reads one [[detector]].
 func (c *compiler) detector(t *Table) {
@@ -17,7 +17,11 @@ func (c *compiler) detector(t *Table) {
 	t.Require("point")
 	d := hazard.Cond{Name: name, Members: c.members(t)}
 	c.comparison(t, &d)
-	d.OnDelay = t.Duration("on_delay", 0, 0, maxDelay)
+	atLeast := time.Duration(0)
+	if d.Kind == hazard.Runaway {
+		atLeast = minPersist
+	}
+	d.OnDelay = t.Duration("on_delay", atLeast, atLeast, maxDelay)
 	d.OffDelay = t.Duration("off_delay", defOffDelay, 0, maxDelay)
 	d.HeldTrue = t.Duration("held_true", 0, time.Minute, 24*time.Hour)
 	if t.Enum("on_fault", "no-vote", "no-vote", "vote") == "vote" {
@@ -86,18 +90,23 @@ func (c *compiler) comparison(t *Table, d *hazard.Cond) {
 		}
 	}
 	t.used["deadband"] = true
+	c.companions(t, strings.Join(have, " "))
 	if len(have) != 1 {
 		t.src.fault(t.at, "a detector has exactly one of %s; this one has %s", strings.Join(comparisons, ", "), orNone(have))
+		return
+	}
+	key := have[0]
+	if key == "stale" {
+		c.silence(t, d)
 		return
 	}
 	unit, kind, ok := c.oneUnit(t, d)
 	if !ok {
 		return
 	}
-	key := have[0]
 	if equal := key == "is" || key == "is_not"; equal == (kind == sensors.Measurement) {
 		if equal {
-			t.Fault(key, "the points of %q are measurements, which are rarely equal to anything: use above, below or rate", t.String("point", ""))
+			t.Fault(key, "the points of %q are measurements, which are rarely equal to anything: use above, below, rate or deviation", t.String("point", ""))
 		} else {
 			t.Fault(key, "the points of %q are %s, not measurements: use is or is_not", t.String("point", ""), kind)
 		}
@@ -111,7 +120,13 @@ func (c *compiler) comparison(t *Table, d *hazard.Cond) {
 		d.Kind = hazard.Below
 		d.Threshold = c.threshold(t, key, d, unit)
 	case "rate":
-		c.rate(t, d, unit)
+		c.rate(t, key, d, unit)
+	case "deviation", "ratio":
+		c.deviation(t, key, d, unit)
+	case "jump":
+		c.jump(t, d, unit)
+	case "runaway":
+		c.runaway(t, d, unit)
 	default:
 		d.Kind = hazard.In
 		if key == "is_not" {

@@ -134,6 +134,11 @@ func (c *Core) eachPoint(id hazard.CondID, visit func(sensors.PointID)) {
 		for _, p := range k.Members[i].Points {
 			visit(p)
 		}
+		for _, ref := range k.Members[i].Ref {
+			if ref != hazard.NoPoint {
+				visit(ref)
+			}
+		}
 	}
 	for _, of := range k.Of {
 		c.eachPoint(of, visit)

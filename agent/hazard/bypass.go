@@ -135,6 +135,7 @@ func (e *Engine) follow(id sensors.PointID, now sensors.Mono) {
 		p.q = sensors.BadQuality(sensors.OutOfService)
 		e.setUsable(id, false, now)
 	}
+	e.recount(p)
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		in.away, in.probation = p.away, p.back != 0
@@ -168,16 +169,19 @@ func (e *Engine) Bypasses(visit func(Bypass)) {
 	}
 }
 
-// Named returns the points that a person means by a name: a point, or all points of a device that a
-// detector watches.
+// Named returns the points that a person means by a name: a point, or all points of a device, as far as
+// a detector watches them.
 func (e *Engine) Named(name string) []sensors.PointID {
 	var of []sensors.PointID
 	for i := range e.r.Points {
 		p := &e.r.Points[i]
+		if len(e.byPoint[i]) == 0 {
+			continue
+		}
 		if p.Name == name {
 			return []sensors.PointID{sensors.PointID(i)}
 		}
-		if e.r.Devices[p.Device].Name == name && len(e.byPoint[i]) > 0 {
+		if e.r.Devices[p.Device].Name == name {
 			of = append(of, sensors.PointID(i))
 		}
 	}
@@ -191,6 +195,10 @@ func (e *Engine) WouldInhibit(now sensors.Mono, points []sensors.PointID) []Cond
 	h := *e
 	h.points, h.inputs, h.members = slices.Clone(e.points), slices.Clone(e.inputs), slices.Clone(e.members)
 	h.conds, h.devices, h.dirty = slices.Clone(e.conds), slices.Clone(e.devices), slices.Clone(e.dirty)
+	h.medians = slices.Clone(e.medians)
+	for i := range h.medians {
+		h.medians[i].vals = slices.Clone(h.medians[i].vals)
+	}
 	looks := make([]bool, len(h.conds))
 	for _, p := range points {
 		h.SetBypass(now, p, never)
@@ -200,6 +208,7 @@ func (e *Engine) WouldInhibit(now sensors.Mono, points []sensors.PointID) []Cond
 			}
 		}
 	}
+	h.loseReferences(now)
 	h.settle(now, &Changes{})
 	var dead []CondID
 	for i := range h.conds {

@@ -12,7 +12,7 @@ type input struct {
 	cond   CondID
 	member int32
 	point  sensors.PointID
-	series int32 // of a rate detector: index into Engine.series
+	wiring
 
 	raw     Tri           // comparison of the last usable reading, deadband included
 	lost    bool          // the point is silent, bad or not ready since lostAt
@@ -73,6 +73,10 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		e.touch(in)
 		return
 	}
+	if in.silent {
+		e.heard(in, t)
+		return
+	}
 	raw := e.compare(in, p)
 	if raw == Unknown { // a rate whose window is not filled again: as if silent
 		in.lose(t, false)
@@ -83,7 +87,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	in.lost, in.noVote = false, false
 	switch {
 	case raw == True:
-		weak := p.rise.weak || p.other
+		weak := p.rise.weak || p.other || e.weakRef(in)
 		if was != True {
 			in.on, in.dirty = 0, true
 			in.weak = in.weak || !in.active || in.anew // a new occurrence is as strong as what made it
@@ -119,7 +123,9 @@ func (e *Engine) serve(in *input, t sensors.Mono) {
 }
 
 // serving: its on-delay runs.
-func (in *input) serving() bool { return !in.lost && in.raw == True && (!in.active || in.anew) }
+func (in *input) serving() bool {
+	return !in.lost && in.raw == True && (!in.active || in.anew) && !in.silent
+}
 
 // lose notes that the point cannot be read since t.
 func (in *input) lose(t sensors.Mono, noVote bool) {
@@ -128,7 +134,7 @@ func (in *input) lose(t sensors.Mono, noVote bool) {
 			in.on += t.Sub(in.onAt) // kept, not counted on (S8)
 		}
 		in.lost, in.lostAt = true, t
-		in.dirty = in.dirty || in.raw == True || in.active
+		in.dirty = in.dirty || in.raw == True || in.active || in.silent
 	}
 	in.dirty = in.dirty || in.noVote != noVote && in.active
 	in.noVote = noVote
@@ -145,6 +151,10 @@ func neverVotes(r sensors.Reason) bool {
 // advance lets time pass for one input and finds its next timer.
 func (e *Engine) advance(in *input, now sensors.Mono) {
 	c := &e.r.Conds[in.cond]
+	if in.silent {
+		e.listen(in, c, now)
+		return
+	}
 	if in.serving() {
 		due := in.onAt.Add(c.OnDelay - in.on)
 		if now >= due {
@@ -241,15 +251,13 @@ func (e *Engine) compare(in *input, p *point) Tri {
 		}
 		return tri(found == (c.Kind == In))
 	case Rate:
-		slope, ok := rate(e.series[in.series].samples, c.Window)
-		if !ok {
-			return Unknown
-		}
-		if c.Threshold < 0 {
-			slope, held = -slope, held && -slope > -c.Threshold-c.Deadband
-			return tri(slope >= -c.Threshold || held)
-		}
-		return tri(slope >= c.Threshold || held && slope > c.Threshold-c.Deadband)
+		return e.rises(in, c, held)
+	case Deviation:
+		return e.deviates(in, c, p, held)
+	case Jump:
+		return e.jumps(in, c, p, held)
+	case Runaway:
+		return e.runsAway(in, c, p, held)
 	}
 	return Unknown
 }

@@ -203,11 +203,22 @@ func (e *Engine) LossExplains(id CondID) bool {
 		}
 	}
 	for m := c.m0; m < c.m1; m++ {
-		if v := e.members[m].v; v.Is == Unknown && (v.Basis == Bypassed || !e.devices[e.members[m].device].told) {
+		mb := &e.members[m]
+		if mb.v.Is == Unknown && (mb.v.Basis == Bypassed || !e.devices[mb.device].told && !e.refTold(mb)) {
 			return false
 		}
 	}
 	return true
+}
+
+// refTold: what the member is compared with is on a device whose loss is told.
+func (e *Engine) refTold(m *member) bool {
+	for i := m.i0; i < m.i1; i++ {
+		if ref := e.inputs[i].ref; ref != NoPoint && e.devices[e.r.Points[ref].Device].told {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {

@@ -55,7 +55,7 @@ func (e *Engine) Restore(m MemberRecord) {
 	if in == nil {
 		return
 	}
-	*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
+	*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
 		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
 	p := &e.points[in.point]
 	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
@@ -83,7 +83,8 @@ func (e *Engine) Active() bool {
 // yet, so every member has been silent since last: those that were true are held-true from there on
 // (S4), and an on-delay keeps what it had served (S8).
 func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
-	e.started, e.next = true, now
+	e.started, e.next, e.begun = true, now, now
+	e.resumeBaselines(shift)
 	for i := range e.inputs {
 		in := &e.inputs[i]
 		for _, t := range []*sensors.Mono{&in.onAt, &in.offAt, &in.lostAt, &in.fresh} {
@@ -100,6 +101,7 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	for i := range e.points {
 		e.resumeBypass(now, sensors.PointID(i), shift)
 		e.points[i].have, e.points[i].usable = false, false
+		e.recount(&e.points[i])
 		if shift != 0 { // of another boot: nothing is known of how it moved
 			e.points[i].rise = rise{}
 		}
@@ -148,6 +150,7 @@ type condState struct {
 // State is the whole state of an engine, by name: a snapshot.
 type State struct {
 	Started bool                    `json:"started"`
+	Begun   sensors.Mono            `json:"begun,omitempty"`
 	Points  []pointState            `json:"points"`
 	Series  []seriesState           `json:"series,omitempty"`
 	Inputs  []MemberRecord          `json:"inputs"`
@@ -155,11 +158,12 @@ type State struct {
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
 	Losses  []Loss                  `json:"losses"`
+	Bases   []BaselineRecord        `json:"baselines,omitempty"`
 }
 
 // State returns the whole state. It shares nothing with the engine.
 func (e *Engine) State() State {
-	s := State{Started: e.started, Lost: map[string]sensors.Mono{}, Losses: append([]Loss(nil), e.losses...)}
+	s := State{Started: e.started, Begun: e.begun, Lost: map[string]sensors.Mono{}, Losses: append([]Loss(nil), e.losses...)}
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
@@ -171,6 +175,9 @@ func (e *Engine) State() State {
 	}
 	for i := range e.inputs {
 		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
+	}
+	for i := range e.bases {
+		s.Bases = append(s.Bases, e.bases[i].record())
 	}
 	for i := range e.conds {
 		c := condState{Name: e.r.Conds[i].Name, Verdict: e.conds[i].v}
@@ -195,7 +202,7 @@ func (e *Engine) State() State {
 // SetState takes a snapshot into a fresh engine, by name: what the rules no longer have is passed
 // over, what is new starts as unknown.
 func (e *Engine) SetState(s State) {
-	e.started, e.next, e.losses = s.Started, 0, append([]Loss(nil), s.Losses...)
+	e.started, e.begun, e.next, e.losses = s.Started, s.Begun, 0, append([]Loss(nil), s.Losses...)
 	e.markTold()
 	points := map[string]int{}
 	for i := range e.r.Points {
@@ -219,6 +226,9 @@ func (e *Engine) SetState(s State) {
 			e.devices[e.r.Points[i].Device].usable++
 		}
 		e.follow(sensors.PointID(i), 0)
+	}
+	for _, b := range s.Bases {
+		e.RestoreBaseline(b)
 	}
 	for _, sr := range s.Series {
 		for i := range e.series {
