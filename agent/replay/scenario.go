@@ -53,9 +53,9 @@ type signal struct {
 	curve  []corner
 	scale  float64
 	offset float64
-	noise  float64 // standard deviation
-	daily  float64 // amplitude of a swing over the day, highest at 15:00
-	yearly float64 // highest in mid-July
+	noise  float64       // standard deviation
+	daily  float64       // amplitude of a swing over the day, highest at 15:00
+	yearly float64       // highest in mid-July
 	delay  time.Duration // of transport
 	lag    time.Duration // t90 of the sensor
 }

@@ -250,7 +250,7 @@ func (t *timeline) event(now sensors.Mono, e *plugins.Event) {
 	case e.Type == "step.starting":
 	case strings.HasPrefix(e.Type, "step."):
 		t.add(now, Entry{Kind: "step", Plan: e.Plan, Name: e.Step, State: strings.TrimPrefix(e.Type, "step."), Text: e.Detail})
-	case strings.HasPrefix(e.Type, "plan."), strings.HasPrefix(e.Type, "hold."), strings.HasPrefix(e.Type, "undo."):
+	case strings.HasPrefix(e.Type, "plan."), strings.HasPrefix(e.Type, "hold."), strings.HasPrefix(e.Type, "undo."), strings.HasPrefix(e.Type, "baseline."):
 		t.add(now, Entry{Kind: "plan", Plan: e.Plan, Name: e.Type, Text: e.Detail})
 	}
 }

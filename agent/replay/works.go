@@ -73,9 +73,14 @@ type started struct {
 
 func newWorks(r *core.Rules, given []work) *works {
 	w := &works{rules: r, list: map[string]work{}, spoken: map[sensors.PointID]bool{}, derived: map[sensors.PointID]bool{}, done: func(string, sensors.Mono) {}}
-	for _, g := range given {
+	given = slices.Clone(given)
+	given = slices.DeleteFunc(given, func(g work) bool { // the first that names a step has it
+		if _, have := w.list[g.step]; have {
+			return true
+		}
 		w.list[g.step] = g
-	}
+		return false
+	})
 	byPoint := map[sensors.PointID][]move{}
 	var order []sensors.PointID
 	add := func(id sensors.PointID, m move) {
