@@ -53,6 +53,8 @@ Orders, at the box; each with -c FILE and --by NAME:
                                        exercise a plan, marked as a drill; end-drill PLAN ends it
   prove POINT | answered CONSUMER      what arming asks for: a point seen to move, a consumer that has
                                        its alarm
+  learn INPUT                          take the baseline of a point, or of all of a device, in a room at
+                                       rest, over the window of its detectors
   bypass INPUT --for TIME [--reason MEASURE] | end-bypass INPUT
   out-of-service POINT | in-service POINT
   reload [--reason TEXT] [--force]     take the configuration file anew

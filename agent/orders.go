@@ -33,6 +33,7 @@ var orders = map[string]takes{
 	"end-drill":      {what: "PLAN"},
 	"prove":          {what: "POINT", reason: true},
 	"answered":       {what: "CONSUMER"},
+	"learn":          {what: "INPUT"},
 	"bypass":         {what: "INPUT", long: true, reason: true},
 	"end-bypass":     {what: "INPUT"},
 	"out-of-service": {what: "POINT"},

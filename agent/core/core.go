@@ -176,6 +176,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 	if len(c.ch.Conds) > 0 || c.ch.Losses || now >= c.inhibitedWake {
 		fx = c.inhibitedAlarms(now, fx)
 	}
+	if len(c.ch.Baselines) > 0 || !c.begun {
+		fx = c.baselines(now, fx)
+	}
 	if c.ch.Bypasses || now >= c.bypassWake {
 		fx = c.bypassAlarms(now, fx)
 	}

@@ -78,6 +78,7 @@ const (
 	SettleEntry     OrderKind = "settle"         // Name: PLAN/STEP; Reason
 	ShelveAlarm     OrderKind = "shelve"         // Name: the alarm; For, Reason
 	UnshelveAlarm   OrderKind = "unshelve"       // Name: the alarm
+	LearnBaseline   OrderKind = "learn"          // Name: the point or device
 	BypassInput     OrderKind = "bypass"         // Name: the point or device; For, Reason: the compensating measure
 	EndBypass       OrderKind = "end-bypass"     // Name: the point or device
 	ProvePoint      OrderKind = "prove"          // Name: the point (S23)
@@ -131,7 +132,10 @@ type Record struct {
 	Alarm  *hazard.Alarm        `json:"alarm,omitempty"`
 	Proof  *Proof               `json:"proof,omitempty"`
 	Answer *Answer              `json:"answer,omitempty"`
-	Alive  bool                 `json:"alive,omitempty"`
+
+	Baseline *hazard.BaselineRecord `json:"baseline,omitempty"`
+
+	Alive bool `json:"alive,omitempty"`
 }
 
 // Apply takes one record of the journal back. After the last, the first event is Resumed.
@@ -147,6 +151,8 @@ func (c *Core) Apply(r Record) error {
 		c.gate.proofs[r.Proof.Point] = *r.Proof
 	case r.Answer != nil:
 		c.gate.answers[r.Answer.Consumer] = *r.Answer
+	case r.Baseline != nil:
+		c.eng.RestoreBaseline(*r.Baseline)
 	case r.Alive:
 	default:
 		return fmt.Errorf("a record without content")

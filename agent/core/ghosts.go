@@ -29,7 +29,7 @@ func (c *Core) owned(name string) bool {
 		return true
 	case "loss":
 		return c.hasCause(rest)
-	case "bypass":
+	case "bypass", "baseline":
 		return c.hasCause("device/" + rest)
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)

@@ -101,6 +101,8 @@ func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
 		return c.answered(now, o, fx)
 	case BypassInput, EndBypass:
 		return c.bypassOrder(now, o)
+	case LearnBaseline:
+		return c.learnOrder(now, o)
 	case DrillPlan, EndDrill, ReloadConfig:
 		return nil // the shell does it; the core has been asked whether it may
 	}

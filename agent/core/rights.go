@@ -51,6 +51,7 @@ var rights = map[OrderKind]row{
 	DisarmPlan:      {TwoKeys, BoxOnly},
 	BypassInput:     {TwoKeys, BoxOnly},
 	EndBypass:       {TwoKeys, TwoKeys},
+	LearnBaseline:   {TwoKeys, BoxOnly}, // it may make a detector see less, as a bypass does
 	TakeOutOfServe:  {TwoKeys, TwoKeys},
 	ReturnToService: {TwoKeys, TwoKeys},
 	ResetPlan:       {TwoKeys, TwoKeys},

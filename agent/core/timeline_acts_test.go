@@ -57,7 +57,7 @@ func (s *script) act(l *line) {
 		a.kind = "event"
 		a.event = s.event(w, l)
 	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
-		"shelve", "unshelve", "bypass", "end-bypass", "prove", "answered", "energise", "reload":
+		"shelve", "unshelve", "bypass", "end-bypass", "prove", "answered", "energise", "reload", "learn":
 		a.kind, a.order = "order", s.ordered(w, l)
 		for every := l.dur("every"); every > 0 && a.at+every < duration(to); a.at += every {
 			s.acts = append(s.acts, a)

@@ -18,6 +18,9 @@ func (m *room) restart(gap, shift time.Duration) {
 	for _, rec := range m.members {
 		e.Restore(rec)
 	}
+	for _, rec := range m.bases {
+		e.RestoreBaseline(rec)
+	}
 	m.e = e
 	e.Resume(m.now, last.Add(shift), shift)
 	m.step()
