@@ -58,6 +58,7 @@ type signal struct {
 	yearly float64       // highest in mid-July
 	delay  time.Duration // of transport
 	lag    time.Duration // t90 of the sensor
+	least  float64       // the sensor shows no less
 }
 
 // corner is a bend of a curve that is straight between them.
@@ -75,6 +76,7 @@ type act struct {
 	value     float64
 	over      time.Duration // of add and set: so long to get there
 	why       string
+	unseen    string // why no alarm can tell of it
 }
 
 // order is what a person orders.
@@ -210,7 +212,7 @@ func (sc *scenario) readSignal(t *config.Table) {
 	t.Require("points")
 	s := signal{points: t.Strings("points"), from: t.String("from", ""), value: t.Float("value", 0, -1e12, 1e12), scale: t.Float("scale", 1, -1e9, 1e9),
 		offset: t.Float("offset", 0, -1e9, 1e9), noise: t.Float("noise", 0, 0, 1e6), daily: t.Float("daily", 0, -1e6, 1e6), yearly: t.Float("yearly", 0, -1e6, 1e6),
-		delay: t.Duration("delay", 0, 0, time.Hour), lag: t.Duration("lag", 0, 0, time.Hour), curve: sc.curve(t, "curve")}
+		delay: t.Duration("delay", 0, 0, time.Hour), lag: t.Duration("lag", 0, 0, time.Hour), least: t.Float("least", -1e12, -1e12, 1e12), curve: sc.curve(t, "curve")}
 	given := 0
 	for _, k := range []string{"from", "value", "curve"} {
 		if t.Has(k) {
@@ -252,7 +254,7 @@ func (sc *scenario) readAct(t *config.Table) {
 	t.Require("at", "points", "does", "why")
 	a := act{at: sc.instant(t, "at"), lasts: t.Duration("for", longest, time.Second, longest), points: t.Strings("points"),
 		does: t.Enum("does", "", "silent", "bad", "stuck", "set", "add", "noise"), reason: t.String("reason", ""),
-		value: t.Float("value", 0, -1e12, 1e12), over: t.Duration("over", 0, 0, longest), why: t.String("why", "")}
+		value: t.Float("value", 0, -1e12, 1e12), over: t.Duration("over", 0, 0, longest), why: t.String("why", ""), unseen: t.String("unseen", "")}
 	if a.does == "bad" && reasonNamed(a.reason) == 0 {
 		t.Fault("reason", "%q is no reason for a bad reading, such as sentinel, test-mode or comm", a.reason)
 	}

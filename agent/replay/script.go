@@ -221,7 +221,7 @@ func (s *script) value(c *channel, since time.Duration) float64 {
 		hour := float64(wall.Hour()) + float64(wall.Minute())/60 + float64(wall.Second())/3600
 		v += sig.daily*math.Cos(2*math.Pi*(hour-15)/24) + sig.yearly*math.Cos(2*math.Pi*(float64(wall.YearDay())+hour/24-196)/365)
 	}
-	return v
+	return max(v, sig.least)
 }
 
 // feel is what a sensor shows of a quantity that reaches it late, and that it follows slowly.
@@ -269,7 +269,11 @@ func (sc *scenario) schedule(p *player, s *script) {
 	}
 	for i := range sc.acts {
 		a := &sc.acts[i]
-		p.later(at(a.at), func() { p.tl.add(p.now, Entry{Kind: "happens", Text: a.why}) })
+		text := a.why
+		if a.unseen != "" {
+			text += "; nothing can tell: " + a.unseen
+		}
+		p.later(at(a.at), func() { p.tl.add(p.now, Entry{Kind: "happens", Text: text}) })
 	}
 	for _, o := range sc.orders {
 		p.later(at(o.at), func() {
