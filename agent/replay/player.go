@@ -29,7 +29,7 @@ type player struct {
 	now   sensors.Mono
 	fx    []core.Effect
 	queue []item
-	count int          // readings
+	count int          // readings of the feed
 	end   sensors.Mono // it is over then
 }
 
@@ -68,16 +68,17 @@ func (p *player) later(when sensors.Mono, do func()) {
 func (p *player) run(ctx context.Context, f feed, lasts time.Duration) error {
 	p.end = at(lasts)
 	p.step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{SameBoot: true, AgeKnown: true, EpisodeBase: 1}}})
+	judge := func(r []sensors.Reading) { p.step(core.Event{Kind: core.Readings, Readings: r}) }
 	put := func(r []sensors.Reading) {
 		p.count += len(r)
-		p.step(core.Event{Kind: core.Readings, Readings: r})
+		judge(r)
 	}
 	for n, spins := 0, 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		p.due()
-		next := min(f.poll(p.now, put), p.works.poll(p.now, put))
+		next := min(f.poll(p.now, put), p.works.poll(p.now, judge))
 		p.due()
 		wake := p.step(core.Event{Kind: core.Tick})
 		if len(p.queue) > 0 {

@@ -90,7 +90,7 @@ func runRecording(ctx context.Context, o Options, kind string) (*Result, error) 
 				return nil, fmt.Errorf("%s holds no config.toml: name a configuration with --config", o.What)
 			}
 			var faults []config.Fault
-			if c, faults = config.Parse("config.toml", text, o.Kinds); len(faults) > 0 {
+			if c, faults = config.Parse("config.toml", text, o.kinds()); len(faults) > 0 {
 				return nil, fmt.Errorf("the configuration of the bundle cannot be used here, name one with --config:\n%w", joined(faults))
 			}
 		}
@@ -99,7 +99,7 @@ func runRecording(ctx context.Context, o Options, kind string) (*Result, error) 
 		if o.Config == "" {
 			return nil, errors.New("a recording needs a configuration: name it with --config")
 		}
-		if c, err = parseFile(o.Config, o.Kinds); err != nil {
+		if c, err = parseFile(o.Config, o.kinds()); err != nil {
 			return nil, err
 		}
 	}

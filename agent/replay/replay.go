@@ -155,17 +155,22 @@ func (sc *scenario) play(ctx context.Context, o Options, c *config.Config, then 
 // config is the configuration that the scenario runs under: its own site, or that of the caller.
 func (sc *scenario) config(o Options, site string) (*config.Config, error) {
 	if o.Config != "" {
-		return parseFile(o.Config, o.Kinds)
+		return parseFile(o.Config, o.kinds())
 	}
 	file := "sites/" + site + ".toml"
 	data, err := fs.ReadFile(configs.Scenarios(), file)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", sc.name, err)
 	}
+	c, faults := config.Parse(file, data, o.kinds())
+	return c, joined(faults)
+}
+
+// kinds are those of the caller, and the devices of the scenarios' sites, so that a site can be copied.
+func (o *Options) kinds() config.Kinds {
 	k := o.Kinds
 	k.Profiles = overlay{k.Profiles, scenarioProfiles()}
-	c, faults := config.Parse(file, data, k)
-	return c, joined(faults)
+	return k
 }
 
 func parseFile(file string, k config.Kinds) (*config.Config, error) {

@@ -159,10 +159,11 @@ func (sc *scenario) instant(t *config.Table, key string) time.Duration {
 
 // event is an instant of a plant, for which 0 means never.
 func (sc *scenario) event(t *config.Table, key string) time.Duration {
+	at := sc.instant(t, key)
 	if !t.Has(key) {
 		return 0
 	}
-	return max(sc.instant(t, key), room.Step)
+	return max(at, room.Step)
 }
 
 func (sc *scenario) readBattery(t *config.Table) {
