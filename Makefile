@@ -44,10 +44,7 @@ demo: build ## build, and play the fire of 2022 in the simulated room
 	bin/firebreak demo
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
-	@set -e; grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' agent sensors plugins | sed 's/:func /:/' | sort | while IFS=: read -r file name; do \
-		echo "== $$name ($$(dirname $$file)), $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file) </dev/null; \
-	done
+	GO="$(GO)" bash .ci/fuzz $(FUZZTIME)
 
 bench: ## run the benchmarks; with mosquitto there, also cold start and flip to hook
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

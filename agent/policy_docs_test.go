@@ -15,6 +15,7 @@ var (
 	backticked = regexp.MustCompile("`([^`\n]+)`")
 	linked     = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 	makeTarget = regexp.MustCompile(`^make ([a-z]+)$`)
+	alarmRow   = regexp.MustCompile("(?m)^\\| `(agent/[a-z-]+)` \\| [1-4]")
 	fenced     = regexp.MustCompile("(?ms)^```.*?^```")
 )
 
@@ -29,6 +30,10 @@ func TestDocsNameWhatIs(t *testing.T) {
 		}
 	}
 	makefile := readFile(t, "Makefile")
+	alarms := map[string]bool{} // alarm names look like paths
+	for _, m := range alarmRow.FindAllStringSubmatch(readFile(t, "docs/operation.md"), -1) {
+		alarms[m[1]] = true
+	}
 	for _, doc := range names {
 		if !strings.HasSuffix(doc, ".md") || doc == "CHANGELOG.md" {
 			continue
@@ -38,7 +43,7 @@ func TestDocsNameWhatIs(t *testing.T) {
 			if target := makeTarget.FindStringSubmatch(m[1]); target != nil && !strings.Contains(makefile, "\n"+target[1]+":") {
 				t.Errorf("%s: the Makefile has no target for `%s`", doc, m[1])
 			}
-			if p, ok := repoPath(m[1], tops); ok && !exists(p) {
+			if p, ok := repoPath(m[1], tops); ok && !exists(p) && !alarms[m[1]] {
 				t.Errorf("%s: `%s` does not exist", doc, m[1])
 			}
 		}

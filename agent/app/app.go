@@ -177,13 +177,15 @@ type parts struct {
 	drills *drills
 	guard  *guard.Guard
 	change *reloader
-	heard  peerWords
+	heard  heard // of peers
+	twins  heard
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(peerWords, 16), inbox: bus.NewLatest(len(o.Config.Devices)),
-		boot: guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if p.up, err = buildUplink(o, p.boot, p.heard.put); err != nil {
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 4),
+		inbox: bus.NewLatest(len(o.Config.Devices)),
+		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
+	if p.up, err = buildUplink(o, p.boot, p.heard.peer, p.twins.twin); err != nil {
 		return nil, err
 	}
 	way := &devicesByName{}
@@ -227,6 +229,7 @@ func (p *parts) start(ends *cleanups) {
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)
 		ends.task("peers", stopLimit, p.heard.run(p.guard.Post))
+		ends.task("twins", stopLimit, p.twins.run(p.guard.Post))
 		if p.hist != nil {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
@@ -286,7 +289,7 @@ func instance() string {
 	return hex.EncodeToString(b[:])
 }
 
-func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord)) (*uplink.Uplink, error) {
+func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin func(error)) (*uplink.Uplink, error) {
 	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
@@ -296,7 +299,7 @@ func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord)) (*upl
 			c.Peers = append(c.Peers, uplink.Peer{Agent: p.Peer, Plan: p.Name})
 		}
 	}
-	c.Heard = heard
+	c.Heard, c.Twin = heard, twin
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, brokerOf(b))
 	}

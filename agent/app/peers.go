@@ -8,24 +8,33 @@ import (
 	"firebreak/agent/uplink"
 )
 
-// peerWords are what peers said and the loop has not taken yet. When there is no room the word is lost:
-// the next comes with the next hello, 2 s later.
-type peerWords chan uplink.PeerWord
+// heard are words from the brokers that the loop has not taken yet. When there is no room a word is
+// lost: put waits for nobody.
+type heard chan core.Event
 
-func (p peerWords) put(w uplink.PeerWord) {
+func (h heard) put(ev core.Event) {
 	select {
-	case p <- w:
+	case h <- ev:
 	default:
 	}
 }
 
-func (p peerWords) run(post func(context.Context, core.Event)) func(context.Context) error {
+// peer takes the word of a peer. One that is lost comes again with the next hello, 2 s later.
+func (h heard) peer(w uplink.PeerWord) {
+	h.put(core.Event{Kind: core.Peer, Peer: response.PeerSaid{Plan: w.Plan, Agent: w.Agent,
+		Next: w.Next, Episode: w.Episode, Stage: w.Stage, HeldBy: w.HeldBy}})
+}
+
+// twin takes that another agent of this name lives, or not any more (S13). Such words are some minutes
+// apart, so its channel must be another than that of the peers, and then there is always room.
+func (h heard) twin(err error) { h.put(core.Event{Kind: core.Health, Part: "twin", Err: err}) }
+
+func (h heard) run(post func(context.Context, core.Event)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {
 			select {
-			case w := <-p:
-				post(ctx, core.Event{Kind: core.Peer, Peer: response.PeerSaid{Plan: w.Plan, Agent: w.Agent,
-					Next: w.Next, Episode: w.Episode, Stage: w.Stage, HeldBy: w.HeldBy}})
+			case ev := <-h:
+				post(ctx, ev)
 			case <-ctx.Done():
 				return nil
 			}

@@ -54,6 +54,9 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	if c.Rules.Hash == r.running.Rules.Hash {
 		return "it is the configuration that runs: nothing to do", nil
 	}
+	if what := fixed(r.running, c); what != nil {
+		return "", fmt.Errorf("refused: %s cannot change while the agent runs: restart it at stage 0", strings.Join(what, ", "))
+	}
 	if weaker := config.Weaker(r.running, c); len(weaker) > 0 && req.Reason == "" {
 		return "", fmt.Errorf("refused: it protects less, and no reason was given (--reason):\n%s", strings.Join(weaker, "\n"))
 	}
@@ -73,6 +76,18 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	}
 	r.put(n)
 	return "taken: configuration " + c.Rules.Hash, nil
+}
+
+// fixed names what differs and belongs to the process: its name, and where its state is and its orders
+// come in.
+func fixed(a, b *config.Config) (what []string) {
+	for _, v := range []struct{ key, a, b string }{{"site", a.Site, b.Site}, {"agent", a.Agent, b.Agent},
+		{"journal", a.Journal, b.Journal}, {"run", a.Run, b.Run}, {"control", a.Control, b.Control}} {
+		if v.a != v.b {
+			what = append(what, v.key)
+		}
+	}
+	return what
 }
 
 func (r *reloader) put(n *next) {

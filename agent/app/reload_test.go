@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,14 @@ func TestReload(t *testing.T) {
 	if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), "threshold 58") {
 		t.Errorf("a weaker file without a reason: %v", err)
 	}
+	for _, k := range []string{"site", "agent", "journal", "run", "control"} {
+		line := regexp.MustCompile(`(?m)^` + k + ` +=.*$`).FindString(string(text))
+		write(line, k+` = "`+strings.TrimPrefix(filepath.Join(dir, "elsewhere"), map[bool]string{true: dir + "/"}[k == "site" || k == "agent"])+`"`)
+		if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), k+" cannot change while the agent runs") {
+			t.Errorf("another %s: %v", k, err)
+		}
+	}
+	write(`above     = "55 C"`, `above     = "58 C"`)
 	if g := first.Guard; g.Stats().Steps == 0 || len(ready) > 0 {
 		t.Error("a refused reload has restarted the agent")
 	}

@@ -116,6 +116,15 @@ func (c *Core) inhibitedAlarms(now sensors.Mono, fx []Effect) []Effect {
 	return fx
 }
 
+// health tells how a part of the agent itself does. No stage looks at it.
+func (c *Core) health(now sensors.Mono, ev Event, fx []Effect) []Effect {
+	in := hazard.AlarmInput{Name: "agent/" + ev.Part, Active: ev.Err != nil, Priority: 2}
+	if ev.Err != nil {
+		in.Cause = ev.Err.Error()
+	}
+	return c.setAlarm(now, fx, in)
+}
+
 func (c *Core) setAlarm(now sensors.Mono, fx []Effect, in hazard.AlarmInput) []Effect {
 	a, changed := c.book.Set(now, in)
 	if !changed {

@@ -65,10 +65,15 @@ func (c *Core) endBypass(now sensors.Mono, o Order, points []sensors.PointID) er
 	return nil
 }
 
-// bypassed names the inputs that are bypassed besides those of points: a device whose points are is one.
+// bypassed names the devices with a bypassed point besides those of points: all of a device is one
+// input, of which another point may follow, or the same for longer.
 func (c *Core) bypassed(points []sensors.PointID) (names []string) {
+	own := map[string]bool{}
+	for _, p := range points {
+		own[c.r.Hazard.Devices[c.r.Hazard.Points[p].Device].Name] = true
+	}
 	c.eng.Bypasses(func(b hazard.Bypass) {
-		if b.Until != 0 && !slices.Contains(points, b.Point) && !slices.Contains(names, b.Device) {
+		if b.Until != 0 && !own[b.Device] && !slices.Contains(names, b.Device) {
 			names = append(names, b.Device)
 		}
 	})

@@ -122,6 +122,8 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 		fx = c.calendar(now, ev, fx)
 	case Probed:
 		fx = c.probed(now, ev, fx)
+	case Health:
+		fx = c.health(now, ev, fx)
 	case Peer:
 		c.resp.Peer(now, ev.Peer, &c.out)
 	case DrillOver:

@@ -27,6 +27,7 @@ const (
 	Probed                       // Hook, Err: a hook was exercised; nil: it would work
 	Peer                         // Peer: what the peer of a plan said (S13)
 	DrillOver                    // DrillOver: how a drill of a plan has ended
+	Health                       // Part, Err: a part of the agent itself is not well; nil: it is
 )
 
 // Event is what the core hears.
@@ -45,6 +46,7 @@ type Event struct {
 	Hook      int
 	Peer      response.PeerSaid
 	DrillOver DrillResult
+	Part      string // the alarm agent/PART
 }
 
 // DrillResult is the end of a drill, as far as the real core remembers it.

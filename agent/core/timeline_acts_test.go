@@ -32,6 +32,7 @@ import (
 //	50s            calendar 2022-10-15 [unsynced]
 //	50s            probe HOOK works | broken
 //	50s            drilled evacuate good | bad
+//	50s            health PART well | ill
 func (s *script) act(l *line) {
 	from, to := l.words[0], ""
 	if a, b, ok := strings.Cut(from, ".."); ok {
@@ -53,7 +54,7 @@ func (s *script) act(l *line) {
 		a.kind = "snapshot"
 	case "journal":
 		a.kind, a.fails = "journal", w[1] == "fails"
-	case "peer", "calendar", "probe", "drilled":
+	case "peer", "calendar", "probe", "drilled", "health":
 		a.kind = "event"
 		a.event = s.event(w, l)
 	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
@@ -107,6 +108,12 @@ func (s *script) event(w []string, l *line) core.Event {
 		day, err := time.Parse("2006-01-02", w[1])
 		must(err)
 		return core.Event{Kind: core.Calendar, Wall: day, Synced: !has("unsynced")}
+	case "health":
+		ev := core.Event{Kind: core.Health, Part: w[1]}
+		if has("ill") {
+			ev.Err = errors.New("it is not well")
+		}
+		return ev
 	case "probe":
 		i := slices.Index(s.rs.Hooks, w[1])
 		ev := core.Event{Kind: core.Probed, Hook: i}

@@ -28,6 +28,7 @@ type Config struct {
 	Brokers           []Broker
 	Peers             []Peer         // agents whose word on a plan is listened to
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
+	Twin              func(error)    // must not wait: another agent of this name lives; nil: not any more (S13)
 	Drill             bool           // everything goes below drill (S7): the demo
 	Log               *slog.Logger
 

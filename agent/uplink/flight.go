@@ -81,11 +81,19 @@ func (f *flight) begin() error {
 	f.rebirth = false
 	f.st.Connected, f.st.LastError = true, ""
 	f.mu.Unlock()
+	first := f.birth.Retained() && f.short >= 2
+	if first {
+		ctx, cancel := context.WithTimeout(context.Background(), twinWait)
+		f.watch(ctx, f.s, f.session, f.birth.Topic)
+		cancel()
+	}
 	told := f.send(&f.birth, fromNowhere, false)
-	if f.birth.Retained() {
+	if f.birth.Retained() && !first {
 		f.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
 			if told.Err() == nil { // before it, what is retained is rightly older
-				f.watch(f.s, f.session, f.birth.Topic)
+				f.watch(ctx, f.s, f.session, f.birth.Topic)
 			}
 		})
 	}

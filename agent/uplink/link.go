@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ type link struct {
 	log  *slog.Logger
 	wake chan struct{} // capacity 1: something was left
 	wg   sync.WaitGroup
+
+	// Of the link's goroutine; see twins.
+	short                   int
+	suffixed, suffixRefused bool
 
 	mu      sync.Mutex
 	backlog *backlog
@@ -76,8 +81,10 @@ func (l *link) run(ctx context.Context) {
 	defer l.wg.Wait()
 	pause := l.u.cfg.BackoffMin
 	for n := uint64(1); ctx.Err() == nil; n++ {
+		begin := time.Now()
 		good, err := l.attempt(ctx, n)
 		l.ended(err, good)
+		l.over(good, time.Since(begin))
 		if good {
 			pause = l.u.cfg.BackoffMin
 		}
@@ -122,11 +129,8 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	sc := session.Config{URL: l.b.URL, ClientID: l.b.ClientID, MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial,
+	sc := session.Config{URL: l.b.URL, ClientID: l.clientID(), MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial,
 		Will: &session.Will{Topic: will.Topic, Payload: will.Payload, QoS: will.QoS(), Retained: will.Retained()}}
-	if sc.ClientID == "" {
-		sc.ClientID = l.u.cfg.Agent
-	}
 	if err := l.b.credentials(&sc, l.u.cfg.Now); err != nil {
 		return false, err
 	}
@@ -145,25 +149,28 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 // watch follows the agent's own status topic: when another message than the birth of this session
 // stands there, a will of an earlier one that was told late, the birth is told again. A broker
 // that does not allow it is served all the same.
-func (l *link) watch(s *session.Session, n uint64, topic string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+//
+// It is called when this one has told a birth on this broker: what another instance says there after it
+// is a sign of a twin.
+func (l *link) watch(ctx context.Context, s *session.Session, n uint64, topic string) {
 	err := s.Subscribe(ctx, topic, 0, func(_ string, payload []byte, _ bool) {
 		var p wire.StatusMessage
 		if json.Unmarshal(payload, &p) != nil {
 			return
 		}
 		id := &l.u.cfg
-		switch {
-		case p.Instance != id.Instance && p.Epoch >= id.Epoch:
-			l.log.Error("another agent uses this name: give each agent one of its own", "topic", topic, "instance", p.Instance)
-		case p.Epoch < id.Epoch || p.Seq < 2*n-1:
+		l.u.twins.sign(p.Instance, topic, time.Now())
+		if p.Epoch < id.Epoch || p.Instance == id.Instance && p.Seq < 2*n-1 {
 			l.mu.Lock()
 			l.rebirth = true
 			l.mu.Unlock()
 			l.awake()
 		}
 	})
+	if err == nil {
+		hello := strings.Replace(topic, "/"+wire.Status.String()+"/", "/"+wire.Hello.String()+"/", 1)
+		err = s.Subscribe(ctx, hello, 0, l.u.twins.hello)
+	}
 	if err != nil && !errors.Is(err, session.ErrLost) {
 		l.log.Debug("own status topic cannot be watched", "error", err)
 	}

@@ -249,3 +249,10 @@ func cpu() time.Duration {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
+
+// S13, timeline 9: both notice, and both stay.
+func TestMosquittoTwins(t *testing.T) {
+	m := newMosquitto(t)
+	m.start()
+	testTwins(t, "mqtt://"+m.address())
+}

@@ -39,6 +39,7 @@ type Uplink struct {
 	mu      sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
 	enc     *wire.Encoder
 	peers   *peers
+	twins   twins
 	untold  uint64 // updates that could not be encoded
 	lastErr error
 }
@@ -49,7 +50,7 @@ func New(cfg Config) (*Uplink, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard)}
+	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}}}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
 		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock}, cfg.Devices, cfg.Points)
@@ -95,6 +96,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 			return nil
 		case now := <-t.C:
 			u.hello(now)
+			u.twins.look(now)
 		}
 	}
 }

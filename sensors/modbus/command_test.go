@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -63,6 +64,22 @@ func (b *board) serve(_ int, line io.ReadWriteCloser, req []byte) {
 	default:
 		line.Write(frame([]byte{pdu[0] | 0x80, 1}))
 	}
+}
+
+// with runs f under the lock that the handler of a request holds.
+func (b *board) with(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
+
+func (b *board) wrote() (n int)     { b.with(func() { n = b.writes }); return n }
+func (b *board) stands() (v uint16) { b.with(func() { v = b.coil }); return v }
+
+// asked is how often each function code came.
+func (b *board) asked() (codes map[byte]int) {
+	b.with(func() { codes = maps.Clone(b.codes) })
+	return codes
 }
 
 const relayProfile = `
@@ -131,8 +148,8 @@ func TestSend(t *testing.T) {
 		b, d := relay(t, rtu, relayProfile)
 		ctx := context.Background()
 		rs, done, err := d.Send(ctx, noNow, "off")
-		if err != nil || done || b.writes != 1 || b.coil != 0 {
-			t.Fatalf("first: %v, done %t, %d writes, coil %d", err, done, b.writes, b.coil)
+		if err != nil || done || b.wrote() != 1 || b.stands() != 0 {
+			t.Fatalf("first: %v, done %t, %d writes, coil %d", err, done, b.wrote(), b.stands())
 		}
 		if len(rs) != 1 || rs[0].Value != 1 || rs[0].Point != 100 {
 			t.Errorf("the state before was %+v", rs)
@@ -140,11 +157,11 @@ func TestSend(t *testing.T) {
 		if rs, done, err = d.Inspect(ctx, noNow, "off"); err != nil || !done || rs[0].Value != 0 || rs[0].Quality != sensors.GoodQuality {
 			t.Errorf("read back: %+v %t %v", rs, done, err)
 		}
-		if _, done, err = d.Send(ctx, noNow, "off"); err != nil || !done || b.writes != 1 {
-			t.Errorf("again: %v, done %t, %d writes: a state that is there is not written", err, done, b.writes)
+		if _, done, err = d.Send(ctx, noNow, "off"); err != nil || !done || b.wrote() != 1 {
+			t.Errorf("again: %v, done %t, %d writes: a state that is there is not written", err, done, b.wrote())
 		}
-		if rs, done, err = d.Send(ctx, noNow, "blind"); err != nil || done || rs != nil || b.writes != 2 {
-			t.Errorf("without read back: %v, done %t, %d writes", err, done, b.writes)
+		if rs, done, err = d.Send(ctx, noNow, "blind"); err != nil || done || rs != nil || b.wrote() != 2 {
+			t.Errorf("without read back: %v, done %t, %d writes", err, done, b.wrote())
 		}
 		if _, _, err = d.Send(ctx, noNow, "dance"); !errors.Is(err, sensors.ErrNotSent) || !strings.Contains(err.Error(), "it has off, blind") {
 			t.Errorf("an unknown command: %v", err)
@@ -181,10 +198,10 @@ func TestWriteAttribution(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				b, d := relay(t, rtu, relayProfile)
-				b.spoil = spoil
+				b.with(func() { b.spoil = spoil })
 				rs, done, err := d.Send(context.Background(), noNow, "off")
-				if !errors.Is(err, sensors.ErrUnconfirmed) || errors.Is(err, sensors.ErrNotSent) || done || b.writes != 1 {
-					t.Fatalf("%v, done %t, %d writes; readings %+v", err, done, b.writes, rs)
+				if !errors.Is(err, sensors.ErrUnconfirmed) || errors.Is(err, sensors.ErrNotSent) || done || b.wrote() != 1 {
+					t.Fatalf("%v, done %t, %d writes; readings %+v", err, done, b.wrote(), rs)
 				}
 				for range 3 { // the line is in step again, and says what is
 					if rs, done, err = d.Inspect(context.Background(), noNow, "off"); err != nil || !done || rs[0].Value != 0 {
@@ -215,13 +232,15 @@ func TestLateEcho(t *testing.T) {
 		late := make(chan struct{})
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		b.spoil = func(line io.ReadWriteCloser, g []byte) {
-			b.coil = 1 // and it was not carried out
-			wg.Go(func() {
-				<-late
-				line.Write(g) // the TCP socket may be gone: that is the point
-			})
-		}
+		b.with(func() {
+			b.spoil = func(line io.ReadWriteCloser, g []byte) {
+				b.coil = 1 // and it was not carried out
+				wg.Go(func() {
+					<-late
+					line.Write(g) // the TCP socket may be gone: that is the point
+				})
+			}
+		})
 		if _, done, err := d.Send(context.Background(), noNow, "off"); !errors.Is(err, sensors.ErrUnconfirmed) || done {
 			t.Fatalf("%v, done %t", err, done)
 		}
@@ -232,9 +251,7 @@ func TestLateEcho(t *testing.T) {
 				t.Fatalf("the relay is pulled in: %+v, done %t, %v", rs, done, err)
 			}
 		}
-		b.mu.Lock()
-		b.spoil = nil
-		b.mu.Unlock()
+		b.with(func() { b.spoil = nil })
 		if _, _, err := d.Send(context.Background(), noNow, "off"); err != nil {
 			t.Error(err)
 		}
@@ -248,15 +265,13 @@ func TestWriteExceptions(t *testing.T) {
 	onBoth(t, func(t *testing.T, rtu bool) {
 		b, d := relay(t, rtu, relayProfile)
 		for code, w := range want {
-			b.mu.Lock()
-			b.refuse, b.writes = code, 0
-			b.mu.Unlock()
+			b.with(func() { b.refuse, b.writes = code, 0 })
 			_, done, err := d.Send(context.Background(), noNow, "off")
 			if done || !errors.Is(err, w) || (w != nil && !strings.Contains(err.Error(), fmt.Sprintf("exception %d", code))) {
 				t.Errorf("exception %d: %v, done %t, want %v", code, err, done, w)
 			}
-			if n := map[bool]int{true: 1 + busyRetries, false: 1}[code == 6]; b.writes != n {
-				t.Errorf("exception %d: sent %d times, want %d", code, b.writes, n)
+			if n := map[bool]int{true: 1 + busyRetries, false: 1}[code == 6]; b.wrote() != n {
+				t.Errorf("exception %d: sent %d times, want %d", code, b.wrote(), n)
 			}
 		}
 	})
@@ -266,20 +281,20 @@ func TestWriteExceptions(t *testing.T) {
 func TestNotSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, rtu bool) {
 		b, d := relay(t, rtu, relayProfile)
-		b.deaf = true
+		b.with(func() { b.deaf = true })
 		_, _, err := d.Send(context.Background(), noNow, "off")
-		if !errors.Is(err, sensors.ErrNotSent) || !errors.Is(err, ErrTimeout) || b.writes != 0 {
-			t.Errorf("deaf: %v, %d writes", err, b.writes)
+		if !errors.Is(err, sensors.ErrNotSent) || !errors.Is(err, ErrTimeout) || b.wrote() != 0 {
+			t.Errorf("deaf: %v, %d writes", err, b.wrote())
 		}
 		b, d = relay(t, rtu, strings.Replace(relayProfile, "[[channel]]", "[[identity]]\nfunction = \"coil\"\nfirst = 7\ncount = 1\nwant = [0]\n[[channel]]", 1))
-		if _, _, err = d.Send(context.Background(), noNow, "off"); !errors.Is(err, sensors.ErrNotSent) || !strings.Contains(err.Error(), "another device") || b.writes != 0 {
-			t.Errorf("another device: %v, %d writes", err, b.writes)
+		if _, _, err = d.Send(context.Background(), noNow, "off"); !errors.Is(err, sensors.ErrNotSent) || !strings.Contains(err.Error(), "another device") || b.wrote() != 0 {
+			t.Errorf("another device: %v, %d writes", err, b.wrote())
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		b, d = relay(t, rtu, relayProfile)
-		if _, _, err = d.Send(ctx, noNow, "off"); !errors.Is(err, sensors.ErrNotSent) || b.writes != 0 {
-			t.Errorf("ended: %v, %d writes", err, b.writes)
+		if _, _, err = d.Send(ctx, noNow, "off"); !errors.Is(err, sensors.ErrNotSent) || b.wrote() != 0 {
+			t.Errorf("ended: %v, %d writes", err, b.wrote())
 		}
 	})
 	p, err := profile.Parse("relay.toml", []byte(relayProfile))
@@ -383,11 +398,11 @@ func TestOnlyCommandsWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(b.codes) != 1 || b.codes[1] < 40 {
-			t.Fatalf("polls sent %v", b.codes)
+		if len(b.asked()) != 1 || b.asked()[1] < 40 {
+			t.Fatalf("polls sent %v", b.asked())
 		}
-		if _, _, err := d.Send(context.Background(), noNow, "off"); err != nil || b.codes[5] != 1 || len(b.codes) != 2 {
-			t.Fatalf("a command sent %v, %v", b.codes, err)
+		if _, _, err := d.Send(context.Background(), noNow, "off"); err != nil || b.asked()[5] != 1 || len(b.asked()) != 2 {
+			t.Fatalf("a command sent %v, %v", b.asked(), err)
 		}
 		w := d.link.(Writer)
 		many := make([]uint16, 1969)
@@ -404,8 +419,8 @@ func TestOnlyCommandsWrite(t *testing.T) {
 			}
 		}
 		r := Request{Unit: 1, Func: profile.Coil, Address: 3, Quantity: 1, Timeout: time.Second}.writing(d.p.Command("off"))
-		if _, err := d.link.Read(context.Background(), r); err != nil || b.codes[5] != 1 {
-			t.Errorf("a read of what was made a write: %v, sent %v", err, b.codes)
+		if _, err := d.link.Read(context.Background(), r); err != nil || b.asked()[5] != 1 {
+			t.Errorf("a read of what was made a write: %v, sent %v", err, b.asked())
 		}
 	})
 }
