@@ -42,7 +42,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
 
 Orders, at the box; each with -c FILE and --by NAME:
 
-  ack ALARM | shelve ALARM --for TIME | unshelve ALARM | reset-alarm ALARM
+  ack ALARM | shelve ALARM --for TIME [--once] | unshelve ALARM | reset-alarm ALARM
   trip PLAN --stage 2a|2b|3|4          open a stage by hand: over votes, countdown and hold
   hold PLAN                            stop countdowns and irreversible steps until interrupted, for
                                        max_hold at most; release PLAN ends any hold
@@ -56,7 +56,8 @@ Orders, at the box; each with -c FILE and --by NAME:
   learn INPUT                          take the baseline of a point, or of all of a device, in a room at
                                        rest, over the window of its detectors
   bypass INPUT --for TIME [--reason MEASURE] | end-bypass INPUT
-  out-of-service POINT | in-service POINT
+  out-of-service POINT|ALARM | in-service POINT|ALARM
+                                       a point: out of every vote; an alarm: not shown, and votes as before
   reload [--reason TEXT] [--force]     take the configuration file anew
   energise HOOK --lockout-removed      switch something on again; a person's act, at stage 0
 

@@ -41,7 +41,14 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(0, "", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
 	until(t, 0, "alarm P1 plan/maintain/mode: shelved", "status", "-c", b.file)
 	order(0, "", "unshelve", "plan/maintain/mode")
-	order(1, "no alarm", "shelve", "smoke", "--for", "1h")
+	order(0, "", "shelve", "smoke", "--for", "1h", "--once") // before it comes
+	order(0, "", "unshelve", "smoke")
+	order(1, "no alarm", "shelve", "smoak", "--for", "1h")
+	order(0, "", "out-of-service", "smoke")
+	until(t, 0, "smoke: out-of-service", "status", "-c", b.file)
+	order(0, "", "in-service", "smoke")
+	order(1, "no point", "in-service", "smoak")
+	order(1, "no detector compares", "learn", "asd-1")
 
 	order(0, "", "trip", "evacuate", "--stage", "2a", "--reason", "seen with own eyes")
 	b.hook(t, "freeze")

@@ -123,6 +123,7 @@ func (c *compiler) top(t *Table) {
 	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
 	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Consumers: c.consumers(t),
 		ProofMax:     t.Duration("proof_max", defProofMax, time.Hour, maxCalendar),
+		MaxShelve:    t.Duration("max_shelve", defMaxShelve, time.Minute, 24*time.Hour),
 		MaxBypass:    int(t.Int("max_bypass", 1, 1, 8)),
 		JournalBound: t.Duration("journal_bound", defJournalBound, time.Millisecond, 10*time.Second)}
 }

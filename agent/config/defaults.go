@@ -66,6 +66,10 @@ const (
 	maxDelay = time.Hour
 	maxSpan  = 7 * 24 * time.Hour
 
+	defMaxShelve = 8 * time.Hour // S17: a shift
+	minReAlarm   = time.Minute
+	maxReAlarm   = 7 * 24 * time.Hour
+
 	minLearn    = time.Minute
 	maxLearn    = 30 * 24 * time.Hour
 	learnPolls  = 60 // polls in a learning window at least: one for each part of it

@@ -29,11 +29,21 @@ func (c *compiler) detector(t *Table) {
 	}
 	d.Priority = int(t.Int("priority", defDetectorPriority, 0, 4))
 	d.Latching = t.Bool("latching", false)
+	d.ReAlarm, d.Group = c.alarmKeys(t)
 	c.end(t)
 	if ok {
 		c.conds[name] = id
 		c.hz.Conds, c.condTab = append(c.hz.Conds, d), append(c.condTab, t)
 	}
+}
+
+// alarmKeys reads what a detector and a vote say of their alarm besides its priority.
+func (c *compiler) alarmKeys(t *Table) (reAlarm time.Duration, group string) {
+	reAlarm = t.Duration("re_alarm", 0, 0, maxReAlarm)
+	if reAlarm != 0 && reAlarm < minReAlarm {
+		t.Fault("re_alarm", `"re_alarm" is %s: it must be "0s" (never) or from %s to %s`, short(reAlarm), short(minReAlarm), short(maxReAlarm))
+	}
+	return reAlarm, c.name(t, "group")
 }
 
 // condName reads the name of a detector or vote: they share one namespace.

@@ -35,6 +35,7 @@ func (c *compiler) votes(tabs []*Table) {
 			Independent: t.Bool("independent", false),
 			Priority:    int(t.Int("priority", defVotePriority, 0, 4)),
 			Latching:    t.Bool("latching", false)}
+		d.cond.ReAlarm, d.cond.Group = c.alarmKeys(t)
 		if t.Has("of") && len(d.of) == 0 {
 			t.Fault("of", "a vote of nobody never trips: name detectors or votes")
 		}

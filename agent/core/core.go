@@ -55,6 +55,9 @@ type Core struct {
 	gate          gate
 	bypassWhy     string       // of the order that is being carried out
 	bypassWake    sensors.Mono // a bypass is to be warned of
+	groups        map[string]string
+	floodSeen     uint64 // alarms raised when the flood was last looked at
+	floodWake     sensors.Mono
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -74,7 +77,7 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0, groups: groups(r)}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -145,10 +148,11 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	if now >= c.bookWake {
 		c.bookWake = c.book.Due(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
+	fx = c.floodAlarm(now, fx)
 	fx = c.alive(now, fx)
 	wake = min(wake, c.aliveDue())
 	c.begun = true
-	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake)
+	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake, c.floodWake)
 }
 
 // emit turns what engine and machine decided into effects: first what the hooks wait for.
@@ -313,12 +317,13 @@ type snapshot struct {
 	Inhibited map[string]sensors.Mono `json:"inhibited,omitempty"`
 	LossHold  sensors.Mono            `json:"loss_hold"`
 
-	Gate gateState `json:"gate"`
+	Gate   gateState       `json:"gate"`
+	Raised []hazard.Raised `json:"raised,omitempty"`
 }
 
 // Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
 func (c *Core) Snapshot(dst []byte) []byte {
-	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state()})
+	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state(), c.book.RaisedLately()})
 	if err != nil {
 		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
 	}
@@ -363,6 +368,7 @@ func (c *Core) restore(b []byte) error {
 	for _, a := range s.Alarms {
 		c.book.Apply(a)
 	}
+	c.book.SetRaised(s.Raised)
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
 	c.gate.setState(s.Gate)

@@ -101,6 +101,7 @@ type Order struct {
 	Channel Channel       // how it came
 	Stage   plugins.Stage // trip
 	For     time.Duration // bypass, shelve
+	Once    bool          // shelve: only until it clears
 	Reason  string
 	Confirm bool // energise: the lock-out is removed
 }

@@ -18,7 +18,7 @@ const (
 	defProofMax   = 365 * 24 * time.Hour
 	defDrillEvery = 90 * 24 * time.Hour
 	observeMax    = 30 * 24 * time.Hour
-	maxShelve     = 8 * time.Hour // S17: shelving ends by itself, at the latest after a shift
+	defMaxShelve  = 8 * time.Hour // S17: shelving ends by itself, at the latest after a shift
 	calendarAlarm = 24 * time.Hour
 )
 

@@ -94,7 +94,7 @@ func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
 	case AckAlarm, ResetAlarm, ShelveAlarm, UnshelveAlarm:
 		return c.alarmOrder(now, o, fx)
 	case TakeOutOfServe, ReturnToService:
-		return c.serviceOrder(now, o)
+		return c.serviceOrder(now, o, fx)
 	case ProvePoint:
 		return c.prove(now, o, fx)
 	case ConsumerAnswers:
@@ -117,16 +117,22 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	var changed bool
 	switch o.Kind {
 	case AckAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.Ack)
+		a, changed = c.book.Do(now, o.Name, hazard.Ack, o.By)
 	case ResetAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.ResetLatch)
+		a, changed = c.book.Do(now, o.Name, hazard.ResetLatch, o.By)
 	case ShelveAlarm:
-		if o.For <= 0 || o.For > maxShelve {
-			return fmt.Errorf("a shelf lasts up to %v: say how long, with --for", maxShelve)
+		if longest := c.maxShelve(); o.For <= 0 || o.For > longest {
+			return fmt.Errorf("a shelf lasts up to %v: say how long, with --for", longest)
 		}
-		a, changed = c.book.Shelve(now, o.Name, now.Add(o.For))
+		c.know(o.Name)
+		a, changed = c.book.Shelve(now, o.Name, now.Add(o.For), o.Once, o.By)
 	case UnshelveAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.Unshelve)
+		a, changed = c.book.Do(now, o.Name, hazard.Unshelve, o.By)
+	case TakeOutOfServe:
+		c.know(o.Name)
+		a, changed = c.book.Do(now, o.Name, hazard.Retire, o.By)
+	case ReturnToService:
+		a, changed = c.book.Do(now, o.Name, hazard.Return, o.By)
 	}
 	if a.Name == "" {
 		return fmt.Errorf("no alarm %q", o.Name)
@@ -139,10 +145,23 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	return nil
 }
 
-func (c *Core) serviceOrder(now sensors.Mono, o Order) error {
+// know enters the alarm of a condition that was never raised: what comes during the work on it is to
+// find it shelved or out of service.
+func (c *Core) know(name string) {
+	if c.hasCond(name, func(r *hazard.Cond) bool { return r.Priority > 0 }) {
+		c.book.Know(name)
+	}
+}
+
+// serviceOrder takes a point out of every vote, or an alarm out of service (ISA-18.2), which moves no
+// vote.
+func (c *Core) serviceOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	i := c.point(o.Name)
 	if i < 0 {
-		return fmt.Errorf("no point %q", o.Name)
+		if err := c.alarmOrder(now, o, fx); err != nil {
+			return fmt.Errorf("no point %q, and as an alarm: %w", o.Name, err)
+		}
+		return nil
 	}
 	c.eng.SetOutOfService(now, sensors.PointID(i), o.Kind == TakeOutOfServe)
 	c.out.Events = append(c.out.Events, plugins.Event{Type: "point." + string(o.Kind), Detail: o.Name + " by " + o.By})

@@ -83,6 +83,8 @@ func (s *script) ordered(w []string, l *line) core.Order {
 			o.Channel = core.Remote
 		case "confirm":
 			o.Confirm = true
+		case "once":
+			o.Once = true
 		}
 	}
 	if st := l.opts["stage"]; st != "" {

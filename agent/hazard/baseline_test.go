@@ -115,7 +115,10 @@ func TestBaselineThatComesToNothing(t *testing.T) {
 			m.read(p, 10)
 		}, "0 of 60 parts"},
 		"a room full of gas": {func(m *room, p sensors.PointID) { m.slow(62*time.Minute, p, level(400)) }, "could never be true"},
-		"a reboot":           {func(m *room, p sensors.PointID) { m.slow(30*time.Minute, p, level(10)); m.restart(time.Second, time.Hour) }, "restarted"},
+		"a reboot": {func(m *room, p sensors.PointID) {
+			m.slow(30*time.Minute, p, level(10))
+			m.restart(time.Second, time.Hour)
+		}, "restarted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, p, warn := creeping(t)

@@ -24,6 +24,7 @@ type Engine struct {
 	series  []series // samples of the detectors that look back
 	medians []median
 	bases   []baseline
+	names   map[inputName]int32
 	dirty   []uint64 // set of conditions to judge again
 
 	started  bool

@@ -211,6 +211,21 @@ func (e *Engine) LossExplains(id CondID) bool {
 	return true
 }
 
+// SilenceTold tells whether every member of a detector of silence that is true sits on a device whose
+// loss is told already.
+func (e *Engine) SilenceTold(id CondID) bool {
+	c, any := &e.conds[id], false
+	for m := c.m0; m < c.m1; m++ {
+		if e.members[m].v.Is == True {
+			any = true
+			if !e.devices[e.members[m].device].told {
+				return false
+			}
+		}
+	}
+	return any
+}
+
 // refTold: what the member is compared with is on a device whose loss is told.
 func (e *Engine) refTold(m *member) bool {
 	for i := m.i0; i < m.i1; i++ {

@@ -100,8 +100,10 @@ type Cond struct {
 	Need        int
 	Independent bool // the quorum spans two physics, two devices and two paths (S5)
 
-	Priority int  // of its alarm: 1 (highest) to 4; 0: no alarm
-	Latching bool // the alarm stays until reset
+	Priority int           // of its alarm: 1 (highest) to 4; 0: no alarm
+	Latching bool          // the alarm stays until reset
+	ReAlarm  time.Duration // acknowledged and still active for so long: raised again; 0: never
+	Group    string        // of its alarm: the first of a group is told as such; empty: the plan that it opens
 }
 
 // Member is the part of a detector that sits on one device, and votes as one.

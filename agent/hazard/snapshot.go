@@ -39,14 +39,20 @@ func (e *Engine) record(in *input) MemberRecord {
 
 // find returns the input that a record names, or nil when the configuration no longer has it.
 func (e *Engine) find(cond, point string) *input {
-	for i := range e.inputs {
-		in := &e.inputs[i]
-		if e.r.Conds[in.cond].Name == cond && e.r.Points[in.point].Name == point {
-			return in
+	if e.names == nil { // asked for at a start alone
+		e.names = make(map[inputName]int32, len(e.inputs))
+		for i := range e.inputs {
+			in := &e.inputs[i]
+			e.names[inputName{e.r.Conds[in.cond].Name, e.r.Points[in.point].Name}] = int32(i)
 		}
+	}
+	if i, ok := e.names[inputName{cond, point}]; ok {
+		return &e.inputs[i]
 	}
 	return nil
 }
+
+type inputName struct{ cond, point string }
 
 // Restore takes back the lasting state of one member; what the configuration no longer has is
 // passed over.
@@ -147,6 +153,11 @@ type condState struct {
 	Members []Verdict `json:"members,omitempty"`
 }
 
+type inputVerdict struct {
+	Is    Tri   `json:"is"`
+	Basis Basis `json:"basis"`
+}
+
 // State is the whole state of an engine, by name: a snapshot.
 type State struct {
 	Started bool                    `json:"started"`
@@ -154,6 +165,7 @@ type State struct {
 	Points  []pointState            `json:"points"`
 	Series  []seriesState           `json:"series,omitempty"`
 	Inputs  []MemberRecord          `json:"inputs"`
+	Seen    []inputVerdict          `json:"seen"` // of each of Inputs: it is shown before time has passed again
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
@@ -175,6 +187,7 @@ func (e *Engine) State() State {
 	}
 	for i := range e.inputs {
 		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
+		s.Seen = append(s.Seen, inputVerdict{e.inputs[i].is, e.inputs[i].basis})
 	}
 	for i := range e.bases {
 		s.Bases = append(s.Bases, e.bases[i].record())
@@ -237,8 +250,11 @@ func (e *Engine) SetState(s State) {
 			}
 		}
 	}
-	for _, m := range s.Inputs {
+	for i, m := range s.Inputs {
 		e.Restore(m)
+		if in := e.find(m.Cond, m.Point); in != nil && i < len(s.Seen) {
+			in.is, in.basis = s.Seen[i].Is, s.Seen[i].Basis
+		}
 	}
 	e.setVerdicts(s.Conds)
 	for _, name := range s.Groups {
