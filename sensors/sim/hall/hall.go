@@ -89,7 +89,7 @@ func (h *Hall) step() {
 	}
 	h.flow += (to - h.flow) * -math.Expm1(-dt/p.RundownTime.Seconds())
 	set := p.SetPoint + p.Swing*math.Sin(2*math.Pi*h.At().Seconds()/900)
-	h.cold = max(0, min(most*h.flow, p.LoadW+p.GainWK*(h.air-set)))
+	h.cold = max(0, min(most*h.flow, h.Load()+p.GainWK*(h.air-set)))
 	wall := p.WallWK * (h.air - h.wall)
 	h.air += (h.Load() - h.cold - wall) * dt / p.MassJK
 	h.wall += wall * dt / p.WallJK
