@@ -131,7 +131,7 @@ func play(ctx context.Context, o Options, c *config.Config, rec *recording, cols
 }
 
 // openBundle finds the readings in an archive of `firebreak bundle`, and the configuration of the
-// episode, which stands before them or not at all.
+// episode, whichever stands first. It returns at the readings, which are read as they are replayed.
 func openBundle(f io.ReadSeeker) (readings io.Reader, text []byte, err error) {
 	for pass := range 2 {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -204,7 +204,7 @@ func TestBundle(t *testing.T) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
-	for _, f := range []struct{ name, text string }{{"e/README", "x"}, {"e/config.toml", string(conf)}, {"e/readings.csv", readings}} {
+	for _, f := range []struct{ name, text string }{{"e/README", "x"}, {"e/readings.csv", readings}, {"e/config.toml", string(conf)}} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.text))}); err != nil {
 			t.Fatal(err)
 		}
@@ -239,27 +239,41 @@ decimal_comma = true
 
 [[column]]
 name  = "T in K"
-point = "cab-t1.temperature"
+point = "bms-1.cell.temperature.max"
 unit  = "K"
 
 [[column]]
-name  = "Kontakt"
-point = "smoke-1.smoke.alarm"
+name   = "Kontakt"
+point  = "smoke-1.smoke.alarm"
 invert = true
 
 [[column]]
 name   = "raw"
-point  = "cab-t2.temperature"
-scale  = 0.1
-offset = -40
+point  = "asd-1.smoke.obscuration"
+scale  = 0.001
+offset = -1
 `)
-	file := write(t, "r.csv", "\ufeffZeit;T in K;Kontakt;raw\r\n01.02.2026 12:00:00;298,15;1;650\r\n01.02.2026 12:00:01;298,15;on;650\r\n")
-	r, out, refused, err := record(t, file, mapping)
-	if err != nil || refused != "" || r.Readings != 6+0 {
-		t.Fatalf("%v %+v %s\n%s", err, r, refused, out)
+	rows := func(kelvin, contact, raw string) string {
+		text := "\ufeffZeit;T in K;Kontakt;raw\r\n"
+		for s := 0; s <= 24; s += 4 {
+			text += fmt.Sprintf("01.02.2026 12:00:%02d;%s;%s;%s\r\n", s, kelvin, contact, raw)
+		}
+		return write(t, "r.csv", text)
 	}
-	if !strings.Contains(out, "From 2026-02-01 12:00:00 +01:00") || strings.Contains(out, "smoke-point P1") {
-		t.Errorf("clock or contact is wrong:\n%s", out)
+	file := rows("298,15", "1", "1010") // 25 C, no smoke, 0.01 %/m
+	for name, raised := range map[string]bool{file: false, rows("330,15", "off", "1500"): true} {
+		r, out, refused, err := record(t, name, mapping)
+		if err != nil || refused != "" || r.Readings != 3*7 {
+			t.Fatalf("%v %+v %s\n%s", err, r, refused, out)
+		}
+		if !strings.Contains(out, "From 2026-02-01 12:00:00 +01:00") {
+			t.Errorf("the clock is wrong:\n%s", out)
+		}
+		for _, alarm := range []string{"alarm    cell-hot P1", "alarm    smoke-point P1", "alarm    smoke-action P1"} {
+			if strings.Contains(out, alarm) != raised {
+				t.Errorf("%s raised: %v, want %v\n%s", alarm, !raised, raised, out)
+			}
+		}
 	}
 	for text, want := range map[string]string{
 		"tyme = \"a\"": `unknown key "tyme"`,
