@@ -24,10 +24,10 @@ func runReplay(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		o.What, args = args[0], args[1:]
 	}
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if fs.Parse(args) != nil {
 		return 2
 	}
-	if o.What == "" {
+	if o.What == "" || fs.NArg() > 0 {
 		fmt.Fprintf(stderr, "usage: firebreak replay SCENARIO|RECORDING [--config FILE] [--map FILE] [--json]\nscenarios: %s\n", strings.Join(replay.Names(), ", "))
 		return 2
 	}

@@ -217,6 +217,16 @@ func TestPangyoInTime(t *testing.T) {
 
 func (r *Result) highest(t *testing.T) plugins.Stage { return (&played{Result: r}).highest(t) }
 
+// TestMedianIsBlind: of a loss that all inlets share their deviation from the median sees nothing: a rate or a
+// threshold does.
+func TestMedianIsBlind(t *testing.T) {
+	for _, name := range []string{"alibaba-hk-2022", "hypothetical-fans-lost"} {
+		if text := playScenario(t, name).text; strings.Contains(text, "inlet-odd") || !strings.Contains(text, "inlet-hot") {
+			t.Errorf("%s: want inlet-hot and no inlet-odd", name)
+		}
+	}
+}
+
 // TestNotIsolated: where the voltage stays the step is never done, whatever the breaker says (S15).
 func TestNotIsolated(t *testing.T) {
 	p := playScenario(t, "nirs-daejeon-2025")
