@@ -29,6 +29,7 @@ func (c *compiler) companions(t *Table, key string) {
 	c.only(t, key == "ratio", "goes with ratio", "floor")
 	c.only(t, from == "baseline", `goes with from = "baseline"`, "learn")
 	c.only(t, key == "runaway", "goes with runaway", "limit", "voltage", "voltage_drop")
+	c.only(t, key != "runaway", "has no meaning with runaway, which stays until it is reset", "off_delay")
 	c.only(t, key != "stale", "has no meaning with stale, which has its own time", "on_delay", "deadband", "held_true", "on_fault")
 }
 

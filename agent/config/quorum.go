@@ -36,7 +36,7 @@ type model struct {
 
 func newModel(r *hazard.Rules) (*model, error) {
 	m := &model{rules: r, byCond: make([][]int, len(r.Conds))}
-	plain := &hazard.Rules{Devices: r.Devices, HeldTrue: time.Hour, LossPersist: time.Hour}
+	plain := &hazard.Rules{Devices: r.Devices, HeldTrue: time.Hour, LossPersist: time.Hour, AlikeWithin: -1}
 	for id := range r.Conds {
 		k := r.Conds[id]
 		c := hazard.Cond{Name: k.Name, Kind: k.Kind, Of: k.Of, Need: k.Need, Independent: k.Independent}

@@ -56,7 +56,8 @@ type Core struct {
 	bypassWhy     string       // of the order that is being carried out
 	bypassWake    sensors.Mono // a bypass is to be warned of
 	groups        map[string]string
-	floodSeen     uint64 // alarms raised when the flood was last looked at
+	alike         []string // causes whose members turned true together
+	floodSeen     uint64   // alarms raised when the flood was last looked at
 	floodWake     sensors.Mono
 }
 
@@ -176,6 +177,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		c.pending, c.holding = c.eng.Pending(), c.eng.Active()
 	}
 	fx = c.condAlarms(now, fx)
+	if len(c.ch.Conds) > 0 {
+		fx = c.alikeAlarms(now, fx)
+	}
 	if c.ch.Losses || now >= c.lossHold {
 		fx = c.lossAlarms(now, fx)
 	}
@@ -255,7 +259,9 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]
+	c.alike = c.alike[:0]
 	for _, a := range c.book.Records() {
+		c.wasAlike(&a)
 		if a.Active && strings.HasPrefix(a.Name, "loss/") {
 			c.losses = append(c.losses, a.Name)
 		}
@@ -373,6 +379,7 @@ func (c *Core) restore(b []byte) error {
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
 	c.gate.setState(s.Gate)
 	c.lossHold, c.holding = s.LossHold, c.eng.Active()
+	c.book.All(func(a hazard.Alarm) { c.wasAlike(&a) })
 	for name, since := range s.Inhibited {
 		c.inhibited[name] = since
 	}

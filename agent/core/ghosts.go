@@ -27,10 +27,10 @@ func (c *Core) owned(name string) bool {
 	switch kind {
 	case "agent", "orders":
 		return true
-	case "loss":
+	case "loss", "distrust":
 		return c.hasCause(rest)
 	case "bypass", "baseline":
-		return c.hasCause("device/" + rest)
+		return c.hasCause("device/" + strings.TrimSuffix(rest, "/trips"))
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)
 	case "plan":

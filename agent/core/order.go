@@ -148,9 +148,12 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 // know enters the alarm of a condition that was never raised: what comes during the work on it is to
 // find it shelved or out of service.
 func (c *Core) know(name string) {
-	if c.hasCond(name, func(r *hazard.Cond) bool { return r.Priority > 0 }) {
-		c.book.Know(name)
-	}
+	c.hasCond(name, func(r *hazard.Cond) bool {
+		if r.Priority > 0 {
+			c.book.Know(hazard.AlarmInput{Name: name, Priority: r.Priority, Latching: r.Latching, ReAlarm: r.ReAlarm, Group: c.groupOf(name)})
+		}
+		return false
+	})
 }
 
 // serviceOrder takes a point out of every vote, or an alarm out of service (ISA-18.2), which moves no

@@ -106,6 +106,29 @@ func (c *Core) silenceAlarms(now sensors.Mono, fx []Effect) []Effect {
 	return fx
 }
 
+// wasAlike remembers an alarm of that kind over a restart.
+func (c *Core) wasAlike(a *hazard.Alarm) {
+	if name, ok := strings.CutPrefix(a.Name, "distrust/"); ok && a.Active {
+		c.alike = append(c.alike, name)
+	}
+}
+
+// alikeAlarms tells of each cause behind which everything has turned true together.
+func (c *Core) alikeAlarms(now sensors.Mono, fx []Effect) []Effect {
+	names := c.eng.Alike()
+	for _, was := range c.alike {
+		if !slices.Contains(names, was) {
+			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "distrust/" + was})
+		}
+	}
+	for _, n := range names {
+		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "distrust/" + n, Active: true, Priority: 2,
+			Cause: "all that is true behind " + n + " turned so within seconds: counted as two members at most; look whether it garbles what it passes on"})
+	}
+	c.alike = names
+	return fx
+}
+
 // floodAlarm tells of more alarms than a person can follow, and how they are made up.
 func (c *Core) floodAlarm(now sensors.Mono, fx []Effect) []Effect {
 	const name = "agent/alarm-flood"

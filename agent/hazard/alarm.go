@@ -190,9 +190,9 @@ func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent, by string) 
 
 // Know enters an alarm that was never raised, so that it can be shelved or taken out of service
 // beforehand.
-func (b *AlarmBook) Know(name string) {
-	if b.alarms[name] == nil {
-		b.Apply(Alarm{Name: name})
+func (b *AlarmBook) Know(in AlarmInput) {
+	if b.alarms[in.Name] == nil {
+		b.Apply(Alarm{Name: in.Name, Priority: in.Priority, Latching: in.Latching, ReAlarm: in.ReAlarm, Group: in.Group})
 	}
 }
 

@@ -29,6 +29,7 @@ type Bypass struct {
 	Name   string // of the point
 	Device string
 	Until  sensors.Mono // it ends by itself then; 0: it has ended
+	Trips  bool         // a detector on it would be true by its last reading
 	Back   sensors.Mono // when it ended; 0: it has not
 }
 
@@ -61,6 +62,17 @@ func (e *Engine) SetBypass(now sensors.Mono, id sensors.PointID, until sensors.M
 	e.wakeAt(until)
 }
 
+// shadow notes whether a bypassed input would be true: whoever bypassed it is to know, and decides.
+func (e *Engine) shadow(in *input, p *point) {
+	if trips := !in.silent && e.compare(in, p) == True; trips != in.tripped {
+		in.tripped, in.dirty, e.bypassed = trips, true, true
+	}
+}
+
+func (e *Engine) trips(id sensors.PointID) bool {
+	return slices.ContainsFunc(e.byPoint[id], func(i int32) bool { return e.inputs[i].tripped })
+}
+
 // EndBypass returns a point before its bypass has expired.
 func (e *Engine) EndBypass(now sensors.Mono, id sensors.PointID) {
 	if int(id) >= len(e.points) || e.points[id].bypass == 0 {
@@ -79,7 +91,7 @@ func (e *Engine) comeBack(id sensors.PointID, at sensors.Mono) {
 	p := &e.points[id]
 	p.bypass, p.back, e.bypassed = 0, at, true
 	for _, i := range e.byPoint[id] {
-		e.inputs[i].lostAt, e.inputs[i].dirty = at, true
+		e.inputs[i].lostAt, e.inputs[i].dirty, e.inputs[i].tripped = at, true, false
 	}
 	e.follow(id, at)
 }
@@ -164,7 +176,7 @@ func (e *Engine) Bypasses(visit func(Bypass)) {
 	for i := range e.points {
 		if p := &e.points[i]; p.apart {
 			rule := &e.r.Points[i]
-			visit(Bypass{Point: sensors.PointID(i), Name: rule.Name, Device: e.r.Devices[rule.Device].Name, Until: p.bypass, Back: p.back})
+			visit(Bypass{Point: sensors.PointID(i), Name: rule.Name, Device: e.r.Devices[rule.Device].Name, Until: p.bypass, Back: p.back, Trips: e.trips(sensors.PointID(i))})
 		}
 	}
 }

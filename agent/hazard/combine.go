@@ -27,6 +27,7 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 				out.Members = append(out.Members, e.record(in))
 			}
 		}
+		e.turns(mb)
 		v := t.verdict()
 		v.Since = mb.v.Since
 		if v.Is != mb.v.Is || v.Since == 0 {

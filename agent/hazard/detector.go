@@ -23,13 +23,15 @@ type input struct {
 	anew    bool          // active from before its bypass: the alarm is kept, but its on-delay is served anew (S19)
 	weak    bool          // true only by readings without preceding rise (S3), or of a replaced device (S23)
 	on      time.Duration // on-delay served up to onAt
+	turn    sensors.Mono  // it was read false, and then true at this instant; 0: nobody has seen it turn
 	onAt    sensors.Mono  // the on-delay counts from here, while raw is true and not lost
 	offAt   sensors.Mono  // raw is false since, while active
-	latched bool          // gas over range: true until a person resets it (S3)
+	latched bool          // gas over range, or a confirmed runaway: true until a person resets it (S3)
 	held    bool          // the off-delay runs after a silence: the alarm is kept, without a vote
 	lostAt  sensors.Mono
 	fresh   sensors.Mono // of the last usable reading
 
+	tripped   bool // bypassed, and true by its last reading: told, and no vote
 	is        Tri
 	basis     Basis
 	probation bool // its point has come back from a bypass (S19)
@@ -45,6 +47,8 @@ type member struct {
 	v      Verdict
 	faulty bool // silent or bad as a whole, not by test mode; what a person took out aside
 	read   bool // some of it can be read: it can become true
+
+	turn0, turn1 sensors.Mono // when its true points turned, first and last; 0: nobody has seen one of them turn
 
 	probation bool // some of it has come back from a bypass (S19)
 }
@@ -70,6 +74,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	}
 	if in.away { // bypassed: it is read and shown, and stays out of the votes
 		in.noVote = false
+		e.shadow(in, p)
 		e.touch(in)
 		return
 	}
@@ -89,7 +94,10 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	case raw == True:
 		weak := p.rise.weak || p.other || e.weakRef(in)
 		if was != True {
-			in.on, in.dirty = 0, true
+			in.on, in.dirty, in.turn = 0, true, 0
+			if was == False && !back {
+				in.turn = t
+			}
 			in.weak = in.weak || !in.active || in.anew // a new occurrence is as strong as what made it
 		}
 		if was != True || back {
@@ -118,8 +126,14 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 // late must find the same as who steps in time.
 func (e *Engine) serve(in *input, t sensors.Mono) {
 	if in.serving() && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
-		in.active, in.anew, in.dirty = true, false, true
+		e.activate(in)
 	}
+}
+
+// activate is the end of an on-delay. A confirmed runaway stays until a person resets it.
+func (e *Engine) activate(in *input) {
+	in.active, in.anew, in.dirty = true, false, true
+	in.latched = in.latched || e.r.Conds[in.cond].Kind == Runaway
 }
 
 // serving: its on-delay runs.
@@ -158,7 +172,7 @@ func (e *Engine) advance(in *input, now sensors.Mono) {
 	if in.serving() {
 		due := in.onAt.Add(c.OnDelay - in.on)
 		if now >= due {
-			in.active, in.anew, in.dirty = true, false, true
+			e.activate(in)
 		} else {
 			e.wakeAt(due)
 		}

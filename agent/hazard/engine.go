@@ -91,6 +91,7 @@ func New(r *Rules) (*Engine, error) {
 		d.list = append(d.list, sensors.PointID(i))
 	}
 	e.buildGroups()
+	e.buildAlike()
 	return e, nil
 }
 

@@ -20,6 +20,8 @@ func (e *Engine) inputState(now sensors.Mono, in *input) string {
 		return "bypassed"
 	case in.silent && in.active:
 		return fmt.Sprintf("silent for %v, limit %v", since(e.lostSince(in)), c.Window)
+	case in.latched && c.Kind == Runaway:
+		return "confirmed, until it is reset"
 	case in.latched:
 		return "latched by gas over range"
 	case in.lost && in.active && in.basis == HeldTrue:

@@ -22,8 +22,13 @@ func (e *Engine) jumps(in *input, c *Cond, p *point, held bool) Tri {
 // runsAway applies the rule of GB 38031 for a confirmed thermal runaway: (the voltage has dropped, or
 // the temperature is at the maker's limit) and it rises by so much a second. That it persists is the
 // on-delay's part. The rate decides first: a harness that comes off loses the voltage of a module
-// that stays cold, and a battery test warms it slowly.
+// that stays cold, and a battery test warms it slowly. Once it was confirmed it stays so until a person
+// resets it, whatever is read: a cell that has burnt out is warm, steady and without a voltage, and
+// its neighbours are next.
 func (e *Engine) runsAway(in *input, c *Cond, p *point, held bool) Tri {
+	if in.latched {
+		return True
+	}
 	rate := e.rises(in, c, held)
 	if rate == False {
 		return False

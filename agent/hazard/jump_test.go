@@ -1,6 +1,7 @@
 package hazard
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -153,4 +154,39 @@ func TestRunawayUnknown(t *testing.T) {
 		m.wait(time.Second)
 	}
 	m.want(id, "unknown")
+}
+
+// Once confirmed it stays, over a restart too, until a person resets it: then only when it is cold.
+func TestRunawayStays(t *testing.T) {
+	m := newRoom(t)
+	p := m.point("bms", "t", sensors.Temperature)
+	id := m.over(Cond{Name: "confirmed", Kind: Runaway, Threshold: 1, Window: 4 * time.Second, OnDelay: 3 * time.Second, Limit: 60, HasLimit: true}, p)
+	m.keep(6*time.Second, 50, p)
+	for s := range 20 {
+		m.keep(time.Second, 50+2*float64(s), p)
+	}
+	m.want(id, "true")
+	m.keep(10*time.Minute, 88, p) // burnt out
+	m.want(id, "true")
+	m.restart(time.Second, 0)
+	m.keep(time.Minute, 40, p)
+	m.want(id, "true")
+	reset := func(want string) {
+		t.Helper()
+		err := m.e.Unlatch(m.now, "confirmed")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("reset: %v, want %q", err, want)
+		}
+		m.step()
+	}
+	m.keep(30*time.Second, 70, p)
+	reset("at the limit")
+	m.bad(p, sensors.Comm)
+	m.want(id, "true held-true")
+	reset("cannot be read")
+	m.keep(time.Minute, 40, p)
+	reset("")
+	m.want(id, "false")
+	m.keep(time.Minute, 40, p)
+	m.want(id, "false")
 }

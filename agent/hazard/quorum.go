@@ -110,7 +110,11 @@ func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured, silent uint64) B
 // quorum: at least Need members, each register counted once; if independent, over two physics,
 // two devices and two paths. faults adds votes of lost members.
 func (e *Engine) quorum(c *Cond, v *vote, k pick, set uint64, faults int) bool {
-	if v.weigh(set)+faults < c.Need {
+	weight := v.weigh(set)
+	if v.alike != nil && k < pickUsable && weight > maxAlike {
+		weight = e.weighTrusted(v, set)
+	}
+	if weight+faults < c.Need {
 		return false
 	}
 	if !c.Independent {

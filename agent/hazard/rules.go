@@ -21,6 +21,7 @@ type Rules struct {
 	Origin sensors.Origin // of the readings that count; others never vote (S7)
 
 	HeldTrue    time.Duration // how long a member that was true and fell silent still votes (S4); default 30 min
+	AlikeWithin time.Duration // three devices behind one bus or gateway that turn true so near together count as two; default 2 s, negative: off
 	LossPersist time.Duration // how long a device is silent before the loss is an alarm (S2); default 10 s
 }
 

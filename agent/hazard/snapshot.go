@@ -21,8 +21,10 @@ type MemberRecord struct {
 	Held    bool          `json:"held,omitempty"`
 	Latched bool          `json:"latched,omitempty"`
 	Anew    bool          `json:"anew,omitempty"`
+	Trips   bool          `json:"trips,omitempty"` // bypassed, and true by its last reading
 	On      time.Duration `json:"on,omitempty"`
 	OnAt    sensors.Mono  `json:"on_at,omitempty"`
+	Turn    sensors.Mono  `json:"turn,omitempty"`
 	OffAt   sensors.Mono  `json:"off_at,omitempty"`
 	LostAt  sensors.Mono  `json:"lost_at,omitempty"`
 	Fresh   sensors.Mono  `json:"fresh,omitempty"`
@@ -34,7 +36,7 @@ func (e *Engine) record(in *input) MemberRecord {
 	p := &e.points[in.point]
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
 		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: p.out, Weak: in.weak, Held: in.held, Latched: in.latched,
-		Anew: in.anew, On: in.on, OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
+		Anew: in.anew, Trips: in.tripped, On: in.on, OnAt: in.onAt, Turn: in.turn, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
 }
 
 // find returns the input that a record names, or nil when the configuration no longer has it.
@@ -62,7 +64,7 @@ func (e *Engine) Restore(m MemberRecord) {
 		return
 	}
 	*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, tripped: m.Trips, on: m.On, onAt: m.OnAt, turn: m.Turn, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
 	p := &e.points[in.point]
 	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
 	e.follow(in.point, m.LostAt)
@@ -93,7 +95,7 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	e.resumeBaselines(shift)
 	for i := range e.inputs {
 		in := &e.inputs[i]
-		for _, t := range []*sensors.Mono{&in.onAt, &in.offAt, &in.lostAt, &in.fresh} {
+		for _, t := range []*sensors.Mono{&in.onAt, &in.turn, &in.offAt, &in.lostAt, &in.fresh} {
 			if *t != 0 {
 				*t = t.Add(shift)
 			}
@@ -169,6 +171,7 @@ type State struct {
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
+	Parts   map[string]sensors.Mono `json:"parts,omitempty"` // of those, since when some devices are back
 	Losses  []Loss                  `json:"losses"`
 	Bases   []BaselineRecord        `json:"baselines,omitempty"`
 }
@@ -207,6 +210,12 @@ func (e *Engine) State() State {
 	for _, g := range e.groups {
 		if g.active {
 			s.Groups = append(s.Groups, g.name)
+			if g.part != 0 {
+				if s.Parts == nil {
+					s.Parts = map[string]sensors.Mono{}
+				}
+				s.Parts[g.name] = g.part
+			}
 		}
 	}
 	return s
@@ -259,7 +268,9 @@ func (e *Engine) SetState(s State) {
 	e.setVerdicts(s.Conds)
 	for _, name := range s.Groups {
 		for g := range e.groups {
-			e.groups[g].active = e.groups[g].active || e.groups[g].name == name
+			if e.groups[g].name == name {
+				e.groups[g].active, e.groups[g].part = true, s.Parts[name]
+			}
 		}
 	}
 }
@@ -276,6 +287,9 @@ func (e *Engine) setVerdicts(conds []condState) {
 		}
 		e.conds[i].v = c.Verdict
 		m0, m1 := e.conds[i].m0, e.conds[i].m1
+		for m := m0; m < m1; m++ {
+			e.turns(&e.members[m])
+		}
 		if int(m1-m0) == len(c.Members) {
 			for k := range c.Members {
 				e.members[m0+int32(k)].v = c.Members[k]

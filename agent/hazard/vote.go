@@ -23,7 +23,10 @@ type entry struct {
 }
 
 // vote is the compiled form of one vote.
-type vote struct{ entries []entry }
+type vote struct {
+	entries []entry
+	alike   []alike
+}
 
 // span says over how many physics, devices and paths a set of members extends: one or more than
 // one of each. The zero value is the empty set.
