@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"firebreak/agent/hazard"
@@ -116,11 +117,30 @@ func (c *compiler) checkNeed(d *voteDraft) {
 	case entries == 0: // its detectors have faults of their own
 	case entries > maxEntries:
 		d.tab.Fault("of", "%d members: a vote holds at most %d, make votes of votes", entries, maxEntries)
+	case c.silenceTwice(d) != "":
+		d.tab.Fault("of", "%s: take one of them out", c.silenceTwice(d))
 	case d.cond.Need > weight:
 		d.tab.Fault("need", "needs %d of %d members (%s): it can never trip, lower need or add members", d.cond.Need, weight, strings.Join(d.of, ", "))
 	case d.cond.Independent && weight < 2:
 		d.tab.Fault("independent", "one member cannot be independent of itself: add another physics on another path")
 	}
+}
+
+// silenceTwice: a detector of silence and one with on_fault = "vote" in one vote count one silence twice.
+func (c *compiler) silenceTwice(d *voteDraft) string {
+	silent, fault := "", ""
+	for _, of := range d.cond.Of {
+		switch k := &c.hz.Conds[of]; {
+		case k.Kind == hazard.Silent:
+			silent = k.Name
+		case k.OnFault == hazard.FaultVotes:
+			fault = k.Name
+		}
+	}
+	if silent == "" || fault == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q (stale) and %q (on_fault = \"vote\") would count one silence twice", silent, fault)
 }
 
 func (c *compiler) weight(m *hazard.Member) int {

@@ -12,7 +12,7 @@ import (
 // A group that fails alike is distrusted: where all that is true behind one bus or gateway, on three
 // devices or more, turned from false to true within two seconds, what is between them is the likelier
 // cause (a shifted register, a swapped word, old values replayed) than a fire that reaches all of them
-// between two polls. They count as two members at most, however many they are, and an alarm says so:
+// between two polls. They count as two devices at most, however many they are, and an alarm says so:
 // a vote that needs three needs one from elsewhere. Two, not one, because one more true member must
 // never make a vote less than it was: two that see a fire together are two. Nobody is distrusted whose
 // turn nobody has seen: what comes back true after a silence did not turn.
@@ -22,7 +22,7 @@ const DefaultAlikeWithin = 2 * time.Second
 
 const (
 	minAlike = 3 // devices are a group that can fail alike: two may well see one fire
-	maxAlike = 2 // members that such a group counts for
+	maxAlike = 2 // devices that such a group counts for
 )
 
 // alike is a set of entries of one vote behind one cause.
@@ -71,7 +71,6 @@ func (e *Engine) buildAlike() {
 func (e *Engine) turnedAlike(v *vote, a *alike, set uint64) uint64 {
 	together := a.set & set
 	first, last := never, sensors.Mono(0)
-	devices, seen := 0, ^sensors.DeviceID(0)
 	for b := together; b != 0; b &= b - 1 {
 		n := &v.entries[bits.TrailingZeros64(b)]
 		m := &e.members[n.member]
@@ -79,14 +78,26 @@ func (e *Engine) turnedAlike(v *vote, a *alike, set uint64) uint64 {
 			return 0
 		}
 		first, last = min(first, m.turn0), max(last, m.turn1)
-		if n.device != seen {
-			devices, seen = devices+1, n.device
-		}
 	}
-	if devices < minAlike || last.Sub(first) > e.alikeWithin() {
+	if v.devices(together) < minAlike || last.Sub(first) > e.alikeWithin() {
 		return 0
 	}
 	return together
+}
+
+// devices counts the devices of a set.
+func (v *vote) devices(set uint64) (n int) {
+	for b := set; b != 0; b &= b - 1 {
+		i := bits.TrailingZeros64(b)
+		first := true
+		for c := set & (1<<i - 1); c != 0 && first; c &= c - 1 {
+			first = v.entries[bits.TrailingZeros64(c)].device != v.entries[i].device
+		}
+		if first {
+			n++
+		}
+	}
+	return n
 }
 
 // turns notes when the true points of a member turned.
@@ -122,13 +133,32 @@ func (e *Engine) Alike() (names []string) {
 	return names
 }
 
-// weighTrusted is weigh with each group that turned alike as two members at most.
+// weighTrusted is weigh with each group that turned alike as its two heaviest devices.
 func (e *Engine) weighTrusted(v *vote, set uint64) int {
 	weight := v.weigh(set)
 	for k := range v.alike {
 		if together := e.turnedAlike(v, &v.alike[k], set); together != 0 {
-			weight = min(weight, v.weigh(set&^together)+maxAlike)
+			weight = min(weight, v.weigh(set&^together)+v.heaviestTwo(together))
 		}
 	}
 	return weight
+}
+
+func (v *vote) heaviestTwo(set uint64) int {
+	first, second := 0, 0
+	for rest := set; rest != 0; {
+		device, own := v.entries[bits.TrailingZeros64(rest)].device, uint64(0)
+		for b := rest; b != 0; b &= b - 1 {
+			if i := bits.TrailingZeros64(b); v.entries[i].device == device {
+				own |= 1 << i
+			}
+		}
+		rest &^= own
+		if w := v.weigh(own); w > first {
+			first, second = w, first
+		} else {
+			second = max(second, w)
+		}
+	}
+	return first + second
 }

@@ -49,7 +49,7 @@ func (e *Engine) SetBypass(now sensors.Mono, id sensors.PointID, until sensors.M
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		in.dirty = true
-		if !was {
+		if !was && !in.silent { // a silence is heard on, so that it is what it would be without
 			in.anew = in.active && !in.latched
 			in.raw, in.on, in.onAt, in.offAt, in.held = Unknown, 0, 0, 0, false
 			in.lost, in.lostAt = true, now // why it may not vote besides is still heard: a test stays one
@@ -91,7 +91,11 @@ func (e *Engine) comeBack(id sensors.PointID, at sensors.Mono) {
 	p := &e.points[id]
 	p.bypass, p.back, e.bypassed = 0, at, true
 	for _, i := range e.byPoint[id] {
-		e.inputs[i].lostAt, e.inputs[i].dirty, e.inputs[i].tripped = at, true, false
+		in := &e.inputs[i]
+		in.dirty, in.tripped = true, false
+		if !in.silent {
+			in.lostAt = at
+		}
 	}
 	e.follow(id, at)
 }
@@ -207,10 +211,6 @@ func (e *Engine) WouldInhibit(now sensors.Mono, points []sensors.PointID) []Cond
 	h := *e
 	h.points, h.inputs, h.members = slices.Clone(e.points), slices.Clone(e.inputs), slices.Clone(e.members)
 	h.conds, h.devices, h.dirty = slices.Clone(e.conds), slices.Clone(e.devices), slices.Clone(e.dirty)
-	h.medians = slices.Clone(e.medians)
-	for i := range h.medians {
-		h.medians[i].vals = slices.Clone(h.medians[i].vals)
-	}
 	looks := make([]bool, len(h.conds))
 	for _, p := range points {
 		h.SetBypass(now, p, never)
@@ -219,6 +219,10 @@ func (e *Engine) WouldInhibit(now sensors.Mono, points []sensors.PointID) []Cond
 				looks[h.inputs[i].cond] = true
 			}
 		}
+	}
+	for i := range h.inputs { // and those that are compared with one of them
+		in := &h.inputs[i]
+		looks[in.cond] = looks[in.cond] || in.ref != NoPoint && slices.Contains(points, in.ref)
 	}
 	h.loseReferences(now)
 	h.settle(now, &Changes{})

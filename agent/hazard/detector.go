@@ -72,19 +72,19 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	if p.other && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
 		in.weak, in.dirty = true, true
 	}
+	if in.silent {
+		e.heard(in, t)
+		return
+	}
 	if in.away { // bypassed: it is read and shown, and stays out of the votes
 		in.noVote = false
 		e.shadow(in, p)
 		e.touch(in)
 		return
 	}
-	if in.silent {
-		e.heard(in, t)
-		return
-	}
 	raw := e.compare(in, p)
-	if raw == Unknown { // a rate whose window is not filled again: as if silent
-		in.lose(t, false)
+	if raw == Unknown { // a rate whose window is not filled again, or no reference: as if silent
+		in.lose(t, e.refOut(in))
 		e.touch(in)
 		return
 	}
@@ -150,7 +150,7 @@ func (in *input) lose(t sensors.Mono, noVote bool) {
 		in.lost, in.lostAt = true, t
 		in.dirty = in.dirty || in.raw == True || in.active || in.silent
 	}
-	in.dirty = in.dirty || in.noVote != noVote && in.active
+	in.dirty = in.dirty || in.noVote != noVote && (in.active || in.silent)
 	in.noVote = noVote
 }
 

@@ -82,6 +82,9 @@ func (e *Engine) beside(id sensors.PointID, at sensors.Mono) (v float64, ok bool
 	return p.val, p.usable && !p.away && at < p.at.Add(e.r.Points[id].Stale)
 }
 
+// refOut: what it is compared with was taken out by a person. Then neither does it vote by what it was.
+func (e *Engine) refOut(in *input) bool { return in.ref != NoPoint && e.points[in.ref].away }
+
 // weakRef: it is true by a jump, which no rise precedes (S3), or against a point that is not the
 // proven one or went over range itself (S23).
 func (e *Engine) weakRef(in *input) bool {
@@ -147,7 +150,7 @@ func (e *Engine) recount(p *point) {
 	if p.in == nil {
 		return
 	}
-	counts := p.usable && !p.away
+	counts := p.usable && !p.out // a bypassed one is read as before: that it has no vote moves no median
 	if counts == p.counts && (!counts || p.val == p.count) {
 		return
 	}

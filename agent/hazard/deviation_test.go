@@ -1,6 +1,8 @@
 package hazard
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +53,7 @@ func TestDeviationFromAPoint(t *testing.T) {
 // A reference that is silent makes the detector unknown: what was true is held-true, and what was
 // false is no false (S4).
 func TestDeviationWithoutItsReference(t *testing.T) {
+	wants := map[string]string{"out of service": "unknown held"} // by a person: then it is no vote either
 	for name, gone := range map[string]func(m *room, ref, p sensors.PointID){
 		"bad": func(m *room, ref, p sensors.PointID) { m.bad(ref, sensors.Comm) },
 		"stale": func(m *room, ref, p sensors.PointID) { // 3 s
@@ -74,7 +77,7 @@ func TestDeviationWithoutItsReference(t *testing.T) {
 			gone(m, ref, q)
 			m.read(p, 90)
 			m.read(q, 20)
-			m.want(hot, "true held-true")
+			m.want(hot, cmp.Or(wants[name], "true held-true"))
 			m.want(cold, "unknown")
 		})
 	}
@@ -161,8 +164,9 @@ func TestDeviceMedian(t *testing.T) {
 	m.want(id, "true")
 }
 
-// A bypass counts in no median, and one that would end it is known to (S19).
-func TestMedianWithoutTheBypassed(t *testing.T) {
+// A bypassed point is read and counts in the median as before: a bypass makes nobody deviate, and no
+// detector unknown (S19). One out of service does not.
+func TestMedianWithTheBypassed(t *testing.T) {
 	m := newRoom(t)
 	var p []sensors.PointID
 	for _, d := range []string{"a", "b", "c"} {
@@ -176,16 +180,34 @@ func TestMedianWithoutTheBypassed(t *testing.T) {
 		}
 	}
 	m.want(v, "false")
-	if dead := m.e.WouldInhibit(m.now, p[:1]); len(dead) != 2 {
-		t.Errorf("without one of three there is no median, but only %v could not trip", dead)
-	}
-	if got, ok := m.e.medians[0].value(); !ok || got != 25 || len(m.e.medians[0].vals) != 3 {
-		t.Fatalf("the question has changed the median: %v, %v", got, m.e.medians[0].vals)
-	}
 	m.e.SetBypass(m.now, p[0], m.now.Add(time.Hour))
 	m.read(p[1], 25)
 	m.read(p[2], 25)
+	m.want(v, "false")
+	m.e.SetOutOfService(m.now, p[0], true)
+	m.read(p[1], 25)
+	m.read(p[2], 25)
 	m.want(v, "unknown inhibited")
+}
+
+// A bypass of what others are compared with takes them along: they are not held-true by it, and whoever
+// asks what it would cost is told.
+func TestBypassOfAReference(t *testing.T) {
+	m := newRoom(t)
+	p, ref := m.point("a", "t", sensors.Temperature), m.point("room", "t", sensors.Temperature)
+	hot := m.beside(Cond{Name: "hot", Kind: Deviation, Threshold: 10}, ref, p)
+	m.over(Cond{Name: "watch", Threshold: 140}, ref)
+	v := m.vote(1, false, hot)
+	m.read(ref, 20)
+	m.read(p, 20)
+	if dead := m.e.WouldInhibit(m.now, []sensors.PointID{ref}); !slices.Contains(dead, v) {
+		t.Errorf("only %v could not trip", dead)
+	}
+	m.read(p, 40)
+	m.want(hot, "true")
+	m.e.SetBypass(m.now, ref, m.now.Add(time.Hour))
+	m.read(p, 40)
+	m.want(hot, "unknown held")
 }
 
 func TestRatio(t *testing.T) {

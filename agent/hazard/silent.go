@@ -18,7 +18,7 @@ func (e *Engine) heard(in *input, t sensors.Mono) {
 // missed ends a silence that was long enough by the instant at, at which a reading came: whoever steps
 // late must find the same as who steps in time. Until then is when the last one went stale.
 func (e *Engine) missed(in *input, then, at sensors.Mono) {
-	if !in.silent || in.away {
+	if !in.silent || e.points[in.point].out {
 		return
 	}
 	if then < at {
@@ -38,7 +38,7 @@ func (e *Engine) listen(in *input, c *Cond, now sensors.Mono) {
 		return now >= t
 	}
 	switch {
-	case in.away || in.lost && in.noVote:
+	case e.points[in.point].out || in.lost && in.noVote:
 	case in.lost && !in.active && due(e.lostSince(in).Add(c.Window)):
 		in.active, in.raw, in.dirty = true, True, true
 	case !in.lost && in.active && due(in.offAt.Add(c.OffDelay)):
@@ -48,12 +48,10 @@ func (e *Engine) listen(in *input, c *Cond, now sensors.Mono) {
 	switch {
 	case in.away:
 		is, basis = Unknown, Bypassed
-	case in.lost && in.noVote:
-		is = Unknown
+	case in.lost && (in.noVote || !in.active):
+		is = Unknown // a test or a warm-up, or not for so long yet
 	case in.active:
 		basis = Held
-	case in.lost:
-		is = False // not for so long yet
 	}
 	if is != in.is || basis != in.basis || in.dirty {
 		in.is, in.basis = is, basis

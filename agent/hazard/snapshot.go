@@ -101,7 +101,11 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 			}
 		}
 		if !in.lost {
-			in.lose(min(now, max(last, in.fresh)), false)
+			since := max(last, in.fresh)
+			if in.silent { // its last reading goes stale first
+				since = since.Add(e.r.Points[in.point].Stale)
+			}
+			in.lose(min(now, since), false)
 		}
 		e.advancePend(in)
 		e.touch(in)
