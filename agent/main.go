@@ -32,6 +32,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
             --peer FILE                of another agent: what both drive; may be given again
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
+  firebreak replay SCENARIO|RECORDING [--config FILE] [--map FILE] [--json]
+                                       what happened, or was recorded, through the same core in seconds
   firebreak status -c FILE             alarms and plans of the running agent
   firebreak outstanding -c FILE        what was done and is not taken back
   firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
@@ -82,6 +84,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return check(args, stdout, stderr)
 	case "demo":
 		return runDemo(args, stdout, stderr)
+	case "replay":
+		return runReplay(args, stdout, stderr)
 	case "status":
 		return status(args, stdout, stderr)
 	case "hold":

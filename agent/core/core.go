@@ -300,6 +300,11 @@ func (c *Core) Verdict(name string) (v hazard.Verdict, ok bool) {
 	return hazard.Verdict{}, false
 }
 
+// Judged returns the present verdict of a condition, Why all that it rests on.
+func (c *Core) Judged(id hazard.CondID) hazard.Verdict { return c.eng.Verdict(id) }
+
+func (c *Core) Why(now sensors.Mono, id hazard.CondID) hazard.Why { return c.eng.Explain(now, id) }
+
 // Alarms visits every alarm that is not at rest.
 func (c *Core) Alarms(visit func(hazard.Alarm)) { c.book.All(visit) }
 
