@@ -84,6 +84,7 @@ var commands = map[string]string{
 	"firebreak drill":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak prove":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak restart":        "TestOrdersOfARunningAgent and TestPeerDeadManRestarts give it; here without an agent",
+	"firebreak learn":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak reload":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":       "TestOrdersOfARunningAgent gives it; here without an agent",
 	"sudo firebreak-helper":    "TestCheck of the helper runs it, and TestSampleList on the sample",
@@ -203,21 +204,21 @@ func replayed(t *testing.T, args []string) {
 // mustHold are the clauses that hold in this version, with tests; a part of one may be open.
 var mustHold = []string{"S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S15", "S24"}
 
-// TestSafetyScripts: the scripts that docs/safety.md names exist, each script is named, and the
-// clauses that must hold name tests.
+// TestSafetyScripts: the scripts that docs/safety.md and docs/detection.md name exist, each script is
+// named, and the clauses that must hold name tests.
 func TestSafetyScripts(t *testing.T) {
 	const dir = "agent/core/testdata/timelines/"
 	text := readFile(t, "docs/safety.md")
 	named := map[string]bool{}
-	for _, s := range regexp.MustCompile(`\b[\w-]+\.txt\b`).FindAllString(text, -1) {
+	for _, s := range regexp.MustCompile(`\b[\w-]+\.txt\b`).FindAllString(text+readFile(t, "docs/detection.md"), -1) {
 		named[s] = true
 		if !exists(dir + s) {
-			t.Errorf("docs/safety.md names %s, which is not in %s", s, dir)
+			t.Errorf("docs/safety.md or docs/detection.md names %s, which is not in %s", s, dir)
 		}
 	}
 	for _, f := range allFiles(t) {
 		if s, ok := strings.CutPrefix(f, dir); ok && strings.HasSuffix(s, ".txt") && !named[s] {
-			t.Errorf("no clause of docs/safety.md names the script %s", s)
+			t.Errorf("neither docs/safety.md nor docs/detection.md names the script %s", s)
 		}
 	}
 	for _, clause := range mustHold {

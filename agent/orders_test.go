@@ -49,7 +49,7 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	until(t, 0, "smoke: out-of-service", "status", "-c", b.file)
 	order(0, "", "in-service", "smoke")
 	order(1, "no point", "in-service", "smoak")
-	order(1, "no detector compares", "learn", "asd-1")
+	order(1, "no detector compares", "learn", "duct-1")
 
 	order(0, "", "trip", "evacuate", "--stage", "2a", "--reason", "seen with own eyes")
 	b.hook(t, "freeze")

@@ -30,7 +30,7 @@ func (c *Core) condAlarm(now sensors.Mono, fx []Effect, id hazard.CondID, to haz
 	was, _ := c.book.Get(rule.Name)
 	in := hazard.AlarmInput{Name: rule.Name, Active: to.Is == hazard.True || to.Is == hazard.Unknown && was.Active,
 		Basis: to.Basis, Priority: rule.Priority, Latching: rule.Latching, ReAlarm: rule.ReAlarm, Cause: was.Cause}
-	if !in.Active && !was.Active {
+	if !in.Active && !was.Active && was.Suppressed == "" {
 		return fx
 	}
 	if to.Is == hazard.Unknown && in.Active {
@@ -40,7 +40,7 @@ func (c *Core) condAlarm(now sensors.Mono, fx []Effect, id hazard.CondID, to haz
 	if in.Why = w.Bounded(); to.Is == hazard.True {
 		in.Cause = w.Cause()
 	}
-	in.Suppressed = c.silenceSaid(id)
+	in.Suppressed = c.silenceSaid(now, id, was.Suppressed)
 	return c.setAlarm(now, fx, in)
 }
 

@@ -25,7 +25,7 @@ func (c *Core) clearGhosts(now sensors.Mono, fx []Effect) []Effect {
 func (c *Core) owned(name string) bool {
 	kind, rest, _ := strings.Cut(name, "/")
 	switch kind {
-	case "agent", "orders":
+	case "agent", "orders", "alarms":
 		return true
 	case "loss", "distrust":
 		return c.hasCause(rest)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,12 +81,18 @@ func (c *Core) devicesOf(cause string) (out []string) {
 	return out
 }
 
-// silenceSaid: a detector of silence is true by losses that are told alone. It returns their alarms.
-func (c *Core) silenceSaid(id hazard.CondID) string {
-	if c.r.Hazard.Conds[id].Kind != hazard.Silent || !c.eng.SilenceTold(id) {
+// silenceSaid returns the alarms that say already what a detector of silence is true by; was are those
+// that did so before.
+func (c *Core) silenceSaid(now sensors.Mono, id hazard.CondID, was string) string {
+	switch {
+	case c.r.Hazard.Conds[id].Kind != hazard.Silent:
 		return ""
+	case c.eng.SilenceTold(id):
+		return cmp.Or(c.lossNames(), was) // the causes are gone, and its off-delay runs
+	case c.eng.Verdict(id).Is != hazard.False && c.lossHold != never && now < c.lossHold:
+		return was // just started: which causes there are is not known yet
 	}
-	return c.lossNames()
+	return ""
 }
 
 func (c *Core) lossNames() string {
@@ -131,14 +138,14 @@ func (c *Core) alikeAlarms(now sensors.Mono, fx []Effect) []Effect {
 
 // floodAlarm tells of more alarms than a person can follow, and how they are made up.
 func (c *Core) floodAlarm(now sensors.Mono, fx []Effect) []Effect {
-	const name = "agent/alarm-flood"
+	const name = "alarms/flood"
 	if c.book.Raises() == c.floodSeen && now < c.floodWake {
 		return fx
 	}
 	was, _ := c.book.Get(name)
 	is, wake := c.book.Flood(now, was.Active, name)
 	l := c.book.Load(now)
-	fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: is, Priority: 3, Group: "agent",
+	fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: is, Priority: 3,
 		Cause: fmt.Sprintf("%d alarms in 10 min (P1 to P4: %d, %d, %d, %d), %d standing, %d to acknowledge: begin with the first-out of each group",
 			l.Raised, l.Priority[1], l.Priority[2], l.Priority[3], l.Priority[4], l.Standing, l.Waiting)})
 	c.floodSeen, c.floodWake = c.book.Raises(), wake

@@ -100,7 +100,7 @@ func (b *AlarmBook) Set(now sensors.Mono, in AlarmInput) (rec Alarm, changed boo
 	switch {
 	case in.Active != p.Active:
 		b.turn(now, &rec, &in)
-	case !in.Active:
+	case !in.Active && p.Suppressed == "":
 		return Alarm{}, false
 	case in.Basis != p.Basis && in.Why != nil:
 		rec.Why = in.Why

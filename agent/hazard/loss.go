@@ -218,18 +218,27 @@ func (e *Engine) LossExplains(id CondID) bool {
 }
 
 // SilenceTold tells whether every member of a detector of silence that is true sits on a device whose
-// loss is told already.
+// loss is told already, or is heard again and only serves its off-delay.
 func (e *Engine) SilenceTold(id CondID) bool {
 	c, any := &e.conds[id], false
 	for m := c.m0; m < c.m1; m++ {
 		if e.members[m].v.Is == True {
 			any = true
-			if !e.devices[e.members[m].device].told {
+			if !e.devices[e.members[m].device].told && !e.heardAgain(&e.members[m]) {
 				return false
 			}
 		}
 	}
 	return any
+}
+
+func (e *Engine) heardAgain(m *member) bool {
+	for i := m.i0; i < m.i1; i++ {
+		if in := &e.inputs[i]; in.active && in.lost {
+			return false
+		}
+	}
+	return true
 }
 
 // refTold: what the member is compared with is on a device whose loss is told, or its median has lost
