@@ -63,6 +63,7 @@ var commands = map[string]string{
 	"firebreak run":            "TestRunStatusAckKillAndGoOn starts it",
 	"firebreak check":          "here",
 	"firebreak demo":           "TestDemoJSON and .ci/run play it",
+	"firebreak replay":         "here: the scenarios, and the recordings of docs/replay.md",
 	"firebreak status":         "TestRunStatusAckKillAndGoOn asks it; here without an agent",
 	"firebreak ack":            "TestRunStatusAckKillAndGoOn gives it; here without an agent",
 	"firebreak reset":          "TestResetAfterClearTime gives it; here without an agent",
@@ -82,6 +83,7 @@ var commands = map[string]string{
 	"firebreak settle":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak drill":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak prove":          "TestOrdersOfARunningAgent gives it; here without an agent",
+	"firebreak restart":        "TestOrdersOfARunningAgent and TestPeerDeadManRestarts give it; here without an agent",
 	"firebreak learn":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak reload":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":       "TestOrdersOfARunningAgent gives it; here without an agent",
@@ -155,6 +157,10 @@ func understood(t *testing.T, args []string) {
 		}
 		return
 	}
+	if args[0] == "replay" {
+		replayed(t, args[1:])
+		return
+	}
 	want := 1 // no agent answers
 	switch args[0] {
 	case "check", "version":
@@ -170,6 +176,28 @@ func understood(t *testing.T, args []string) {
 	var stderr bytes.Buffer
 	if code := run(args, io.Discard, &stderr); code != want {
 		t.Errorf("firebreak %s: exit %d, want %d: %s", strings.Join(args, " "), code, want, stderr.String())
+	}
+}
+
+// replayed runs a shown replay. The recordings of docs/replay.md are in the testdata of the package; a bundle
+// that a document names is nobody's.
+func replayed(t *testing.T, args []string) {
+	t.Helper()
+	args = slices.Clone(args)
+	want := 0
+	for i, a := range args {
+		switch {
+		case strings.HasSuffix(a, ".tar.gz"):
+			want = 2
+		case exists("agent/replay/testdata/recordings/" + a):
+			args[i] = path.Join(repo, "agent/replay/testdata/recordings", a)
+		case exists(a):
+			args[i] = path.Join(repo, a)
+		}
+	}
+	var stderr bytes.Buffer
+	if code := run(append([]string{"replay"}, args...), io.Discard, &stderr); code != want {
+		t.Errorf("firebreak replay %s: exit %d, want %d: %s", strings.Join(args, " "), code, want, stderr.String())
 	}
 }
 
@@ -253,6 +281,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[detector]]", "[[detector]]\n", ""},
 	{"[[vote]]", "[[vote]]\n", ""},
+	{"[[pack]]", "[[pack]]\n", ""},
 	{"[[target]]", "[[target]]\n", ""},
 	{"[[broker]]", "[[broker]]\n", ""},
 	{"[[hook]]", "[[hook]]\nkind = \"exec\"\n", "kind"},

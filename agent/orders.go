@@ -40,6 +40,7 @@ var orders = map[string]takes{
 	"out-of-service": {what: "POINT|ALARM"},
 	"in-service":     {what: "POINT|ALARM"},
 	"reload":         {reason: true, force: true},
+	"restart":        {reason: true, force: true},
 	"energise":       {what: "HOOK", safe: true},
 }
 

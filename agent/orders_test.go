@@ -31,6 +31,7 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(0, `"good": true`, "drill", "evacuate", "--stage", "2a", "--json")
 	order(1, "no drill runs", "end-drill", "evacuate")
 	order(0, "nothing to do", "reload")
+	order(1, "not run under a service manager", "restart")
 	order(1, "nothing can be switched on", "energise", "feed-b", "--lockout-removed")
 	order(1, "nothing of step", "settle", "evacuate/freeze", "--reason", "done by hand")
 	order(1, "nothing that is outstanding", "undo", "evacuate")

@@ -21,7 +21,7 @@ type Request struct {
 	Reason  string             `json:"reason,omitempty"` // why, or the compensating measure
 	Confirm bool               `json:"confirm,omitempty"`
 	Once    bool               `json:"once,omitempty"`   // shelve: only until it clears
-	Force   bool               `json:"force,omitempty"`  // reload over a dead-man mode (S20)
+	Force   bool               `json:"force,omitempty"`  // reload, restart over a dead-man mode (S20)
 	Inject  map[string]float64 `json:"inject,omitempty"` // drill
 }
 
@@ -52,6 +52,9 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 		return answerOf("", err, rep)
 	case core.ReloadConfig:
 		text, err := d.reload.ask(ctx, r)
+		return answerOf(text, err, nil)
+	case core.RestartAgent:
+		text, err := d.reload.restart(ctx, r)
 		return answerOf(text, err, nil)
 	case core.DrillPlan:
 		if err := d.order(ctx, r.order()); err != nil {

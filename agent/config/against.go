@@ -128,7 +128,11 @@ func (d *difference) cond(was *hazard.Cond) {
 		d.say("fewer: %s is gone", was.Name)
 		return
 	}
-	is, at := &conds[i], was.Name
+	d.weaker(was.Name, was, &conds[i])
+}
+
+// weaker compares two conditions, whatever their members are.
+func (d *difference) weaker(at string, was, is *hazard.Cond) {
 	d.later(at+": on_delay", was.OnDelay, is.OnDelay)
 	if was.Kind == is.Kind {
 		d.later(at+": window", was.Window, is.Window)

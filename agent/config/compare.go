@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -185,16 +186,20 @@ func (c *compiler) measuredFrom(t *Table, d *hazard.Cond, unit sensors.Unit) {
 // reference finds the point beside each point of a detector: a * of the pattern stands for the same
 // text as the * in the same place of "point".
 func (c *compiler) reference(t *Table, key, pat string, d *hazard.Cond) {
-	point := t.String("point", "")
-	if stars := strings.Count(pat, "*"); stars > strings.Count(point, "*") {
-		t.Fault(key, "%q has more * than %q: each stands for the same text as there", pat, point)
-		return
+	points := c.patterns(t, "point")
+	for _, point := range points {
+		if strings.Count(pat, "*") > strings.Count(point, "*") {
+			t.Fault(key, "%q has more * than %q: each stands for the same text as there", pat, point)
+			return
+		}
 	}
 	for i := range d.Members {
 		m := &d.Members[i]
 		other := m.Device
 		for _, id := range m.Points {
-			name := fill(pat, captures(point, c.hz.Points[id].Name))
+			name := c.hz.Points[id].Name
+			i := slices.IndexFunc(points, func(point string) bool { return match(point, name) })
+			name = fill(pat, captures(points[i], name)) // it is a member because one of them met it
 			ref, ok := c.points[name]
 			if !ok {
 				c.noPoint(t.Pos(key), name)

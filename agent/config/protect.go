@@ -19,7 +19,7 @@ func (c *compiler) checkProtection() {
 	if !cyclic {
 		c.checkTakeDowns()
 	}
-	if c.hasFaultIn("detector", "vote") || cyclic {
+	if c.hasFaultIn("detector", "vote", "pack") || c.hasFaultInPack() || cyclic {
 		return // a vote that could not be read must not be blamed as missing
 	}
 	c.checkDirections()
@@ -100,7 +100,7 @@ func before(a, b Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Col
 
 func (c *compiler) faultBetween(from, to Pos) bool {
 	for _, f := range c.faults {
-		at := Pos{f.Line, f.Column}
+		at := Pos{Line: f.Line, Column: f.Column}
 		if f.File == c.file && !before(at, from) && before(at, to) {
 			return true
 		}

@@ -243,7 +243,7 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
-	c.book.Shift(r.Shift)
+	c.book.Shift(r.Shift) // the machine moves its own
 	if !r.SameBoot {
 		c.book.EndShelves(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
@@ -298,6 +298,11 @@ func (c *Core) Verdict(name string) (v hazard.Verdict, ok bool) {
 	}
 	return hazard.Verdict{}, false
 }
+
+// Judged returns the present verdict of a condition, Why all that it rests on.
+func (c *Core) Judged(id hazard.CondID) hazard.Verdict { return c.eng.Verdict(id) }
+
+func (c *Core) Why(now sensors.Mono, id hazard.CondID) hazard.Why { return c.eng.Explain(now, id) }
 
 // Alarms visits every alarm that is not at rest.
 func (c *Core) Alarms(visit func(hazard.Alarm)) { c.book.All(visit) }

@@ -89,6 +89,7 @@ const (
 	DrillPlan       OrderKind = "drill"          // Name: the plan; carried out by the shell, asked of the core
 	EndDrill        OrderKind = "end-drill"      // Name: the plan
 	ReloadConfig    OrderKind = "reload"         // Reason; carried out by the shell, asked of the core
+	RestartAgent    OrderKind = "restart"        // Reason; the same
 )
 
 // Order is an order that the shell has authenticated.
@@ -161,6 +162,14 @@ func (c *Core) Apply(r Record) error {
 		return fmt.Errorf("a record without content")
 	}
 	return nil
+}
+
+// Rebooted carries what Apply has taken back so far into a later boot, as the Resume of that boot did at
+// the instant now: what follows in the journal stands in its time. last is that of the record before.
+func (c *Core) Rebooted(now, last sensors.Mono, shift time.Duration) {
+	c.eng.Resume(now, last.Add(shift), shift)
+	c.book.Shift(shift)
+	c.resp.Shift(shift)
 }
 
 // ParseRecord reads a record as it stands in the journal.

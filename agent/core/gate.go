@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -229,9 +230,14 @@ func (c *Core) probed(now sensors.Mono, ev Event, fx []Effect) []Effect {
 	if ev.Hook < 0 || ev.Hook >= len(c.r.Response.Hooks) {
 		return fx
 	}
-	c.gate.probes[ev.Hook] = ev.Err
 	cause, name := "", c.r.Response.Hooks[ev.Hook]
-	if ev.Err != nil {
+	var standby *plugins.StandbyError
+	c.gate.probes[ev.Hook] = ev.Err
+	switch {
+	case errors.As(ev.Err, &standby): // it would work, and arming goes on; but the next loss would be the last
+		c.gate.probes[ev.Hook] = nil
+		cause = "hook " + name + " would work now, with one of its ways lost: " + ev.Err.Error()
+	case ev.Err != nil:
 		cause = "hook " + name + " would not work now: " + ev.Err.Error()
 	}
 	return c.setAlarm(now, fx, hazard.AlarmInput{Name: "hook/" + name, Active: ev.Err != nil, Priority: 2, Cause: cause})

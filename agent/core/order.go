@@ -36,11 +36,7 @@ func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
 
 // told leaves the name of who ordered what, in the journal of those who listen and of the events.
 func (c *Core) told(kind string, o Order, why string) {
-	who := o.By
-	if o.Second != "" {
-		who += " and " + o.Second
-	}
-	text := fmt.Sprintf("%s %s by %s, %s", o.Kind, o.Name, who, o.Channel)
+	text := fmt.Sprintf("%s %s by %s, %s", o.Kind, o.Name, o.who(), o.Channel)
 	if o.Reason != "" {
 		text += ", because: " + o.Reason
 	}
@@ -52,6 +48,14 @@ func (c *Core) told(kind string, o Order, why string) {
 		e.Plan = o.Name
 	}
 	c.out.Events = append(c.out.Events, e)
+}
+
+// who names all that have given an order.
+func (o *Order) who() string {
+	if o.Second == "" {
+		return o.By
+	}
+	return o.By + " and " + o.Second
 }
 
 // touched is the highest open stage that an order touches: of its plan, or of all where it is about
@@ -68,6 +72,7 @@ func (c *Core) touched(o Order) plugins.Stage {
 }
 
 func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
+	o.By = o.who() // both stand in the journal
 	switch o.Kind {
 	case ResetPlan:
 		return c.resp.Reset(now, o.Name, o.By, c.eng, &c.out)
@@ -103,7 +108,7 @@ func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
 		return c.bypassOrder(now, o)
 	case LearnBaseline:
 		return c.learnOrder(now, o)
-	case DrillPlan, EndDrill, ReloadConfig:
+	case DrillPlan, EndDrill, ReloadConfig, RestartAgent:
 		return nil // the shell does it; the core has been asked whether it may
 	}
 	return fmt.Errorf("unknown order %q", o.Kind)

@@ -202,6 +202,10 @@ func TestReplayGivesTheSamePlan(t *testing.T) {
 		}
 		// A hold does not survive a restart, and ends before it.
 		s.step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.ReleasePlan, Name: "p", By: "kim"}})
+		// Nor does an irreversible step whose hook is not known to have been called: it is voted on again.
+		for _, key := range s.calls {
+			s.step(core.Event{Kind: core.HookStarted, Key: key, Journaled: true})
+		}
 		c, err := core.New(s.rules, nil)
 		if err != nil {
 			t.Fatal(err)

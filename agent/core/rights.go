@@ -61,6 +61,7 @@ var rights = map[OrderKind]row{
 	ConsumerAnswers: {TwoKeys, TwoKeys},
 	EnergiseHook:    {BoxOnly, BoxOnly},
 	ReloadConfig:    {TwoKeys, BoxOnly},
+	RestartAgent:    {TwoKeys, BoxOnly},
 }
 
 var tripRow = row{TwoKeys, TwoKeys}

@@ -40,6 +40,7 @@ func TestRights(t *testing.T) {
 		{ProvePoint, 0, "1", "1", "2", "2"},
 		{ConsumerAnswers, 0, "1", "1", "2", "2"},
 		{ReloadConfig, 0, "1", "1", "2", "-"},
+		{RestartAgent, 0, "1", "1", "2", "-"},
 		{EnergiseHook, 0, "1", "1", "-", "-"},
 	}
 	seen := map[OrderKind]bool{}

@@ -21,7 +21,7 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 			all.held = all.held || in.away && in.active
 			strong := !in.probation && !in.weak && !in.silent
 			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Settled: !in.probation, Strong: strong,
-				Firm: strong && in.raw == True}, !in.lost && !in.away)
+				Firm: strong && in.raw == True && e.points[in.point].unheard == 0}, !in.lost && !in.away)
 			if in.dirty {
 				in.dirty = false
 				out.Members = append(out.Members, e.record(in))

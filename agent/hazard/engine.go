@@ -56,6 +56,8 @@ type point struct {
 	counts bool
 	base   int32 // index into Engine.bases; -1: none
 
+	unheard sensors.Mono // after a start: until then its silence means nothing yet; 0: it was read since, or has been silent
+
 	bypass sensors.Mono // it is bypassed until then; 0: it is not (S19)
 	back   sensors.Mono // while it is on probation: when its bypass ended; else 0
 }
@@ -246,7 +248,7 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		e.serve(&e.inputs[i], seen)
 		e.missed(&e.inputs[i], seen, r.At)
 	}
-	p.val, p.at, p.q, p.have = r.Value, r.At, r.Quality, true
+	p.val, p.at, p.q, p.have, p.unheard = r.Value, r.At, r.Quality, true, 0
 	e.setUsable(r.Point, r.Quality.Usable() && now < r.At.Add(rule.Stale), r.At)
 	e.recount(p)
 	if p.usable {
@@ -265,6 +267,9 @@ func (e *Engine) scan(now sensors.Mono) {
 		p := &e.points[id]
 		if p.apart {
 			e.tend(now, sensors.PointID(id))
+		}
+		if p.unheard != 0 {
+			e.hear(now, sensors.PointID(id))
 		}
 		if !p.usable {
 			continue
@@ -286,6 +291,19 @@ func (e *Engine) scan(now sensors.Mono) {
 		e.advance(&e.inputs[i], now)
 	}
 	e.scanLoss = true
+}
+
+// hear ends the wait for the first reading after a start: the point is silent indeed.
+func (e *Engine) hear(now sensors.Mono, id sensors.PointID) {
+	p := &e.points[id]
+	if now < p.unheard {
+		e.wakeAt(p.unheard)
+		return
+	}
+	p.unheard = 0
+	for _, i := range e.byPoint[id] {
+		e.touch(&e.inputs[i])
+	}
 }
 
 func (e *Engine) mark(id CondID) { e.dirty[id/64] |= 1 << (id % 64) }

@@ -89,7 +89,8 @@ func (e *Engine) Active() bool {
 // Resume carries the restored members over a restart. shift is added to every stored instant (0
 // within one boot); last is the instant of the last record, after the shift. No reading is known
 // yet, so every member has been silent since last: those that were true are held-true from there on
-// (S4), and an on-delay keeps what it had served (S8).
+// (S4), and an on-delay keeps what it had served (S8). What was written last of a member may be lost; so
+// one that was true has no say in a re-vote until it was read again, or has been silent for its stale time.
 func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	e.started, e.next, e.begun = true, now, now
 	e.resumeBaselines(shift)
@@ -106,6 +107,11 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 				since = since.Add(e.r.Points[in.point].Stale)
 			}
 			in.lose(min(now, since), false)
+		}
+		if in.active {
+			p := &e.points[in.point]
+			p.unheard = now.Add(e.r.Points[in.point].Stale)
+			e.wakeAt(p.unheard)
 		}
 		e.advancePend(in)
 		e.touch(in)

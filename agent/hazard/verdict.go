@@ -86,7 +86,7 @@ type Verdict struct {
 	// faulty members that vote (S2).
 	Strong bool
 	// Firm: strong, and without members whose last usable reading was false and whose off-delay
-	// still runs. The re-vote before an irreversible step asks for it (S4).
+	// still runs, or that a start has not heard of yet. The re-vote before an irreversible step asks for it (S4).
 	Firm bool
 }
 
