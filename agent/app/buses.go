@@ -86,7 +86,7 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Dev
 	case "modbus-tcp":
 		l = modbus.NewTCP(rule.Address, modbus.TCPOptions{})
 	case "modbus-rtu":
-		l, err = modbus.NewRTU(modbus.RTUOptions{Path: rule.Port, Baud: rule.Baud, Parity: rule.Parity, StopBits: rule.Stop})
+		l, err = modbus.NewSerial(modbus.SerialOptions{Path: rule.Port, Baud: rule.Baud, Parity: rule.Parity, StopBits: rule.Stop})
 	case "i2c":
 		a := &lateAdapter{name: rule.Adapter, open: open}
 		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {

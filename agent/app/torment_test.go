@@ -130,7 +130,7 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 	}
 	defer good.Close()
 
-	rtu, err := modbus.NewRTU(modbus.RTUOptions{Path: pair.Path(), Baud: 115200, Parity: "none", StopBits: 1})
+	rtu, err := modbus.NewSerial(modbus.SerialOptions{Path: pair.Path(), Baud: 115200, Parity: "none", StopBits: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

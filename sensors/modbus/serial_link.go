@@ -13,69 +13,114 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RTUOptions describe a serial line.
-type RTUOptions struct {
-	Path     string // "/dev/ttyUSB0"
-	Baud     int
+// SerialOptions describe a serial line, or a TCP endpoint that hands bytes on to one unchanged
+// ("RTU over TCP", "transparent" or "raw" mode of a serial server).
+type SerialOptions struct {
+	Path    string // "/dev/ttyUSB0"
+	Address string // "10.0.3.21:4001": the line behind a TCP endpoint, instead of Path
+	ASCII   bool   // Modbus ASCII instead of RTU
+
+	Baud     int    // behind a TCP endpoint: what the serial server is set to; deadlines count with it
 	Parity   string // none, even, odd
+	DataBits int    // 7 or 8; default 8, of ASCII 7
 	StopBits int
+	RS485    RS485
 	Gap      time.Duration // silence between frames; default t3.5 of the baud rate, at least 1.75 ms
+
+	DialTimeout time.Duration // default 1 s
 }
 
-// RTULink is one serial line with one request outstanding. RTU replies carry no transaction id:
-// a late one looks like the next one's. So after every failure the line is drained for the
-// device's worst-case turnaround before anything is sent again, and input that lies around is
-// thrown away before each request.
-type RTULink struct {
-	opt  RTUOptions
-	turn chan struct{} // holds a token while nobody reads
-	wake *waker
+// SerialLink is one serial line with one request outstanding. Replies carry no transaction id: a
+// late one looks like the next one's. So after every failure the line is drained for the device's
+// worst-case turnaround before anything is sent again, and input that lies around is thrown away
+// before each request. A TCP connection to a line is closed too: what the network still holds back
+// goes with it.
+type SerialLink struct {
+	opt   SerialOptions
+	frame framing
+	turn  chan struct{} // holds a token while nobody reads
+	wake  *waker
+	life  context.Context
+	end   context.CancelFunc
 
 	// Owned by who has the turn.
-	port       *serial
+	port       *line
 	packagers  map[byte]modbus.Packager
 	retry      backoff
 	lastErr    error
 	lastByte   time.Time     // end of the last frame, seen or sent
 	quarantine time.Time     // replies may come until then
 	turnaround time.Duration // of the request that failed
-	buf        [512]byte
+	buf        [1024]byte    // an ASCII frame has up to 513 characters
 
 	mu     sync.Mutex
 	closed bool
 }
 
-// NewRTU returns the link on a serial line. The line is opened at the first Read and reopened
+// NewSerial returns the link on a serial line. The line is opened at the first Read and reopened
 // when it went away, so an adapter may be plugged in later.
-func NewRTU(opt RTUOptions) (*RTULink, error) {
-	if _, ok := baudFlag(opt.Baud); !ok {
-		return nil, fmt.Errorf("serial line %s: no speed of %d baud: use 1200 to 230400", opt.Path, opt.Baud)
+func NewSerial(opt SerialOptions) (*SerialLink, error) {
+	frame := rtuFraming()
+	if opt.ASCII {
+		frame = asciiFraming()
 	}
-	if opt.Gap <= 0 {
-		opt.Gap = max(1750*time.Microsecond, wireTime(opt.Baud, 7)/2) // 3.5 characters
+	if err := opt.complete(); err != nil {
+		return nil, err
 	}
 	w, err := newWaker()
 	if err != nil {
 		return nil, err
 	}
-	l := &RTULink{opt: opt, turn: make(chan struct{}, 1), wake: w, packagers: map[byte]modbus.Packager{}}
+	l := &SerialLink{opt: opt, frame: frame, turn: make(chan struct{}, 1), wake: w, packagers: map[byte]modbus.Packager{}}
+	l.life, l.end = context.WithCancel(context.Background())
 	l.turn <- struct{}{}
 	return l, nil
 }
+
+// complete checks the options and sets what was left out.
+func (o *SerialOptions) complete() error {
+	if _, ok := baudFlag(o.Baud); !ok {
+		return fmt.Errorf("serial line %s: no speed of %d baud: use 1200 to 230400", o.name(), o.Baud)
+	}
+	if (o.Path == "") == (o.Address == "") {
+		return fmt.Errorf("serial line %s: give the path of a device or the address of a serial server", o.name())
+	}
+	if o.RS485.Enabled && o.Address != "" {
+		return fmt.Errorf("serial line %s: RS-485 settings belong to the serial server: leave them out here", o.name())
+	}
+	if o.DataBits == 0 {
+		o.DataBits = 8
+		if o.ASCII {
+			o.DataBits = 7
+		}
+	}
+	if o.DataBits != 8 && (o.DataBits != 7 || !o.ASCII) {
+		return fmt.Errorf("serial line %s: %d data bits: RTU needs 8, ASCII 7 or 8", o.name(), o.DataBits)
+	}
+	if o.Gap <= 0 {
+		o.Gap = max(1750*time.Microsecond, wireTime(o.Baud, 7)/2) // 3.5 characters
+	}
+	if o.DialTimeout <= 0 {
+		o.DialTimeout = defaultDial
+	}
+	return nil
+}
+
+func (o *SerialOptions) name() string { return o.Path + o.Address }
 
 // wireTime is how long n characters of 11 bits take.
 func wireTime(baud, n int) time.Duration {
 	return time.Duration(n) * 11 * time.Second / time.Duration(baud)
 }
 
-func (l *RTULink) isClosed() bool {
+func (l *SerialLink) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.closed
 }
 
 // Close ends the link for good, interrupts a request that is under way and waits for it.
-func (l *RTULink) Close() error {
+func (l *SerialLink) Close() error {
 	l.mu.Lock()
 	was := l.closed
 	l.closed = true
@@ -83,6 +128,7 @@ func (l *RTULink) Close() error {
 	if was {
 		return nil
 	}
+	l.end()
 	l.wake.wake()
 	<-l.turn // every wait of a Read ends at the wake
 	l.hangUp()
@@ -91,7 +137,7 @@ func (l *RTULink) Close() error {
 	return nil
 }
 
-func (l *RTULink) hangUp() {
+func (l *SerialLink) hangUp() {
 	if l.port != nil {
 		l.port.close()
 		l.port = nil
@@ -99,17 +145,17 @@ func (l *RTULink) hangUp() {
 }
 
 // Read sends r and returns its data bytes.
-func (l *RTULink) Read(ctx context.Context, r Request) ([]byte, error) {
+func (l *SerialLink) Read(ctx context.Context, r Request) ([]byte, error) {
 	return l.exchange(ctx, r.reading())
 }
 
 // Write sends a command once, and checks the echo. What is not ErrNotSent may have been sent.
-func (l *RTULink) Write(ctx context.Context, r Request, c *profile.Command) error {
+func (l *SerialLink) Write(ctx context.Context, r Request, c *profile.Command) error {
 	_, err := l.exchange(ctx, r.writing(c))
 	return err
 }
 
-func (l *RTULink) exchange(ctx context.Context, r Request) ([]byte, error) {
+func (l *SerialLink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	err := r.check()
 	if err == nil && r.Unit == 0 {
 		err = fmt.Errorf("%s: %w: unit 0 is broadcast, nobody answers it on a serial line", r, ErrRefused)
@@ -124,14 +170,14 @@ func (l *RTULink) exchange(ctx context.Context, r Request) ([]byte, error) {
 		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err()))
 	}
 	if l.isClosed() {
-		return nil, r.unsent(fmt.Errorf("%s: %w", l.opt.Path, ErrClosed))
+		return nil, r.unsent(fmt.Errorf("%s: %w", l.opt.name(), ErrClosed))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, err))
 	}
 	stop := context.AfterFunc(ctx, l.wake.wake)
 	defer stop()
-	if err := l.open(r.Once); err != nil {
+	if err := l.open(ctx, r.Once); err != nil {
 		return nil, r.unsent(fmt.Errorf("%s: %w", r, err))
 	}
 	if err := l.silence(ctx, r); err != nil {
@@ -139,7 +185,7 @@ func (l *RTULink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	}
 	pk := l.packagers[r.Unit]
 	if pk == nil {
-		pk = newRTUPackager(r.Unit)
+		pk = l.frame.packager(r.Unit)
 		l.packagers[r.Unit] = pk
 	}
 	data, err := exchange(pk, func(adu []byte) ([]byte, error) { return l.send(ctx, adu, r) }, r)
@@ -150,11 +196,14 @@ func (l *RTULink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	l.lastByte = time.Now()
 	l.turnaround = max(r.Turnaround, l.opt.Gap)
 	l.quarantine = l.lastByte.Add(l.turnaround)
+	if l.port != nil && l.port.socket {
+		l.hangUp()
+	}
 	return nil, l.failed(r, err)
 }
 
 // failed names an error; a line that is gone is closed, to be opened anew.
-func (l *RTULink) failed(r Request, err error) error {
+func (l *SerialLink) failed(r Request, err error) error {
 	switch {
 	case l.isClosed():
 		return fmt.Errorf("%s: %w", r, ErrClosed)
@@ -164,30 +213,60 @@ func (l *RTULink) failed(r Request, err error) error {
 		l.hangUp()
 		l.lastErr = err
 		l.retry.failed(time.Now(), true)
-		return fmt.Errorf("%s: %s: %w: %w", r, l.opt.Path, ErrLinkDown, err)
+		return fmt.Errorf("%s: %s: %w: %w", r, l.opt.name(), ErrLinkDown, err)
 	}
-	return fmt.Errorf("%s: %w: %w", r, ErrGarbled, err) // the codec's own complaint: the CRC
+	return fmt.Errorf("%s: %w: %w", r, ErrGarbled, err) // the codec's own complaint: the checksum
 }
 
-func (l *RTULink) open(now bool) error {
+func (l *SerialLink) open(ctx context.Context, now bool) error {
+	if l.port != nil && l.port.socket && isHangup(l.port.flushInput()) {
+		l.hangUp() // the peer closed an idle connection: nothing of this request was on it
+	}
 	if l.port != nil {
 		return nil
 	}
 	if wait := time.Until(l.retry.next); wait > 0 && !now {
-		return fmt.Errorf("%s: %w: next try in %s; last: %v", l.opt.Path, ErrLinkDown, wait.Round(time.Millisecond), l.lastErr)
+		return fmt.Errorf("%s: %w: next try in %s; last: %v", l.opt.name(), ErrLinkDown, wait.Round(time.Millisecond), l.lastErr)
 	}
-	p, err := openSerial(l.opt)
+	p, err := l.openPort(ctx)
 	if err != nil {
 		l.lastErr = err
-		l.retry.failed(time.Now(), false)
+		switch {
+		case l.isClosed():
+			return fmt.Errorf("%s: %w", l.opt.name(), ErrClosed)
+		case ctx.Err() == nil:
+			l.retry.failed(time.Now(), false)
+		}
 		return fmt.Errorf("%w: %w", ErrLinkDown, err)
 	}
 	l.port = p
 	return nil
 }
 
+func (l *SerialLink) openPort(ctx context.Context) (*line, error) {
+	if l.opt.Path != "" {
+		return openSerial(l.opt)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.opt.DialTimeout)
+	defer cancel()
+	defer context.AfterFunc(l.life, cancel)()
+	return dialLine(ctx, l.opt.Address)
+}
+
+// Rest closes a TCP connection until the next request, for a serial server that takes one client.
+func (l *SerialLink) Rest() {
+	select {
+	case <-l.turn:
+		defer func() { l.turn <- struct{}{} }()
+		if l.port != nil && l.port.socket {
+			l.hangUp()
+		}
+	default: // a request is under way
+	}
+}
+
 // silence waits until r may be sent: out of quarantine and a gap after the last frame.
-func (l *RTULink) silence(ctx context.Context, r Request) error {
+func (l *SerialLink) silence(ctx context.Context, r Request) error {
 	gap := max(l.opt.Gap, r.FrameGap)
 	if !l.quarantine.IsZero() {
 		if err := l.drain(ctx, gap); err != nil {
@@ -205,7 +284,7 @@ func (l *RTULink) silence(ctx context.Context, r Request) error {
 
 // drain throws input away until the quarantine is over and the line has been silent for a gap.
 // A line that never falls silent is given up after as long again: somebody else babbles.
-func (l *RTULink) drain(ctx context.Context, gap time.Duration) error {
+func (l *SerialLink) drain(ctx context.Context, gap time.Duration) error {
 	end, limit := l.quarantine, l.quarantine.Add(l.turnaround+gap)
 	for {
 		err := l.waitFor(ctx, l.port, unix.POLLIN, end)
@@ -230,8 +309,8 @@ func (l *RTULink) drain(ctx context.Context, gap time.Duration) error {
 }
 
 // send writes the frame and reads the reply, all before one absolute deadline.
-func (l *RTULink) send(ctx context.Context, adu []byte, r Request) ([]byte, error) {
-	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+3+r.replyLen()))
+func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, error) {
+	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+l.frame.size(r.replyLen())))
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
@@ -263,7 +342,7 @@ func (l *RTULink) send(ctx context.Context, adu []byte, r Request) ([]byte, erro
 		}
 		n += k
 		l.lastByte = time.Now()
-		done, err := r.checkRTU(l.buf[:n])
+		done, err := l.frame.check(r, l.buf[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -271,36 +350,4 @@ func (l *RTULink) send(ctx context.Context, adu []byte, r Request) ([]byte, erro
 			return append([]byte(nil), l.buf[:n]...), nil
 		}
 	}
-}
-
-// checkRTU judges the bytes received so far: the first that does not belong to a reply to r is an
-// error. done means that the frame is whole; its CRC is the codec's to check.
-func (r Request) checkRTU(frame []byte) (done bool, err error) {
-	n := len(frame)
-	if n >= 1 && frame[0] != r.Unit {
-		return false, fmt.Errorf("%w: unit %d answers", ErrGarbled, frame[0])
-	}
-	if n < 2 {
-		return false, nil
-	}
-	whole := 5 // unit, function, code, CRC
-	switch frame[1] {
-	case r.code() | 0x80:
-	case r.code():
-		whole = 3 + r.replyLen()
-		if r.write == nil && n >= 3 && int(frame[2]) != r.dataLen() {
-			return false, fmt.Errorf("%w: %d data bytes announced, %d were asked for", ErrGarbled, frame[2], r.dataLen())
-		}
-		if r.write != nil && n >= whole-2 {
-			if err := r.checkEcho(frame[1 : whole-2]); err != nil {
-				return false, err
-			}
-		}
-	default:
-		return false, fmt.Errorf("%w: function %d", ErrGarbled, frame[1])
-	}
-	if n > whole {
-		return false, fmt.Errorf("%w: %d bytes more than the frame has", ErrGarbled, n-whole)
-	}
-	return n == whole, nil
 }
