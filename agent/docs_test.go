@@ -247,6 +247,7 @@ var tables = []struct{ section, text, given string }{
 	{"Top of the file", "site = \"s\"\nzone = \"z\"\nagent = \"a\"\njournal = \"/j\"\n", "site zone agent journal"},
 	{"[[bus]]", "[[bus]]\nkind = \"modbus-tcp\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"modbus-rtu\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"modbus-ascii\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},

@@ -27,10 +27,10 @@ type OpenI2C func(adapter string) (periph.BusCloser, error)
 
 func openAdapter(name string) (periph.BusCloser, error) { return i2c.Open(name, i2c.Options{}) }
 
-// link is the part of a transport that the owner of a bus needs.
+// link is the part of a Modbus transport that the owner of a bus needs.
 type link interface {
 	modbus.Link
-	io.Closer
+	Rest()
 }
 
 // buildBuses makes one owner for each bus of the configuration. A bus that cannot be opened is
@@ -75,7 +75,11 @@ func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Orig
 	if len(devices) == 0 {
 		return nil, closer.Close()
 	}
-	return bus.New(rule.Name, clock, devices, bus.Options{Close: func() { _ = closer.Close() }, Origin: origin, Log: log})
+	opt := bus.Options{Close: func() { _ = closer.Close() }, Origin: origin, Log: log}
+	if l, ok := closer.(link); ok && rule.Close {
+		opt.Idle = l.Rest
+	}
+	return bus.New(rule.Name, clock, devices, opt)
 }
 
 // pollers opens the way to a bus and returns how to make the poller of one of its devices.
@@ -85,8 +89,10 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Dev
 	switch rule.Kind {
 	case "modbus-tcp":
 		l = modbus.NewTCP(rule.Address, modbus.TCPOptions{})
-	case "modbus-rtu":
-		l, err = modbus.NewSerial(modbus.SerialOptions{Path: rule.Port, Baud: rule.Baud, Parity: rule.Parity, StopBits: rule.Stop})
+	case "modbus-rtu", "modbus-ascii":
+		l, err = modbus.NewSerial(modbus.SerialOptions{Path: rule.Port, Address: rule.Address, ASCII: rule.Kind == "modbus-ascii",
+			Baud: rule.Baud, Parity: rule.Parity, DataBits: rule.Data, StopBits: rule.Stop, Gap: rule.FrameGap,
+			RS485: modbus.RS485{Enabled: rule.RS485 != "", Inverted: rule.RS485 == "rts-low", DelayBefore: rule.RS485Before, DelayAfter: rule.RS485After}})
 	case "i2c":
 		a := &lateAdapter{name: rule.Adapter, open: open}
 		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {

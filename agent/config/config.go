@@ -40,16 +40,34 @@ type Stands struct{ Zone, Feed string }
 // Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
 type Bus struct {
 	Name    string
-	Kind    string // modbus-tcp, modbus-rtu, i2c
-	Address string // modbus-tcp: host:port
-	Port    string // modbus-rtu: the serial device, "/dev/ttyUSB0"
+	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c
+	Address string // host:port of modbus-tcp, or of the serial server before a line
+	Close   bool   // the connection to Address is closed after each round of polls
+	Port    string // of a serial line: the device, "/dev/ttyUSB0"
 	Baud    int
 	Parity  string // none, even, odd
+	Data    int
 	Stop    int
 	Adapter string // i2c: "/dev/i2c-1"
 	Gateway string
 	Supply  string
 	At      Pos `json:"-"` // a place in the file is no part of the hash
+
+	FrameGap    time.Duration // silence between frames, if longer than t3.5
+	RS485       string        // empty, rts-high, rts-low: the kernel switches the transmitter
+	RS485Before time.Duration
+	RS485After  time.Duration
+}
+
+// serial is true for a line whose frames are paced by its speed.
+func (b *Bus) serial() bool { return b.Kind == "modbus-rtu" || b.Kind == "modbus-ascii" }
+
+// protocol is what a profile calls the kind.
+func (b *Bus) protocol() string {
+	if b.Kind == "i2c" {
+		return profile.I2C
+	}
+	return profile.Modbus
 }
 
 // Device is one unit on a bus.

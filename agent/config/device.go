@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"time"
 
 	"firebreak/sensors"
@@ -82,7 +81,7 @@ func (c *compiler) profile(t *Table, d *Device) *profile.Profile {
 	}
 	if d.Bus >= 0 {
 		b := &c.cfg.Buses[d.Bus]
-		if have := strings.TrimSuffix(strings.TrimSuffix(b.Kind, "-tcp"), "-rtu"); b.Kind != "" && have != p.Bus {
+		if b.Kind != "" && b.protocol() != p.Bus {
 			t.Fault("profile", "profile %q is for devices on %s, and bus %q is %s: name another profile or bus", name, p.Bus, b.Name, b.Kind)
 			return nil
 		}

@@ -74,9 +74,12 @@ func (c *compiler) exchange(d *Device) time.Duration {
 	b := &c.cfg.Buses[d.Bus]
 	requests, bytes := traffic(d.Profile)
 	switch b.Kind {
-	case "modbus-rtu":
+	case "modbus-rtu", "modbus-ascii":
+		if b.Kind == "modbus-ascii" {
+			bytes *= 2 // and colon, CR and LF in place of one byte of the CRC
+		}
 		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
-		return onLine + time.Duration(requests)*(rtuTurnaround+d.Profile.Read.FrameGap)
+		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
 	case "i2c":
 		return time.Duration(requests) * i2cExchange
 	}

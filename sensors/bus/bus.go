@@ -64,6 +64,10 @@ type Options struct {
 	// it ends, or before that to break a poll that outlives Run's context. It may block.
 	Close func()
 
+	// Idle is called by the owner when all that was due has been polled and nothing is due now: the
+	// end of a round. It must not block.
+	Idle func()
+
 	// Origin, when not sensors.Real, marks every reading of this bus that is of real origin (S7).
 	Origin sensors.Origin
 

@@ -35,6 +35,7 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer close(b.ended)
+	round := false // something was polled since the last Idle
 	for ctx.Err() == nil {
 		select {
 		case j := <-b.jobs: // a command goes before the next poll
@@ -46,6 +47,10 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 		now := b.clock.Now()
 		b.applySamples(now)
 		u, next := b.pick(now)
+		if u == nil && round && b.opt.Idle != nil {
+			b.opt.Idle()
+		}
+		round = u != nil
 		if u == nil {
 			// At least 1 ns: a scaled clock may round the wait to nothing just before the slot.
 			timer.Reset(max(b.clock.Until(next), 1))

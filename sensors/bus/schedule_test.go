@@ -274,6 +274,22 @@ func TestScaledClock(t *testing.T) {
 	})
 }
 
+// The link may be given up once all that was due has been read, and not between.
+func TestIdleEndsARound(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		a, b := &fake{id: 0, do: takes(10 * ms)}, &fake{id: 1, do: takes(10 * ms)}
+		var ends []time.Duration
+		r.start(Options{Idle: func() { ends = append(ends, r.clock.Now().Sub(r.began)) }}, r.device(a, time.Second), r.device(b, time.Second))
+		r.pass(2200 * ms)
+		// both at the start, then each in its own phase
+		want := []time.Duration{20 * ms, 510 * ms, 1010 * ms, 1510 * ms, 2010 * ms}
+		if !slices.Equal(ends, want) {
+			t.Errorf("rounds ended at %v, want %v", ends, want)
+		}
+		r.stopClean()
+	})
+}
+
 func TestSample(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		f := &fake{id: 0}

@@ -262,7 +262,7 @@ var variants = map[string]variant{
 
 func newLine(t testing.TB, o SerialOptions) *SerialLink {
 	t.Helper()
-	o.Baud, o.Gap = 115200, time.Nanosecond
+	o.Baud, o.Gap = 115200, noGap
 	l, err := NewSerial(o)
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,7 @@ func (d *Poller) gone(out []sensors.Reading, err error) ([]sensors.Reading, erro
 func (d *Poller) readBlocks(ctx context.Context, now func() sensors.Mono) (answered bool, err error) {
 	d.begin()
 	splits, probes, failures, asked := splitsPerPoll, probesPerPoll, 0, 0
+	early, sent := d.readAhead(ctx, now)
 	for i := 0; i < len(d.plan); i++ {
 		b := &d.plan[i]
 		at := now()
@@ -124,7 +125,14 @@ func (d *Poller) readBlocks(ctx context.Context, now func() sensors.Mono) (answe
 			probes--
 		}
 		asked++
-		data, e := d.read(ctx, b.Span, false)
+		reply, have := early[b.Span]
+		delete(early, b.Span)
+		data, e := reply.Data, reply.Err
+		if have && !errors.Is(e, ErrBusy) {
+			at = sent
+		} else {
+			data, e = d.read(ctx, b.Span, false)
+		}
 		switch {
 		case e == nil:
 			d.changed = d.changed || b.absence > 0
@@ -158,6 +166,31 @@ func (d *Poller) readBlocks(ctx context.Context, now func() sensors.Mono) (answe
 		}
 	}
 	return answered || asked == 0, err
+}
+
+// readAhead sends all that is to be read at once where the profile and the link allow; the replies
+// are by span, stamped with the time before the first was sent.
+func (d *Poller) readAhead(ctx context.Context, now func() sensors.Mono) (map[profile.Span]Reply, sensors.Mono) {
+	link, ok := d.link.(Pipeliner)
+	if d.p.Read.Window < 2 || !ok || len(d.plan) < 2 {
+		return nil, 0
+	}
+	var rs []Request
+	for i := range d.plan {
+		if d.plan[i].absence == 0 {
+			rs = append(rs, d.request(d.plan[i].Span, false))
+		}
+	}
+	if len(rs) == 0 {
+		return nil, 0
+	}
+	sent := now()
+	out := make(map[profile.Span]Reply, len(rs))
+	for i, reply := range link.ReadAll(ctx, rs, d.p.Read.Window) {
+		r := &rs[i]
+		out[profile.Span{Func: r.Func, First: r.Address, Count: r.Quantity}] = reply
+	}
+	return out, sent
 }
 
 // begin makes the plan ready for a poll: anew when the device changed, and rotated to d.first.

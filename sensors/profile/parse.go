@@ -57,7 +57,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 
 func (p *Profile) readRules(t *table) {
-	p.Read = ReadRules{MaxWords: maxWords, MaxBits: maxBits, MaxGap: 0, Timeout: 500 * time.Millisecond}
+	p.Read = ReadRules{MaxWords: maxWords, MaxBits: maxBits, MaxGap: 0, Window: 1, Timeout: 500 * time.Millisecond}
 	list := t.tables("read")
 	switch {
 	case len(list) > 1:
@@ -76,6 +76,7 @@ func (p *Profile) readRules(t *table) {
 	p.Read.Timeout = r.duration("timeout", p.Read.Timeout)
 	p.Read.Turnaround = r.duration("turnaround", p.Read.Timeout)
 	p.Read.FrameGap = r.duration("frame_gap", 0)
+	p.Read.Window = int(r.integer("window", 1, 16, 1))
 	if p.Read.Timeout == 0 {
 		r.fault("timeout", "timeout must be above zero: every read has a deadline")
 	}
