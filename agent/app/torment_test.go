@@ -67,7 +67,7 @@ func markedBus(t *testing.T, name string, p *profile.Profile, l link, devs ...ma
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, bus.Device{Dev: d.dev, Points: d.points, Poller: poller, Timeout: 400 * time.Millisecond, Probe: 100 * time.Millisecond})
+		list = append(list, bus.Device{Dev: d.dev, Part: bus.Part{Points: d.points, Poller: poller}, Timeout: 400 * time.Millisecond, Probe: 100 * time.Millisecond})
 	}
 	b, err := bus.New(name, sensors.NewClock(), list, bus.Options{Close: func() { _ = l.Close() }})
 	if err != nil {

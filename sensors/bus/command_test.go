@@ -75,8 +75,8 @@ func commanded(t *testing.T, change func(*switchable), f func(t *testing.T, b *B
 		clock := sensors.NewClock()
 		r.began = clock.Now()
 		device := func(id sensors.DeviceID, p Poller) Device {
-			return Device{Dev: sensors.Device{ID: id, Name: fmt.Sprint("dev-", id)}, Poller: p, Period: 100 * time.Millisecond,
-				Points: []sensors.Point{{ID: sensors.PointID(id), Device: id, Name: fmt.Sprint("dev-", id, ".x")}}}
+			return Device{Dev: sensors.Device{ID: id, Name: fmt.Sprint("dev-", id)}, Part: Part{Poller: p, Period: 100 * time.Millisecond,
+				Points: []sensors.Point{{ID: sensors.PointID(id), Device: id, Name: fmt.Sprint("dev-", id, ".x")}}}}
 		}
 		b, err := New("line", clock, []Device{device(1, s), device(2, other)}, Options{})
 		if err != nil {
