@@ -202,7 +202,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Sample: way.sample, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -1,18 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"firebreak/agent/config"
-	"firebreak/agent/hazard"
-	"firebreak/agent/response"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 	"firebreak/sensors/i2c"
@@ -36,7 +36,12 @@ type link interface {
 // buildBuses makes one owner for each bus of the configuration. A bus that cannot be opened is
 // tried again by its poller: it is a silent sensor, not a reason to stay down.
 func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, log *slog.Logger) ([]*bus.Bus, error) {
-	reserved := votingDevices(c)
+	reserved := map[sensors.PointID]bool{}
+	for i := range c.Rules.Response.Plans {
+		for p := range c.Rules.DependsOn(&c.Rules.Response.Plans[i]) {
+			reserved[p] = true
+		}
+	}
 	var out []*bus.Bus
 	var errs []error
 	for i := range c.Buses {
@@ -52,7 +57,7 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	return out, errors.Join(errs...)
 }
 
-func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.DeviceID]bool, log *slog.Logger) (*bus.Bus, error) {
+func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, log *slog.Logger) (*bus.Bus, error) {
 	rule := &c.Buses[i]
 	make, closer, err := pollers(c, rule, open)
 	if err != nil {
@@ -64,13 +69,11 @@ func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Orig
 		if dev.Bus != i {
 			continue
 		}
-		points := c.Rules.Hazard.Points[dev.First : int(dev.First)+dev.Count]
-		p, err := make(dev, points)
+		parts, err := buildParts(c, dev, make, reserved)
 		if err != nil {
 			return nil, fmt.Errorf("device %q: %w", dev.Name, err)
 		}
-		devices = append(devices, bus.Device{Dev: c.Rules.Hazard.Devices[dev.ID], Points: points, Poller: p, Period: dev.Poll,
-			Probe: probe, Reserved: reserved[dev.ID]})
+		devices = append(devices, bus.Device{Dev: c.Rules.Hazard.Devices[dev.ID], Part: parts[0], More: parts[1:], Probe: probe})
 	}
 	if len(devices) == 0 {
 		return nil, closer.Close()
@@ -82,8 +85,45 @@ func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Orig
 	return bus.New(rule.Name, clock, devices, opt)
 }
 
+// buildParts makes the poller of a device, or one of each group of points with a period of its own:
+// first the one on which a plan depends and that is read most often, since it is the one that finds
+// the device again after a silence.
+func buildParts(c *config.Config, dev *config.Device, make makePoller, reserved map[sensors.PointID]bool) ([]bus.Part, error) {
+	points := c.Rules.Hazard.Points[dev.First : int(dev.First)+dev.Count]
+	whole, err := make(dev, points)
+	if err != nil {
+		return nil, err
+	}
+	device, divisible := whole.(*modbus.Poller)
+	var parts []bus.Part
+	for _, g := range dev.Groups {
+		p := bus.Part{Poller: whole, Period: g.Poll}
+		if divisible {
+			p.Poller = device.Part(g.Channels)
+		}
+		for _, i := range g.Channels {
+			p.Points = append(p.Points, points[i])
+			p.Reserved = p.Reserved || reserved[points[i].ID]
+		}
+		parts = append(parts, p)
+	}
+	slices.SortStableFunc(parts, func(a, b bus.Part) int {
+		if a.Reserved != b.Reserved {
+			if a.Reserved {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Period, b.Period)
+	})
+	return parts, nil
+}
+
+// makePoller makes the poller of all points of a device.
+type makePoller func(*config.Device, []sensors.Point) (bus.Poller, error)
+
 // pollers opens the way to a bus and returns how to make the poller of one of its devices.
-func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Device, []sensors.Point) (bus.Poller, error), io.Closer, error) {
+func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.Closer, error) {
 	var l link
 	var err error
 	switch rule.Kind {
@@ -107,37 +147,6 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Dev
 	return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
 		return modbus.New(l, byte(d.Unit), d.Profile, points)
 	}, l, nil
-}
-
-// votingDevices are those on which a plan depends, by a vote, evidence or an only_if: their polls go
-// first.
-func votingDevices(c *config.Config) map[sensors.DeviceID]bool {
-	out := map[sensors.DeviceID]bool{}
-	var walk func(id hazard.CondID)
-	walk = func(id hazard.CondID) {
-		k := &c.Rules.Hazard.Conds[id]
-		for _, m := range k.Members {
-			out[m.Device] = true
-		}
-		for _, of := range k.Of {
-			walk(of)
-		}
-	}
-	for i := range c.Rules.Response.Plans {
-		p := &c.Rules.Response.Plans[i]
-		for _, s := range p.Stages {
-			walk(s.When)
-		}
-		for _, s := range p.Steps {
-			if s.Evidence == response.ByCondition {
-				walk(s.EvidenceCond)
-			}
-			if s.OnlyIf != hazard.NoCond {
-				walk(s.OnlyIf)
-			}
-		}
-	}
-	return out
 }
 
 // lateAdapter opens its adapter at the first transfer and again after a failure to open: the

@@ -82,9 +82,18 @@ type Device struct {
 	Poll      time.Duration
 	Stale     time.Duration
 	Transport time.Duration // pipe transport of an aspirating detector
+	Episode   time.Duration // poll from stage 1 of a plan that depends on it; 0: as always
+	Groups    []Group       // points that are polled together, all of its points once
 	First     sensors.PointID
 	Count     int // its points are First .. First+Count-1
 	At        Pos
+}
+
+// Group is the channels of a device, by their places in the profile, that have one period.
+type Group struct {
+	Channels []int
+	Poll     time.Duration
+	Stale    time.Duration
 }
 
 // Hook is one configured hook. Config is what its kind decoded.

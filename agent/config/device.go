@@ -1,9 +1,12 @@
 package config
 
 import (
+	"slices"
 	"time"
 
+	"firebreak/agent/core"
 	"firebreak/sensors"
+	"firebreak/sensors/bus"
 	"firebreak/sensors/profile"
 )
 
@@ -29,12 +32,91 @@ func (c *compiler) device(t *Table) {
 		t.Fault("stale", "stale after %s with a poll every %s: one missed poll would already count as silence, use at least %s", short(d.Stale), short(d.Poll), short(2*d.Poll))
 	}
 	d.Transport = t.Duration("transport", 0, 0, 10*time.Minute)
+	if d.Episode = t.Duration("episode_poll", 0, minPoll, maxPoll); d.Episode > d.Poll {
+		t.Fault("episode_poll", "in an episode the device would be polled more rarely (%s) than before (%s): use a shorter time, or leave it out", short(d.Episode), short(d.Poll))
+	}
+	c.groups(t, &d)
 	c.end(t)
 	if !ok {
 		return
 	}
 	c.expand(t, &d)
 	c.cfg.Devices = append(c.cfg.Devices, d)
+}
+
+// sampling finds the plans for which a device is polled faster.
+func (c *compiler) sampling() {
+	for i := range c.cfg.Devices {
+		d := &c.cfg.Devices[i]
+		if d.Episode == 0 {
+			continue
+		}
+		s := core.Sampling{Device: d.ID, Period: d.Episode}
+		for k := range c.resp.Plans {
+			for p := range c.cfg.Rules.DependsOn(&c.resp.Plans[k]) {
+				if c.hz.Points[p].Device == d.ID {
+					s.Plans = append(s.Plans, c.resp.Plans[k].Name)
+					break
+				}
+			}
+		}
+		if s.Plans == nil {
+			c.fault(d.At, "device %q has an episode_poll, and no plan depends on it: take it out", d.Name)
+		}
+		c.cfg.Rules.Sampling = append(c.cfg.Rules.Sampling, s)
+	}
+}
+
+// groups reads the tables "group": points with a period of their own. What is in none is the last group.
+func (c *compiler) groups(t *Table, d *Device) {
+	tables := t.Tables("group")
+	if d.Profile == nil {
+		return
+	}
+	in := make([]bool, len(d.Profile.Channels))
+	for _, g := range tables {
+		g.Require("points", "poll")
+		out := Group{Poll: g.Duration("poll", d.Poll, minPoll, maxPoll)}
+		out.Stale = g.Duration("stale", max(defStalePolls*out.Poll, defStaleAtLeast), minPoll, maxSpan)
+		if out.Stale < 2*out.Poll {
+			g.Fault("stale", "stale after %s with a poll every %s: one missed poll would already count as silence, use at least %s", short(out.Stale), short(out.Poll), short(2*out.Poll))
+		}
+		for _, pat := range g.Strings("points") {
+			met := false
+			for i := range d.Profile.Channels {
+				if match(pat, d.Profile.Channels[i].Name) {
+					met = true
+					if !in[i] {
+						in[i] = true
+						out.Channels = append(out.Channels, i)
+					}
+				}
+			}
+			if !met {
+				c.fault(g.itemPos("points", pat), "profile %q has no channel %q: name channels as in the profile, without the device", d.Profile.Name, pat)
+			}
+		}
+		slices.Sort(out.Channels)
+		if d.Profile.Bus == profile.I2C {
+			g.Fault("points", "a chip on I2C is measured whole: take the group out and set poll of the device")
+		}
+		g.Unknown()
+		if len(out.Channels) > 0 {
+			d.Groups = append(d.Groups, out)
+		}
+	}
+	rest := Group{Poll: d.Poll, Stale: d.Stale}
+	for i := range in {
+		if !in[i] {
+			rest.Channels = append(rest.Channels, i)
+		}
+	}
+	if len(rest.Channels) > 0 {
+		d.Groups = append(d.Groups, rest)
+	}
+	if len(d.Groups) > bus.MaxParts {
+		t.Fault("group", "%d groups: a device has at most %d", len(d.Groups), bus.MaxParts)
+	}
 }
 
 // unit reads the place on the bus: "unit" on Modbus, "address" on I2C.
@@ -107,6 +189,11 @@ func (c *compiler) expand(t *Table, d *Device) {
 	}
 	points := d.Profile.Expand(dev, d.Stale)
 	d.Count = len(points)
+	for _, g := range d.Groups {
+		for _, i := range g.Channels {
+			points[i].Poll, points[i].Stale = g.Poll, g.Stale
+		}
+	}
 	for i, p := range points {
 		p.ID = d.First + sensors.PointID(i)
 		p.Lag += d.Transport

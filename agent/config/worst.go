@@ -37,11 +37,12 @@ func (c *compiler) memberParts(l *leaf) []Part {
 	for _, p := range k.Members[l.index].Points {
 		lag = max(lag, c.hz.Points[p].Lag)
 	}
+	poll := c.poll(&k.Members[l.index])
 	parts := []Part{{"sensor lag", lag - d.Transport}}
 	if d.Transport > 0 {
 		parts = append(parts, Part{"pipe transport", d.Transport})
 	}
-	parts = append(parts, Part{"poll", d.Poll})
+	parts = append(parts, Part{"poll", poll})
 	if r := c.refresh(&k.Members[l.index]); r > 0 {
 		parts = append(parts, Part{"refresh of the device", r})
 	}
@@ -50,6 +51,14 @@ func (c *compiler) memberParts(l *leaf) []Part {
 		parts = append(parts, Part{"rate window", k.Window})
 	}
 	return append(parts, Part{"on-delay", k.OnDelay})
+}
+
+// poll is the longest period of a point of m.
+func (c *compiler) poll(m *hazard.Member) (d time.Duration) {
+	for _, p := range m.Points {
+		d = max(d, c.hz.Points[p].Poll)
+	}
+	return d
 }
 
 // busRound is the time until every other unit of the bus has been served once and this one has
@@ -72,7 +81,7 @@ func (c *compiler) busRound(d *Device) time.Duration {
 // exchange estimates how long one poll of a device keeps the bus busy when it answers.
 func (c *compiler) exchange(d *Device) time.Duration {
 	b := &c.cfg.Buses[d.Bus]
-	requests, bytes := traffic(d.Profile)
+	requests, bytes := traffic(d)
 	switch b.Kind {
 	case "modbus-rtu", "modbus-ascii":
 		if b.Kind == "modbus-ascii" {
@@ -88,7 +97,8 @@ func (c *compiler) exchange(d *Device) time.Duration {
 
 // traffic counts the requests of one poll, as the poller plans them, and the bytes of requests and
 // replies: 8 and 5 around the data. It counts the identity checks that every hundredth poll makes.
-func traffic(p *profile.Profile) (requests, bytes int) {
+func traffic(d *Device) (requests, bytes int) {
+	p := d.Profile
 	count := func(s profile.Span) {
 		requests++
 		data := 2 * int(s.Count)
@@ -97,8 +107,10 @@ func traffic(p *profile.Profile) (requests, bytes int) {
 		}
 		bytes += 8 + 5 + data
 	}
-	for _, b := range p.Plan() {
-		count(b.Span)
+	for _, g := range d.Groups {
+		for _, b := range p.PlanOf(p.Needs(g.Channels)) {
+			count(b.Span)
+		}
 	}
 	for i := range p.Identity {
 		count(p.Identity[i].Span)

@@ -53,8 +53,9 @@ type Core struct {
 	lossHold      sensors.Mono // after a start: no loss clears before; never: no start waits
 	journalTold   bool         // by this process
 	gate          gate
-	bypassWhy     string       // of the order that is being carried out
-	bypassWake    sensors.Mono // a bypass is to be warned of
+	bypassWhy     string                    // of the order that is being carried out
+	bypassWake    sensors.Mono              // a bypass is to be warned of
+	sampled       map[sensors.DeviceID]bool // polled faster by our order
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -74,7 +75,8 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0,
+		sampled: map[sensors.DeviceID]bool{}}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -163,6 +165,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 	}
 	for _, s := range c.out.Starts {
 		fx = append(fx, Effect{Kind: Start, Hook: s.Hook, Call: s.Call, Wait: bound})
+	}
+	if len(c.out.Changed) > 0 || !c.begun {
+		fx = c.sample(fx)
 	}
 	for i := range c.ch.Members {
 		m := c.ch.Members[i]

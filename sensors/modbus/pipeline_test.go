@@ -102,8 +102,8 @@ func TestPollerPipelines(t *testing.T) {
 		l := newTCP(t, tcpServer(t, batched(wait, func(c io.ReadWriteCloser, req []byte) { c.Write(goodTCP(req)) })))
 		d, _ := poller(t, l, p)
 		now := sensors.Mono(7)
-		if window == 2 && len(d.plan)%2 == 1 {
-			d.plan = append(d.plan, block{Block: profile.Block{Span: profile.Span{Func: profile.Holding, First: 900, Count: 1}}})
+		if window == 2 && len(d.all.plan)%2 == 1 {
+			d.all.plan = append(d.all.plan, block{Block: profile.Block{Span: profile.Span{Func: profile.Holding, First: 900, Count: 1}}})
 		}
 		rs, err := d.Poll(context.Background(), at(&now), nil)
 		if bad := misattributed(p, rs); bad != "" || err != nil {

@@ -21,6 +21,7 @@ type Decoder struct {
 	points []sensors.Point
 	quals  []sensors.Qualifier
 	values []decoded
+	all    []int
 }
 
 type decoded struct {
@@ -38,13 +39,23 @@ func NewDecoder(p *Profile, points []sensors.Point) (*Decoder, error) {
 			return nil, fmt.Errorf("point %d is %q, but channel %d of profile %s is %q: keep the order of Expand", i, points[i].Name, i, p.Name, p.Channels[i].Name)
 		}
 	}
-	return &Decoder{p, points, make([]sensors.Qualifier, len(points)), make([]decoded, len(points))}, nil
+	d := &Decoder{p, points, make([]sensors.Qualifier, len(points)), make([]decoded, len(points)), nil}
+	for i := range points {
+		d.all = append(d.all, i)
+	}
+	return d, nil
 }
 
 // Decode appends one reading per point to out; raw has one entry per channel. It does not
 // allocate when out has room.
 func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
-	for i := range d.values {
+	return d.DecodeOf(d.all, d.all, raw, out)
+}
+
+// DecodeOf is Decode for the points of the channels emit; need are those that it looks at
+// (Profile.Needs).
+func (d *Decoder) DecodeOf(emit, need []int, raw []Raw, out []sensors.Reading) []sensors.Reading {
+	for _, i := range need {
 		v := decoded{q: sensors.BadQuality(sensors.Comm)}
 		if i < len(raw) {
 			if raw[i].Fail != sensors.NoReason {
@@ -55,7 +66,7 @@ func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
 		}
 		d.values[i] = v
 	}
-	for i := range d.values {
+	for _, i := range emit {
 		r := sensors.Reading{Point: d.points[i].ID, Value: d.values[i].v, Quality: d.gated(i)}
 		if i < len(raw) {
 			r.At = raw[i].At

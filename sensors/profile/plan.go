@@ -15,9 +15,30 @@ type Block struct {
 // in address order: a declared block is read exactly as declared, everything else is joined while
 // it fits and the gap is small enough. No item is ever split and nothing forbidden is read.
 func (p *Profile) Plan() []Block {
+	all := make([]int, len(p.Channels))
+	for i := range all {
+		all[i] = i
+	}
+	return p.PlanOf(all)
+}
+
+// Needs returns channels, and with them, in order, those that decide on the quality of one of them.
+func (p *Profile) Needs(channels []int) []int {
+	need := slices.Clone(channels)
+	for _, i := range channels {
+		for _, g := range p.Channels[i].Gates {
+			need = append(need, g.Channel)
+		}
+	}
+	slices.Sort(need)
+	return slices.Compact(need)
+}
+
+// PlanOf is Plan for some of the channels.
+func (p *Profile) PlanOf(channels []int) []Block {
 	byBlock := map[int]*Block{}
 	var loose []int
-	for i := range p.Channels {
+	for _, i := range channels {
 		s := p.Channels[i].Span()
 		k := slices.IndexFunc(p.Read.Blocks, func(b Span) bool { return b.Holds(s) })
 		if k < 0 {

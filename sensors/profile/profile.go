@@ -171,7 +171,7 @@ func (p *Profile) Expand(dev sensors.Device, stale time.Duration) []sensors.Poin
 			Device: dev.ID, Name: dev.Name + "." + c.Name, Register: c.Place(),
 			Unit: c.Unit, Kind: c.Kind, Physics: c.Physics,
 			Hazard: c.Hazard, Min: c.Min, Max: c.Max, MaxRate: c.MaxRate,
-			Stale: stale, Lag: c.Lag, Panel: c.Panel,
+			Poll: dev.Poll, Stale: stale, Lag: c.Lag, Panel: c.Panel,
 		}
 	}
 	return points
