@@ -203,10 +203,11 @@ func (a *lateAdapter) Close() error {
 }
 
 // runBus keeps a bus running: one that ends with an error is a fault of the agent and is told.
-func runBus(b *bus.Bus, put func(sensors.Batch), log *slog.Logger) func(context.Context) error {
+func runBus(b *bus.Bus, put func(sensors.Batch), loads *busLoads, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := b.Run(ctx, put)
 		if err != nil && ctx.Err() == nil {
+			loads.end(b.Name(), err)
 			log.Error("a bus has stopped: its points are silent from now on; restart the agent", "bus", b.Name(), "err", err)
 		}
 		return err

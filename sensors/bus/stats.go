@@ -18,6 +18,7 @@ type Stats struct {
 	Stuck       bool    // a poll is beyond its deadline and grace now
 	Utilisation float64 // part of the last whole usageWindow that was spent in polls; 1 while stuck
 	Overrun     uint64  // slots missed in the last whole usageWindow
+	Recent      uint64  // polls in it
 	LastError   string  // with the device's name
 	Devices     []DeviceStats
 }
@@ -42,7 +43,9 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.Unlock()
 	s := b.stats
 	s.Bus = b.name
-	s.Utilisation, s.Overrun = b.busy.share(time.Now())
+	var last window
+	s.Utilisation, last = b.busy.share(time.Now())
+	s.Overrun, s.Recent = last.missed, last.polls
 	if s.Stuck {
 		s.Utilisation = 1
 	}
@@ -68,6 +71,7 @@ type usage struct {
 
 type window struct {
 	busy   time.Duration
+	polls  uint64
 	missed uint64
 }
 
@@ -77,6 +81,7 @@ func (u *usage) add(now time.Time, busy time.Duration, missed uint64) {
 	}
 	u.roll(now)
 	u.now.busy += busy
+	u.now.polls++
 	u.now.missed += missed
 }
 
@@ -87,13 +92,13 @@ func (u *usage) roll(now time.Time) {
 	}
 }
 
-func (u *usage) share(now time.Time) (busy float64, missed uint64) {
+func (u *usage) share(now time.Time) (busy float64, last window) {
 	if u.from.IsZero() {
-		return 0, 0
+		return 0, window{}
 	}
 	u.roll(now)
 	if span := now.Sub(u.from); !u.haveOne && span > 0 {
-		return min(1, float64(u.now.busy)/float64(span)), u.now.missed
+		return min(1, float64(u.now.busy)/float64(span)), u.now
 	}
-	return u.whole, u.last.missed
+	return u.whole, u.last
 }
