@@ -144,7 +144,7 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 	batches := make(chan sensors.Batch, 1024)
 	ends := &cleanups{log: discard()}
 	for _, b := range buses {
-		ends.task(b.Name(), 3*time.Second, runBus(b, &busLoads{}, func(x sensors.Batch) { batches <- x }, discard()))
+		ends.task(b.Name(), 3*time.Second, runBus(b, func(x sensors.Batch) { batches <- x }, &busLoads{}, discard()))
 	}
 	defer func() {
 		if err := ends.run(); err != nil {
