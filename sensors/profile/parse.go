@@ -76,6 +76,10 @@ func (p *Profile) readRules(t *table) {
 	p.Read.Timeout = r.duration("timeout", p.Read.Timeout)
 	p.Read.Turnaround = r.duration("turnaround", p.Read.Timeout)
 	p.Read.FrameGap = r.duration("frame_gap", 0)
+	p.Read.Single = r.boolean("single")
+	if p.Read.Single && (r.has("max_gap") || r.has("blocks")) {
+		r.fault("single", "single reads one value a request: max_gap and blocks, which join some, do not go with it")
+	}
 	p.Read.Window = int(r.integer("window", 1, 16, 1))
 	if p.Read.Timeout == 0 {
 		r.fault("timeout", "timeout must be above zero: every read has a deadline")

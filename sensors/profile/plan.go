@@ -13,7 +13,9 @@ type Block struct {
 
 // Plan groups the channels into the fewest requests that the read rules allow, by one greedy pass
 // in address order: a declared block is read exactly as declared, everything else is joined while
-// it fits and the gap is small enough. No item is ever split and nothing forbidden is read.
+// it fits and the gap is small enough. No item is ever split and nothing forbidden is read. The pass
+// finds the fewest, because whatever may be read in one request may also be read without its last
+// item: a request that reaches further leaves less to all others.
 func (p *Profile) Plan() []Block {
 	all := make([]int, len(p.Channels))
 	for i := range all {
@@ -76,6 +78,9 @@ func compareSpans(a, b Span) int {
 
 // joins tells whether s, which does not start before b, may be read in one request with it.
 func (p *Profile) joins(b, s Span) bool {
+	if p.Read.Single && s != b {
+		return false
+	}
 	end := max(b.End(), s.End())
 	limit := p.Read.MaxWords
 	if b.Func.Bits() {

@@ -78,6 +78,7 @@ type ReadRules struct {
 	Timeout    time.Duration // from the last byte sent to the whole reply
 	Turnaround time.Duration // latest possible reply after a time-out: a serial line is drained so long
 	FrameGap   time.Duration // silence between a reply and the next request; the line's own t3.5 is kept anyway
+	Single     bool          // one value a request, whatever else could be joined
 	Window     int           // requests under way at once over Modbus TCP; 1: one after the other
 	Blocks     []Span        // read exactly so, whole or not at all
 	Forbidden  []Span        // never read, not even to bridge a gap
