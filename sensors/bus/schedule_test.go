@@ -237,6 +237,9 @@ func deadAmongThirty(t *testing.T, r *rig, deadOnes int) {
 	}
 	over := 0
 	for _, f := range fakes[deadOnes:] {
+		if before, after := p99(f.gapsUntil(from)), p99(f.gaps(settled)); deadOnes == 1 && after > before+probe {
+			t.Errorf("device %d: the interval that 99 of 100 keep grew from %v to %v", f.id, before, after)
+		}
 		for _, g := range f.gaps(settled) {
 			switch bound := time.Second + 30*poll; {
 			case g > bound+DefaultTimeout:
@@ -256,6 +259,21 @@ func deadAmongThirty(t *testing.T, r *rig, deadOnes int) {
 		}
 	}
 	r.stopClean()
+}
+
+func p99(gaps []time.Duration) time.Duration {
+	gaps = slices.Sorted(slices.Values(gaps))
+	return gaps[len(gaps)*99/100]
+}
+
+// gapsUntil are the intervals of the polls that began before end.
+func (f *fake) gapsUntil(end time.Duration) (g []time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := 2; i < len(f.starts) && time.Duration(f.starts[i]) < end; i++ { // the first poll is out of phase
+		g = append(g, f.starts[i].Sub(f.starts[i-1]))
+	}
+	return g
 }
 
 func TestScaledClock(t *testing.T) {
