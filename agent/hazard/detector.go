@@ -74,7 +74,9 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	raw := e.compare(in, p)
-	if raw == Unknown { // a rate whose window is not filled again: as if silent
+	// A rate whose window is not filled again is as if silent; so is "no smoke" of a detector that
+	// does not draw the room's air, and its "smoke" is not.
+	if raw == Unknown || raw == False && p.q.Reason() == sensors.FlowFault {
 		in.lose(t, false)
 		e.touch(in)
 		return

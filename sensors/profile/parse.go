@@ -2,6 +2,7 @@ package profile
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,6 +47,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 		p.Identity = append(p.Identity, check(ct, p))
 	}
 	p.channels(t)
+	p.alive(t)
 	p.commands(t)
 	t.done()
 	if err := d.err(); err != nil {
@@ -247,12 +249,15 @@ func (p *Profile) overlaps(links []link) {
 }
 
 // rangeOf reads range = [min, max].
-func rangeOf(t *table) (lo, hi float64) {
-	if !t.has("range") {
-		t.used["range"] = true
+func rangeOf(t *table) (lo, hi float64) { return pair(t, "range", "[-40, 125]") }
+
+// pair reads two numbers, the lower first; zeros when there are none.
+func pair(t *table, key, example string) (lo, hi float64) {
+	if !t.has(key) {
+		t.used[key] = true
 		return 0, 0
 	}
-	list, _ := get[[]any](t, "range", "two numbers, such as [-40, 125]")
+	list, _ := get[[]any](t, key, "two numbers, such as "+example)
 	if len(list) == 2 {
 		a, okA := toFloat(list[0])
 		b, okB := toFloat(list[1])
@@ -260,6 +265,31 @@ func rangeOf(t *table) (lo, hi float64) {
 			return a, b
 		}
 	}
-	t.fault("range", "range must be two numbers, the lower first, such as [-40, 125]")
+	t.fault(key, "%s must be two numbers, the lower first, such as %s", key, example)
 	return 0, 0
+}
+
+// alive reads the table [alive].
+func (p *Profile) alive(t *table) {
+	list := t.tables("alive")
+	if len(list) == 0 {
+		return
+	}
+	a := list[0]
+	name := a.need("channel")
+	p.Alive.Channel = slices.IndexFunc(p.Channels, func(c Channel) bool { return c.Name == name })
+	p.Alive.Within = a.duration("within", 0)
+	switch {
+	case len(list) > 1:
+		t.fault("alive", "there is one [alive] table, not a list")
+	case p.Bus == I2C:
+		t.fault("alive", "[alive] is for Modbus; the driver of a chip knows whether it measures")
+	case name != "" && p.Alive.Channel < 0:
+		a.fault("channel", "there is no channel %q", name)
+	case p.Alive.Within < time.Second:
+		a.fault("within", "say how long the channel may stand still at most: within = \"10s\", a second or more")
+	case p.Alive.Channel >= 0 && len(p.Channels[p.Alive.Channel].Gates) > 0:
+		a.fault("channel", "channel %q has a gate: it cannot tell of the others", name)
+	}
+	a.done()
 }

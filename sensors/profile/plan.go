@@ -28,9 +28,18 @@ func (p *Profile) Plan() []Block {
 func (p *Profile) Needs(channels []int) []int {
 	need := slices.Clone(channels)
 	for _, i := range channels {
-		for _, g := range p.Channels[i].Gates {
+		c := &p.Channels[i]
+		for _, g := range c.Gates {
 			need = append(need, g.Channel)
 		}
+		for k := range p.Channels {
+			if c.Zeros != "" && p.Channels[k].Zeros == c.Zeros {
+				need = append(need, k)
+			}
+		}
+	}
+	if p.Alive.Within > 0 && len(channels) > 0 {
+		need = append(need, p.Alive.Channel)
 	}
 	slices.Sort(need)
 	return slices.Compact(need)

@@ -105,6 +105,13 @@ func (c *Check) Matches(words []uint16) bool {
 	return true
 }
 
+// Alive is a channel that moves as long as the device renews its values: when it stands still for
+// Within, all others are stale. Zero: there is none.
+type Alive struct {
+	Channel int // index into Profile.Channels
+	Within  time.Duration
+}
+
 // Profile is one kind of device.
 type Profile struct {
 	Name       string // the file's name without .toml
@@ -117,6 +124,7 @@ type Profile struct {
 	Refresh    time.Duration // of channels that state none
 	Read       ReadRules
 	Identity   []Check
+	Alive      Alive
 	Channels   []Channel // arrays unrolled; the order is the order of points
 	Commands   []Command // arrays unrolled; the only writes that there are (S25)
 }
