@@ -55,6 +55,7 @@ type Running struct {
 	Guard  *guard.Guard
 	Buses  []*bus.Bus
 	Board  *Board
+	Hooks  []plugins.Hook // in the order of the configuration
 }
 
 // Limits of starting and stopping.
@@ -120,7 +121,7 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	}
 	p.start(ends)
 	if o.Ready != nil {
-		o.Ready(Running{p.up, p.guard, p.buses, p.board})
+		o.Ready(Running{p.up, p.guard, p.buses, p.board, p.hooks})
 	}
 	p.note.send("READY=1")
 	o.Log.Info("firebreak runs", "agent", o.Config.Agent, "config", o.Config.Rules.Hash, "epoch", p.boot.Epoch, "version", p.boot.Version)

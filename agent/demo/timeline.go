@@ -35,6 +35,9 @@ type row struct {
 // leftWidth holds the longest line of the record.
 const leftWidth = 51
 
+// rightWidth is what is left of a terminal of 120 columns.
+const rightWidth = 58
+
 // printTimeline shows what happened in 2022 beside what firebreak did.
 func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	var rows []row
@@ -43,8 +46,8 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	}
 	now.rec.mu.Lock()
 	for _, l := range now.rec.lines {
-		if at := now.at(l.at); at >= 0 && !strings.HasPrefix(l.text, "hook") {
-			rows = append(rows, row{at: at, today: shorten(l.text, 62)})
+		if at := now.at(l.at); at >= 0 && !l.fine {
+			rows = append(rows, row{at: at, today: shorten(l.text, rightWidth)})
 		}
 	}
 	now.rec.mu.Unlock()
@@ -59,6 +62,7 @@ func printTimeline(w io.Writer, sc sim.Scenario, res Result, now, old *run) {
 	for _, r := range rows {
 		fmt.Fprintf(w, "%-7s %-*s| %s\n", clockText(r.at), leftWidth, r.then, r.today)
 	}
+	printSteps(w, res, now)
 	printVerdict(w, res, old)
 }
 
@@ -68,7 +72,7 @@ func printVerdict(w io.Writer, res Result, old *run) {
 		reached = fmt.Sprintf("reached stage %s at T+%s", res.Old.Stage, clockText(time.Duration(*res.Old.Opened*float64(time.Second))))
 	}
 	fmt.Fprintf(w, "\nWith the sensors of 2022 (UPS and BMS every 10 minutes, the panel wired to no machine) the same agent %s.\n", reached)
-	fmt.Fprintf(w, "Its polls of the BMS fell at %s. One that falls minutes after the spark sees a hot cell and opens stage 2b;\nstage 3 it may never open: UPS and BMS are one kind of evidence.\n", pollTimes(old))
+	fmt.Fprintf(w, "Its polls of the BMS fell at %s. One that falls minutes after the spark sees a hot cell and\nopens stage 2b; stage 3 it may never open: UPS and BMS are one kind of evidence.\n", pollTimes(old))
 	var last float64
 	for _, s := range res.Stages {
 		if s.Done != nil {

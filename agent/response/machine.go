@@ -111,6 +111,7 @@ type Resumed struct {
 // keys.
 func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 	m.base = r.EpisodeBase
+	m.resumeEnergise(now, o)
 	for i := range m.r.Plans {
 		rule := &m.r.Plans[i]
 		p := m.state[rule.Name]

@@ -313,6 +313,40 @@ func TestDrill(t *testing.T) {
 	})
 }
 
+// Nothing of a process that acts on simulated readings leaves the drill topics: not a real call, its
+// reply topic, nor a probe (S7).
+func TestSimulatedKeepsToDrillTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, drill := range []string{"", "native"} {
+			b := &fakeBroker{name: "site", consume: answering("failover-1 accept", "failover-1 done")}
+			h, _, stop := newHook(t, nil, []*fakeBroker{b}, func(c *Config) { c.Simulated, c.Drill, c.AskConsumers = true, drill, true })
+			synctest.Wait()
+			marks := []plugins.Mark{plugins.MarkReal}
+			if drill == "native" {
+				marks = append(marks, plugins.MarkDrill)
+			}
+			for _, mark := range marks {
+				c := callOf(time.Minute)
+				c.Mark = mark
+				var s sightings
+				if o := h.Do(t.Context(), c, s.seen); o.Result != plugins.Done || !strings.HasPrefix(s.names(), "accept+") {
+					t.Errorf("%q, %v: %+v, seen %s", drill, mark, o, s.names())
+				}
+			}
+			_ = h.Probe(t.Context()) // the consumer does not know probes
+			if n := len(b.commands()); n != len(marks)+1 {
+				t.Errorf("%q: %d messages", drill, n)
+			}
+			for _, m := range b.commands() {
+				if m.topic != "firebreak/1/drill/site/failover/cmd" || !strings.HasPrefix(m.body["reply_to"].(string), "firebreak/1/drill/") {
+					t.Errorf("%q: sent to %s: %v", drill, m.topic, m.body)
+				}
+			}
+			stop()
+		}
+	})
+}
+
 // A broker that never acknowledges is sent the command again all the same.
 func TestMuteBrokerIsSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
