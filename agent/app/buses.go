@@ -135,9 +135,14 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.C
 			RS485: modbus.RS485{Enabled: rule.RS485 != "", Inverted: rule.RS485 == "rts-low", DelayBefore: rule.RS485Before, DelayAfter: rule.RS485After}})
 	case "i2c":
 		a := &lateAdapter{name: rule.Adapter, open: open}
+		wire, err := wires(c, rule, a)
 		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
-			return i2c.NewPoller(d.Profile.Chip, a, uint16(d.Unit), points)
-		}, a, nil
+			w, err := wire(d)
+			if err != nil {
+				return nil, err
+			}
+			return i2c.NewPoller(d.Profile.Chip, w, uint16(d.Unit), points)
+		}, a, err
 	default:
 		return nil, nil, fmt.Errorf("kind %q is not built in", rule.Kind)
 	}
@@ -147,6 +152,27 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.C
 	return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
 		return modbus.New(l, byte(d.Unit), d.Profile, points)
 	}, l, nil
+}
+
+// wires finds the wire of each device on an adapter: its own one, or one behind a switch.
+func wires(c *config.Config, rule *config.Bus, a periph.Bus) (func(*config.Device) (periph.Bus, error), error) {
+	var switches []uint16
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		if c.Buses[d.Bus].Name == rule.Name && d.Mux != 0 && !slices.Contains(switches, uint16(d.Mux)) {
+			switches = append(switches, uint16(d.Mux))
+		}
+	}
+	if switches == nil {
+		return func(*config.Device) (periph.Bus, error) { return a, nil }, nil
+	}
+	m, err := i2c.NewMuxes(a, switches...)
+	return func(d *config.Device) (periph.Bus, error) {
+		if d.Mux == 0 {
+			return m.Root(), nil
+		}
+		return m.Channel(uint16(d.Mux), d.Channel)
+	}, err
 }
 
 // lateAdapter opens its adapter at the first transfer and again after a failure to open: the

@@ -77,6 +77,8 @@ type Device struct {
 	Profile   *profile.Profile
 	Bus       int    // index into Config.Buses
 	Unit      int    // Modbus unit, or I2C address
+	Mux       int    // address of the I2C switch that it is behind; 0: none
+	Channel   int    // of that switch
 	Zone      string // where it measures
 	Supply    string // of its own; empty: that of its bus
 	Poll      time.Duration

@@ -122,7 +122,7 @@ func (c *compiler) groups(t *Table, d *Device) {
 // unit reads the place on the bus: "unit" on Modbus, "address" on I2C.
 func (c *compiler) unit(t *Table, d *Device) {
 	if d.Bus < 0 {
-		t.used["unit"], t.used["address"] = true, true
+		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
 		return
 	}
 	b := &c.cfg.Buses[d.Bus]
@@ -133,18 +133,44 @@ func (c *compiler) unit(t *Table, d *Device) {
 	case "i2c":
 		key, lo, hi = "address", 0x08, 0x77
 	case "":
-		t.used["unit"], t.used["address"] = true, true
+		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
 		return
 	}
 	t.Require(key)
 	d.Unit = int(t.Int(key, -1, lo, hi))
+	if b.Kind == "i2c" {
+		c.mux(t, d)
+	}
 	if d.Unit < 0 {
 		return
 	}
 	for _, o := range c.cfg.Devices {
-		if o.Bus == d.Bus && o.Unit == d.Unit {
+		if o.Bus == d.Bus && o.Unit == d.Unit && (o.Mux == 0 || d.Mux == 0 || o.Mux == d.Mux && o.Channel == d.Channel) {
 			t.Fault(key, "device %q has %s %d on bus %q already: two devices cannot answer to one", o.Name, key, d.Unit, b.Name)
 		}
+		if o.Bus == d.Bus && o.Mux != 0 && o.Mux == d.Unit {
+			t.Fault(key, "the switch before device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, b.Name)
+		}
+	}
+}
+
+// mux reads where a chip is behind a switch. What stands on the adapter's own wire answers beside what is
+// behind a connected channel, so the two never share an address.
+func (c *compiler) mux(t *Table, d *Device) {
+	m := t.Table("mux")
+	if m == nil {
+		return
+	}
+	m.Require("address", "channel")
+	d.Mux, d.Channel = int(m.Int("address", 0, 0x70, 0x77)), int(m.Int("channel", 0, 0, 7))
+	m.Unknown()
+	for _, o := range c.cfg.Devices {
+		if o.Bus == d.Bus && o.Unit == d.Mux {
+			m.Fault("address", "device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, c.cfg.Buses[d.Bus].Name)
+		}
+	}
+	if d.Unit == d.Mux {
+		m.Fault("address", "the chip has the address of its switch: two cannot answer to one")
 	}
 }
 

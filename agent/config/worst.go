@@ -90,6 +90,9 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
 		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
 	case "i2c":
+		if d.Mux != 0 {
+			requests *= 5 // setting a switch and looking at it, twice
+		}
 		return time.Duration(requests) * i2cExchange
 	}
 	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
