@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"firebreak/agent/config"
@@ -19,7 +17,6 @@ import (
 	"firebreak/sensors/modbus"
 
 	periph "periph.io/x/conn/v3/i2c"
-	"periph.io/x/conn/v3/physic"
 )
 
 // OpenI2C opens an I2C adapter by the name that the configuration gives.
@@ -35,7 +32,7 @@ type link interface {
 
 // buildBuses makes one owner for each bus of the configuration. A bus that cannot be opened is
 // tried again by its poller: it is a silent sensor, not a reason to stay down.
-func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, log *slog.Logger) ([]*bus.Bus, error) {
+func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, loads *busLoads, log *slog.Logger) ([]*bus.Bus, error) {
 	reserved := map[sensors.PointID]bool{}
 	for i := range c.Rules.Response.Plans {
 		for p := range c.Rules.DependsOn(&c.Rules.Response.Plans[i]) {
@@ -45,7 +42,7 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	var out []*bus.Bus
 	var errs []error
 	for i := range c.Buses {
-		b, err := buildBus(c, i, clock, origin, open, probe, reserved, log)
+		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("bus %q: %w", c.Buses[i].Name, err))
 			continue
@@ -57,7 +54,7 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	return out, errors.Join(errs...)
 }
 
-func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, log *slog.Logger) (*bus.Bus, error) {
+func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, loads *busLoads, log *slog.Logger) (*bus.Bus, error) {
 	rule := &c.Buses[i]
 	make, closer, err := pollers(c, rule, open)
 	if err != nil {
@@ -81,6 +78,9 @@ func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Orig
 	opt := bus.Options{Close: func() { _ = closer.Close() }, Origin: origin, Log: log}
 	if l, ok := closer.(link); ok && rule.Close {
 		opt.Idle = l.Rest
+	}
+	if a, ok := closer.(*lateAdapter); ok {
+		loads.look(rule.Name, a.stuck)
 	}
 	return bus.New(rule.Name, clock, devices, opt)
 }
@@ -173,59 +173,6 @@ func wires(c *config.Config, rule *config.Bus, a periph.Bus) (func(*config.Devic
 		}
 		return m.Channel(uint16(d.Mux), d.Channel)
 	}, err
-}
-
-// lateAdapter opens its adapter at the first transfer and again after a failure to open: the
-// adapter may appear after the agent. Transfers come from the goroutine of its bus alone; Close may
-// come from another, to break one.
-type lateAdapter struct {
-	name string
-	open OpenI2C
-
-	mu     sync.Mutex // guards what follows, never held during a transfer
-	bus    periph.BusCloser
-	closed bool
-}
-
-func (a *lateAdapter) String() string { return a.name }
-
-// SetSpeed is the device tree's affair.
-func (a *lateAdapter) SetSpeed(physic.Frequency) error {
-	return errors.New("the speed of an adapter is set in the device tree")
-}
-
-func (a *lateAdapter) Tx(addr uint16, w, r []byte) error {
-	b, err := a.adapter()
-	if err != nil {
-		return err
-	}
-	return b.Tx(addr, w, r)
-}
-
-func (a *lateAdapter) adapter() (periph.BusCloser, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		return nil, net.ErrClosed
-	}
-	if a.bus == nil {
-		b, err := a.open(a.name)
-		if err != nil {
-			return nil, err
-		}
-		a.bus = b
-	}
-	return a.bus, nil
-}
-
-func (a *lateAdapter) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	if a.bus == nil {
-		return nil
-	}
-	return a.bus.Close()
 }
 
 // runBus keeps a bus running: one that ends with an error is a fault of the agent and is told.

@@ -19,7 +19,16 @@ type busLoads struct {
 	buses []*bus.Bus // set before anything runs, and not changed after
 
 	mu      sync.Mutex
-	stopped map[string]error // buses whose owner has ended
+	stopped map[string]error        // buses whose owner has ended
+	links   map[string]func() error // what is wrong with the line itself; set before anything runs
+}
+
+// look adds what the line of a bus says of itself.
+func (l *busLoads) look(name string, wrong func() error) {
+	if l.links == nil {
+		l.links = map[string]func() error{}
+	}
+	l.links[name] = wrong
 }
 
 const (
@@ -59,6 +68,11 @@ func (l *busLoads) judge(s *bus.Stats, was bool) error {
 	l.mu.Lock()
 	ended := l.stopped[s.Bus]
 	l.mu.Unlock()
+	if link := l.links[s.Bus]; link != nil && ended == nil {
+		if err := link(); err != nil {
+			return err
+		}
+	}
 	limit := overrunAbove
 	if was {
 		limit = overrunBelow
