@@ -25,7 +25,7 @@ type SerialOptions struct {
 	DataBits int    // 7 or 8; default 8, of ASCII 7
 	StopBits int
 	RS485    RS485
-	Gap      time.Duration // silence between frames, if longer than t3.5 of the baud rate and 1.75 ms
+	Gap      time.Duration // silence between frames; at least t3.5 of the baud rate, by default also 1.75 ms
 
 	DialTimeout time.Duration // default 1 s
 }
@@ -97,8 +97,11 @@ func (o *SerialOptions) complete() error {
 	if o.DataBits != 8 && (o.DataBits != 7 || !o.ASCII) {
 		return fmt.Errorf("serial line %s: %d data bits: RTU needs 8, ASCII 7 or 8", o.name(), o.DataBits)
 	}
+	if o.Gap <= 0 {
+		o.Gap = 1750 * time.Microsecond // above 19200 baud t3.5 is a recommendation of this much (serial line specification, 2.5.1.1)
+	}
 	if o.Gap != noGap {
-		o.Gap = max(o.Gap, 1750*time.Microsecond, wireTime(o.Baud, 7)/2) // 3.5 characters
+		o.Gap = max(o.Gap, wireTime(o.Baud, 7)/2) // 3.5 characters
 	}
 	if o.DialTimeout <= 0 {
 		o.DialTimeout = defaultDial
