@@ -2,7 +2,7 @@
 // goroutine: schedule, deadlines, back-off, and the turning of every failure into readings of bad
 // quality. Drivers only answer one poll; retry, staleness and health live here.
 //
-// Concurrency: Run is the owner; it runs one poll at a time, each on a goroutine that Run waits for.
+// Concurrency: Run is the owner; it runs one poll at a time, on a worker that Run waits for.
 // Sample, Load and Stats may be called from any goroutine. put is called by Run only, and gets slices that
 // the receiver owns. A Latest may be used from any goroutine.
 //
@@ -103,6 +103,7 @@ type Bus struct {
 	started   atomic.Bool
 	wake      chan struct{} // Sample has changed a period
 	jobs      chan *job     // turns of commands
+	work      chan func()   // to the worker; nobody waits in it, since it is idle whenever Run is
 	ended     chan struct{} // closed when Run ends
 	closed    bool          // Options.Close was called; owner only
 	overtaken int           // polls in a row that went before an older one; owner only

@@ -35,6 +35,9 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer close(b.ended)
+	b.work = make(chan func())
+	defer close(b.work)
+	go b.worker()
 	round := false // something was polled since the last Idle
 	for ctx.Err() == nil {
 		select {
@@ -136,13 +139,13 @@ func (b *Bus) poll(ctx context.Context, s *slot, put func(sensors.Batch)) error 
 	}
 }
 
-// begin starts a poll or a command on a goroutine of its own. Whoever calls it waits for the result. The slice
+// begin starts a poll or a command on the worker. Whoever calls it waits for the result. The slice
 // for the readings is new each time: a poll that comes too late writes into nobody's batch.
 func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration, do func(context.Context) ([]sensors.Reading, error)) <-chan result {
 	done := make(chan result, 1)
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	started := time.Now()
-	go func() {
+	b.work <- func() {
 		r := result{err: errNoReturn}
 		defer func() {
 			if p := recover(); p != nil { // S22
@@ -155,8 +158,23 @@ func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration, do func(
 		}()
 		out, err := do(ctx)
 		r = result{out: out, err: err}
-	}()
+	}
 	return done
+}
+
+// worker runs the polls and commands of a bus, one after the other: a goroutine for each would grow its
+// stack anew each time. Whoever is stuck in one ends with it: no other is started meanwhile.
+func (b *Bus) worker() {
+	returned := false
+	defer func() {
+		if !returned { // a driver has ended its goroutine instead of returning
+			go b.worker()
+		}
+	}()
+	for do := range b.work {
+		do()
+	}
+	returned = true
 }
 
 // settle turns a result into a batch and the next slot. A failure is that of the whole device: it

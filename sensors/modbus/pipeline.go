@@ -167,7 +167,9 @@ func receive(conn io.Reader, rs []Request, out []Reply, pending map[transaction]
 	}
 	delete(pending, id)
 	r := rs[a.i]
-	reply, _, err := readADU(io.MultiReader(bytes.NewReader(head), conn), a.adu, r)
+	// No byte behind this frame is taken: it is of the next one.
+	rest := io.LimitReader(conn, int64(binary.BigEndian.Uint16(head[4:]))-1)
+	reply, _, err := readADU(io.MultiReader(bytes.NewReader(head), rest), a.adu, r)
 	if err != nil {
 		return -1, n, err
 	}

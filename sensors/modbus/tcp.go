@@ -184,8 +184,9 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 
 // readADU reads one reply and checks all of it against the request before the codec sees it.
 func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err error) {
+	// A good reply comes whole with one read; never more than that is taken.
 	reply = make([]byte, mbapSize+r.replyLen())
-	if n, err = io.ReadFull(src, reply[:mbapSize+1]); err != nil {
+	if n, err = io.ReadAtLeast(src, reply, mbapSize+1); err != nil {
 		return nil, n, err
 	}
 	length := int(binary.BigEndian.Uint16(reply[4:])) // unit and PDU
@@ -200,10 +201,14 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 		return nil, n, fmt.Errorf("%s: %w: length field %d instead of %d", r, ErrGarbled, length, 1+r.replyLen())
 	}
 	reply = reply[:mbapSize-1+length]
-	k, err := io.ReadFull(src, reply[mbapSize+1:])
-	n += k
-	if err != nil {
-		return nil, n, err
+	if n < len(reply) {
+		k, err := io.ReadFull(src, reply[n:])
+		if n += k; err != nil {
+			return nil, n, err
+		}
+	}
+	if n > len(reply) { // an exception, and what comes behind it
+		return nil, n, fmt.Errorf("%s: %w: %d bytes behind the reply", r, ErrGarbled, n-len(reply))
 	}
 	if err := r.checkPDU(reply[mbapSize:]); err != nil {
 		return nil, n, fmt.Errorf("%s: %w", r, err)
