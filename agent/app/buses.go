@@ -13,6 +13,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
+	"firebreak/sensors/gpio"
 	"firebreak/sensors/i2c"
 	"firebreak/sensors/modbus"
 
@@ -143,6 +144,13 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.C
 			}
 			return i2c.NewPoller(d.Profile.Chip, w, uint16(d.Unit), points)
 		}, a, err
+	case "gpio":
+		g := &contacts{}
+		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
+			p, err := gpio.New(rule.Adapter, d.Profile, points)
+			g.list = append(g.list, p)
+			return p, err
+		}, g, nil
 	default:
 		return nil, nil, fmt.Errorf("kind %q is not built in", rule.Kind)
 	}
@@ -152,6 +160,17 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.C
 	return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
 		return modbus.New(l, byte(d.Unit), d.Profile, points)
 	}, l, nil
+}
+
+// contacts are the pollers of one GPIO chip: each holds lines of its own.
+type contacts struct{ list []*gpio.Poller }
+
+func (c *contacts) Close() error {
+	var errs []error
+	for _, p := range c.list {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // wires finds the wire of each device on an adapter: its own one, or one behind a switch.

@@ -15,7 +15,7 @@ func (c *compiler) bus(t *Table) {
 	name, ok := declare(c, t, "bus", c.buses, len(c.cfg.Buses))
 	b := Bus{Name: name, At: t.at}
 	t.Require("kind")
-	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c")
+	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "gpio")
 	b.Gateway, b.Supply = c.name(t, "gateway"), c.name(t, "supply")
 	switch b.Kind {
 	case "modbus-tcp":
@@ -27,8 +27,11 @@ func (c *compiler) bus(t *Table) {
 	case "i2c":
 		t.Require("adapter")
 		b.Adapter = c.path(t, "adapter", "/dev/i2c-1")
+	case "gpio":
+		t.Require("chip")
+		b.Adapter = c.path(t, "chip", "/dev/gpiochip0")
 	default: // the fault is there already: do not complain of each key as well
-		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter"}, portKeys()) {
+		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter", "chip"}, portKeys()) {
 			t.used[k] = true
 		}
 	}

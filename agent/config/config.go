@@ -40,7 +40,7 @@ type Stands struct{ Zone, Feed string }
 // Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
 type Bus struct {
 	Name    string
-	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c
+	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio
 	Address string // host:port of modbus-tcp, or of the serial server before a line
 	Close   bool   // the connection to Address is closed after each round of polls
 	Port    string // of a serial line: the device, "/dev/ttyUSB0"
@@ -48,7 +48,7 @@ type Bus struct {
 	Parity  string // none, even, odd
 	Data    int
 	Stop    int
-	Adapter string // i2c: "/dev/i2c-1"
+	Adapter string // i2c: "/dev/i2c-1"; gpio: "/dev/gpiochip0"
 	Gateway string
 	Supply  string
 	At      Pos `json:"-"` // a place in the file is no part of the hash
@@ -64,8 +64,11 @@ func (b *Bus) serial() bool { return b.Kind == "modbus-rtu" || b.Kind == "modbus
 
 // protocol is what a profile calls the kind.
 func (b *Bus) protocol() string {
-	if b.Kind == "i2c" {
+	switch b.Kind {
+	case "i2c":
 		return profile.I2C
+	case "gpio":
+		return profile.GPIO
 	}
 	return profile.Modbus
 }

@@ -97,8 +97,8 @@ func (c *compiler) groups(t *Table, d *Device) {
 			}
 		}
 		slices.Sort(out.Channels)
-		if d.Profile.Bus == profile.I2C {
-			g.Fault("points", "a chip on I2C is measured whole: take the group out and set poll of the device")
+		if d.Profile.Bus != profile.Modbus {
+			g.Fault("points", "a chip is measured whole: take the group out and set poll of the device")
 		}
 		g.Unknown()
 		if len(out.Channels) > 0 {
@@ -132,6 +132,8 @@ func (c *compiler) unit(t *Table, d *Device) {
 		lo, hi = 0, 255
 	case "i2c":
 		key, lo, hi = "address", 0x08, 0x77
+	case "gpio": // its lines stand in its profile
+		return
 	case "":
 		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
 		return

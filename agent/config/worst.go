@@ -89,6 +89,8 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		}
 		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
 		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
+	case "gpio":
+		return gpioExchange
 	case "i2c":
 		if d.Mux != 0 {
 			requests *= 5 // setting a switch and looking at it, twice

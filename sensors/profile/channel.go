@@ -94,6 +94,9 @@ type Channel struct {
 	Refresh    time.Duration // how often the device itself renews the value; zero: at each read
 	Panel      bool
 	Gates      []Gate
+	Guard      uint16 // GPIO: line that reads the opposite while the wires are whole
+	Guarded    bool
+	Pull       string        // GPIO: up, down, or empty: as the board has it
 	Stuck      time.Duration // not moved by more than Noise for so long: stuck; zero: it may stand still
 	Noise      float64       // in Unit: a live sensor moves by more than that, by itself
 	Zeros      string        // channels of one name that all hold zero at once hold no values

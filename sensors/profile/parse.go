@@ -34,11 +34,11 @@ func Parse(file string, data []byte) (*Profile, error) {
 		t.fault("name", "name %q: use small letters, digits and hyphens", p.Name)
 	}
 	switch {
-	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C:
-		t.fault("bus", "bus is %q: use %q or %q", p.Bus, Modbus, I2C)
+	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C && p.Bus != GPIO:
+		t.fault("bus", "bus is %q: use %q, %q or %q", p.Bus, Modbus, I2C, GPIO)
 	case p.Bus == I2C && p.Chip == "":
 		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
-	case p.Bus == Modbus && p.Chip != "":
+	case p.Bus != I2C && p.Chip != "":
 		t.fault("chip", "chip belongs to I2C profiles; remove it")
 	}
 	p.Refresh = t.duration("refresh", 0)
@@ -56,6 +56,9 @@ func Parse(file string, data []byte) (*Profile, error) {
 	return p, nil
 }
 
+// other is true for a kind of bus that has no functions, read rules and identity registers.
+func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO }
+
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 
 func (p *Profile) readRules(t *table) {
@@ -64,8 +67,8 @@ func (p *Profile) readRules(t *table) {
 	switch {
 	case len(list) > 1:
 		t.fault("read", "there is one [read] table, not a list")
-	case len(list) == 1 && p.Bus == I2C:
-		t.fault("read", "[read] is for Modbus; the driver of the chip knows how to read it")
+	case len(list) == 1 && p.other():
+		t.fault("read", "[read] is for Modbus; the driver knows how to read the rest")
 	}
 	if len(list) != 1 {
 		p.Read.Turnaround = p.Read.Timeout
@@ -118,7 +121,7 @@ func (p *Profile) readRules(t *table) {
 
 func function(t *table, p *Profile) Function {
 	const first = int(Coil)
-	if p.Bus == I2C {
+	if p.other() {
 		if t.str("function") != "" {
 			t.fault("function", "function belongs to Modbus profiles; remove it")
 		}
@@ -148,7 +151,7 @@ func check(t *table, p *Profile) Check {
 	}
 	c.Min, c.Max = uint16(t.integer("min", 0, 0xFFFF, 0)), uint16(t.integer("max", 0, 0xFFFF, 0xFFFF))
 	switch {
-	case p.Bus == I2C:
+	case p.other():
 		t.fault("function", "identity is for Modbus; the driver of the chip checks its id register")
 	case c.Count > maxWords:
 		t.fault("count", "one identity check reads at most %d registers", maxWords)
@@ -282,7 +285,7 @@ func (p *Profile) alive(t *table) {
 	switch {
 	case len(list) > 1:
 		t.fault("alive", "there is one [alive] table, not a list")
-	case p.Bus == I2C:
+	case p.other():
 		t.fault("alive", "[alive] is for Modbus; the driver of a chip knows whether it measures")
 	case name != "" && p.Alive.Channel < 0:
 		a.fault("channel", "there is no channel %q", name)

@@ -60,10 +60,11 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 	c.Invert = t.boolean("invert")
 	if t.has("address") {
 		c.Address = uint16(t.integer("address", 0, 0xFFFF, 0))
-	} else if t.used["address"] = true; p.Bus == Modbus {
+	} else if t.used["address"] = true; p.Bus != I2C {
 		t.fault("address", "address (on the wire, from zero) is missing")
 	}
 	p.layout(t, &c)
+	p.wiring(t, &c)
 	sentinels(t, &c)
 	p.kind(t, &c)
 	count, stride = int(t.integer("count", 1, maxChannels, 1)), int(t.integer("stride", 1, 0xFFFF, 1))
@@ -80,12 +81,13 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 // layout reads type, word order, bit or mask, and scale.
 func (p *Profile) layout(t *table, c *Channel) {
 	c.Type = U16
-	if c.Func.Bits() {
+	single := c.Func.Bits() || p.Bus == GPIO
+	if single {
 		c.Type = Bool
 	}
 	if t.has("type") {
 		typ := Type(choice(t, "type", oneOf("type", typeNames[:])))
-		if (typ == Bool) != c.Func.Bits() {
+		if (typ == Bool) != single {
 			t.fault("type", "a %s cannot be a %s", c.Func, typ)
 		}
 		c.Type = typ
@@ -124,6 +126,25 @@ func (p *Profile) layout(t *table, c *Channel) {
 		c.Scale = 1
 	}
 	c.Offset = t.number("offset", 0)
+}
+
+// wiring reads how a contact is wired to GPIO lines.
+func (p *Profile) wiring(t *table, c *Channel) {
+	c.Pull = t.str("pull")
+	c.Guarded = t.has("guard")
+	c.Guard = uint16(t.integer("guard", 0, 0xFFFF, 0))
+	switch {
+	case p.Bus != GPIO && (c.Guarded || c.Pull != ""):
+		t.fault("guard", "guard and pull belong to contacts: bus = \"gpio\"")
+	case c.Pull != "" && c.Pull != "up" && c.Pull != "down":
+		t.fault("pull", "pull is %q: use \"up\" or \"down\", or leave it out", c.Pull)
+	case p.Bus == GPIO && c.Panel && !c.Guarded:
+		t.fault("panel", "a contact of a fire panel counts as supervised (S5): name the line of its guard")
+	case c.Guarded && c.Guard == c.Address:
+		t.fault("guard", "a line cannot guard itself: name the one of the other contact")
+	case c.Guarded && t.has("count"):
+		t.fault("guard", "contacts with a guard are listed one by one")
+	}
 }
 
 // sentinels reads the raw values that mean "no value". A negative one is taken in the width of

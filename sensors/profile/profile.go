@@ -21,7 +21,8 @@ import (
 	"firebreak/sensors"
 )
 
-// Function is the Modbus function code of a read. Register is a register of an I2C chip.
+// Function is the Modbus function code of a read. Register is a register of an I2C chip, or a
+// GPIO line.
 type Function uint8
 
 const (
@@ -48,6 +49,7 @@ func (f Function) Bits() bool { return f == Coil || f == Discrete }
 const (
 	Modbus = "modbus"
 	I2C    = "i2c"
+	GPIO   = "gpio"
 )
 
 // Span is a run of addresses of one function.
@@ -117,7 +119,7 @@ type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string        // Modbus or I2C
+	Bus        string        // Modbus, I2C or GPIO
 	Chip       string        // I2C: the driver's name
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source
