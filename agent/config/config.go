@@ -59,9 +59,6 @@ type Bus struct {
 	RS485After  time.Duration
 }
 
-// serial is true for a line whose frames are paced by its speed.
-func (b *Bus) serial() bool { return b.Kind == "modbus-rtu" || b.Kind == "modbus-ascii" }
-
 // protocol is what a profile calls the kind.
 func (b *Bus) protocol() string {
 	switch b.Kind {
