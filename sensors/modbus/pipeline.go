@@ -43,6 +43,9 @@ type transaction struct {
 // under way or still to be sent.
 func (l *TCPLink) ReadAll(ctx context.Context, rs []Request, window int) []Reply {
 	out := make([]Reply, len(rs))
+	if len(rs) == 0 {
+		return out
+	}
 	fail := func(err error) []Reply {
 		for i := range out {
 			if out[i].Data == nil && out[i].Err == nil {
