@@ -46,12 +46,13 @@ demo: build ## build, and play the fire of 2022 in the simulated room
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	GO="$(GO)" bash .ci/fuzz $(FUZZTIME)
 
-bench: ## run the benchmarks; with mosquitto there, also cold start and flip to hook
+bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of the whole agent, beside a plain loop
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
-	@if command -v mosquitto_sub >/dev/null; then set -x; $(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x ./agent/e2e; \
-	else echo "agent/e2e left out: it needs mosquitto and mosquitto-clients"; fi
+	@if command -v mosquitto_sub >/dev/null && [ -e /usr/include/modbus/modbus.h ]; then set -x; \
+		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x -timeout 1h ./agent/e2e; \
+	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
-peers: ## run the tests against pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
+peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
 board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C bus (needs apt, qemu-system-arm, mosquitto)

@@ -8,6 +8,7 @@ require (
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+	github.com/warthog618/go-gpiocdev v0.9.1
 	golang.org/x/sys v0.49.0
 	periph.io/x/conn/v3 v3.7.2
 	pgregory.net/rapid v1.3.0

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,6 +148,10 @@ func status(args []string, stdout, stderr io.Writer) int {
 		if n := len(p.Outstanding); n > 0 {
 			fmt.Fprintf(stdout, "  outstanding: %d (firebreak outstanding)\n", n)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Status.Buses)) {
+		b := a.Status.Buses[name]
+		fmt.Fprintf(stdout, "bus %s: %.0f %% busy, %d slots missed, %d devices silent\n", name, 100*b.Utilisation, b.Missed, b.Silent)
 	}
 	for _, al := range a.Status.Alarms {
 		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)

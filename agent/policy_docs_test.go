@@ -15,7 +15,7 @@ var (
 	backticked = regexp.MustCompile("`([^`\n]+)`")
 	linked     = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 	makeTarget = regexp.MustCompile(`^make ([a-z-]+)$`)
-	alarmRow   = regexp.MustCompile("(?m)^\\| `(agent/[a-z-]+)` \\| [1-4]")
+	alarmRow   = regexp.MustCompile("(?m)^\\| `(agent/[a-zA-Z-]+)` \\| [1-4]")
 	fenced     = regexp.MustCompile("(?ms)^```.*?^```")
 )
 

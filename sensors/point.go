@@ -104,6 +104,7 @@ type Point struct {
 	Min, Max float64 // range of the device, in Unit; no range when Min == Max
 	MaxRate  float64 // fastest plausible change, Unit per second; 0 means no limit
 
+	Poll  time.Duration // how often it is read
 	Stale time.Duration // older than this, a reading is no longer fresh
 	Lag   time.Duration // sensor lag: t90 and, for an aspirating detector, pipe transport
 	Panel bool          // supervised contact of the building's cross-zoned fire panel (S5)

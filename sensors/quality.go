@@ -32,6 +32,7 @@ const (
 	OverRange           // uncertain: beyond the range in the hazardous direction, clamped (S3)
 	Fast                // uncertain: faster than plausible in the hazardous direction (S3)
 	Replaced            // uncertain: serial number or firmware changed (S23)
+	FlowFault           // uncertain: the air that a detector draws is out of its band: what it sees is there, what it does not see may be too
 )
 
 // Origin of a reading: it travels to the very end (S7).
@@ -46,7 +47,7 @@ const (
 
 var (
 	statusNames = [...]string{"bad", "uncertain", "good"}
-	reasonNames = [...]string{"", "comm", "stale", "implausible", "sentinel", "stuck", "not-ready", "test-mode", "identity", "out-of-service", "over-range", "fast", "replaced"}
+	reasonNames = [...]string{"", "comm", "stale", "implausible", "sentinel", "stuck", "not-ready", "test-mode", "identity", "out-of-service", "over-range", "fast", "replaced", "air-flow"}
 	originNames = [...]string{"real", "injected", "simulated", "replay"}
 )
 

@@ -16,7 +16,7 @@ func TestZeroQualityIsBad(t *testing.T) {
 
 func TestQualityPacks(t *testing.T) {
 	for s := Bad; s <= Good; s++ {
-		for r := NoReason; r <= Replaced; r++ {
+		for r := NoReason; r <= FlowFault; r++ {
 			for o := Real; o <= Replay; o++ {
 				q := MakeQuality(s, r, o)
 				if q.Status() != s || q.Reason() != r || q.Origin() != o {
@@ -132,7 +132,7 @@ func TestNamesParseBack(t *testing.T) {
 			t.Errorf("%v parses to %v, %v", k, got, err)
 		}
 	}
-	for r := NoReason; r <= Replaced; r++ {
+	for r := NoReason; r <= FlowFault; r++ {
 		if got, err := ParseReason(r.String()); err != nil || got != r {
 			t.Errorf("%v parses to %v, %v", r, got, err)
 		}

@@ -23,9 +23,11 @@ type Reading struct {
 	At      Mono
 }
 
-// Batch is one poll of one device. The receiver owns Readings.
+// Batch is one poll of one device, or of the part of its points that has a period of its own. The
+// receiver owns Readings. A newer batch says all that an older one of the same device and part said.
 type Batch struct {
 	Device   DeviceID
+	Part     uint8
 	Seq      uint64
 	Wall     time.Time
 	Readings []Reading

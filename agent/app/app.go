@@ -26,6 +26,7 @@ import (
 	"firebreak/agent/history"
 	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
+	"firebreak/agent/wire"
 	"firebreak/plugins"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
@@ -183,30 +184,32 @@ type parts struct {
 	change *reloader
 	heard  heard // of peers
 	twins  heard
+	loads  *busLoads
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 4),
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 4), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if p.up, err = buildUplink(o, p.boot, p.heard.peer, p.twins.twin); err != nil {
+	if p.up, err = buildUplink(o, p.boot, p.heard.peer, p.twins.twin, p.loads.told); err != nil {
 		return nil, err
 	}
 	way := &devicesByName{}
 	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, o.Log); err != nil {
 		return nil, err
 	}
-	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {
+	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, p.loads, o.Log); err != nil {
 		return nil, err
 	}
 	if p.hist, err = buildHistory(o, p.boot); err != nil {
 		return nil, err
 	}
 	way.fill(o.Config, p.buses)
+	p.loads.buses = p.buses
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Sample: way.sample, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -222,13 +225,14 @@ func (p *parts) start(ends *cleanups) {
 	o := p.o
 	ends.task("mirror", stopLimit, p.mem.run)
 	for _, b := range p.buses {
-		ends.task("bus "+b.Name(), stopLimit, runBus(b, p.inbox.Put, o.Log))
+		ends.task("bus "+b.Name(), stopLimit, runBus(b, p.inbox.Put, p.loads, o.Log))
 	}
 	for i, h := range p.hooks {
 		if r, ok := h.(plugins.Runner); ok {
 			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
+	ends.task("bus loads", stopLimit, p.loads.run(p.guard.Post))
 	ends.push("drills", 2*stopLimit, p.drills.close)
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)
@@ -237,7 +241,7 @@ func (p *parts) start(ends *cleanups) {
 		if p.hist != nil {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
-		startControl(o, &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
+		startControl(o, &desk{board: p.board, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
 		ends.task("drill schedule", stopLimit, func(ctx context.Context) error { return p.drills.schedule(ctx, p.board.lastDrill) })
@@ -303,7 +307,7 @@ func instance() string {
 	return hex.EncodeToString(b[:])
 }
 
-func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin func(error)) (*uplink.Uplink, error) {
+func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin func(error), loads func() map[string]wire.BusLoad) (*uplink.Uplink, error) {
 	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
@@ -313,7 +317,7 @@ func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin 
 			c.Peers = append(c.Peers, uplink.Peer{Agent: p.Peer, Plan: p.Name})
 		}
 	}
-	c.Heard, c.Twin = heard, twin
+	c.Heard, c.Twin, c.Buses = heard, twin, loads
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, brokerOf(b))
 	}

@@ -1,25 +1,23 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"sync"
+	"slices"
 	"time"
 
 	"firebreak/agent/config"
-	"firebreak/agent/hazard"
-	"firebreak/agent/response"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
+	"firebreak/sensors/gpio"
 	"firebreak/sensors/i2c"
 	"firebreak/sensors/modbus"
 
 	periph "periph.io/x/conn/v3/i2c"
-	"periph.io/x/conn/v3/physic"
 )
 
 // OpenI2C opens an I2C adapter by the name that the configuration gives.
@@ -27,20 +25,25 @@ type OpenI2C func(adapter string) (periph.BusCloser, error)
 
 func openAdapter(name string) (periph.BusCloser, error) { return i2c.Open(name, i2c.Options{}) }
 
-// link is the part of a transport that the owner of a bus needs.
+// link is the part of a Modbus transport that the owner of a bus needs.
 type link interface {
 	modbus.Link
-	io.Closer
+	Rest()
 }
 
 // buildBuses makes one owner for each bus of the configuration. A bus that cannot be opened is
 // tried again by its poller: it is a silent sensor, not a reason to stay down.
-func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, log *slog.Logger) ([]*bus.Bus, error) {
-	reserved := votingDevices(c)
+func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, loads *busLoads, log *slog.Logger) ([]*bus.Bus, error) {
+	reserved := map[sensors.PointID]bool{}
+	for i := range c.Rules.Response.Plans {
+		for p := range c.Rules.DependsOn(&c.Rules.Response.Plans[i]) {
+			reserved[p] = true
+		}
+	}
 	var out []*bus.Bus
 	var errs []error
 	for i := range c.Buses {
-		b, err := buildBus(c, i, clock, origin, open, probe, reserved, log)
+		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("bus %q: %w", c.Buses[i].Name, err))
 			continue
@@ -52,7 +55,7 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	return out, errors.Join(errs...)
 }
 
-func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.DeviceID]bool, log *slog.Logger) (*bus.Bus, error) {
+func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, loads *busLoads, log *slog.Logger) (*bus.Bus, error) {
 	rule := &c.Buses[i]
 	make, closer, err := pollers(c, rule, open)
 	if err != nil {
@@ -64,34 +67,90 @@ func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Orig
 		if dev.Bus != i {
 			continue
 		}
-		points := c.Rules.Hazard.Points[dev.First : int(dev.First)+dev.Count]
-		p, err := make(dev, points)
+		parts, err := buildParts(c, dev, make, reserved)
 		if err != nil {
 			return nil, fmt.Errorf("device %q: %w", dev.Name, err)
 		}
-		devices = append(devices, bus.Device{Dev: c.Rules.Hazard.Devices[dev.ID], Points: points, Poller: p, Period: dev.Poll,
-			Probe: probe, Reserved: reserved[dev.ID]})
+		devices = append(devices, bus.Device{Dev: c.Rules.Hazard.Devices[dev.ID], Part: parts[0], More: parts[1:], Probe: probe})
 	}
 	if len(devices) == 0 {
 		return nil, closer.Close()
 	}
-	return bus.New(rule.Name, clock, devices, bus.Options{Close: func() { _ = closer.Close() }, Origin: origin, Log: log})
+	opt := bus.Options{Close: func() { _ = closer.Close() }, Origin: origin, Log: log}
+	if l, ok := closer.(link); ok && rule.Close {
+		opt.Idle = l.Rest
+	}
+	if a, ok := closer.(*lateAdapter); ok {
+		loads.look(rule.Name, a.stuck)
+	}
+	return bus.New(rule.Name, clock, devices, opt)
 }
 
+// buildParts makes the poller of a device, or one of each group of points with a period of its own:
+// first the one on which a plan depends and that is read most often, since it is the one that finds
+// the device again after a silence.
+func buildParts(c *config.Config, dev *config.Device, make makePoller, reserved map[sensors.PointID]bool) ([]bus.Part, error) {
+	points := c.Rules.Hazard.Points[dev.First : int(dev.First)+dev.Count]
+	whole, err := make(dev, points)
+	if err != nil {
+		return nil, err
+	}
+	device, divisible := whole.(*modbus.Poller)
+	var parts []bus.Part
+	for _, g := range dev.Groups {
+		p := bus.Part{Poller: whole, Period: g.Poll}
+		if divisible {
+			p.Poller = device.Part(g.Channels)
+		}
+		for _, i := range g.Channels {
+			p.Points = append(p.Points, points[i])
+			p.Reserved = p.Reserved || reserved[points[i].ID]
+		}
+		parts = append(parts, p)
+	}
+	slices.SortStableFunc(parts, func(a, b bus.Part) int {
+		if a.Reserved != b.Reserved {
+			if a.Reserved {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Period, b.Period)
+	})
+	return parts, nil
+}
+
+// makePoller makes the poller of all points of a device.
+type makePoller func(*config.Device, []sensors.Point) (bus.Poller, error)
+
 // pollers opens the way to a bus and returns how to make the poller of one of its devices.
-func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Device, []sensors.Point) (bus.Poller, error), io.Closer, error) {
+func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.Closer, error) {
 	var l link
 	var err error
 	switch rule.Kind {
 	case "modbus-tcp":
 		l = modbus.NewTCP(rule.Address, modbus.TCPOptions{})
-	case "modbus-rtu":
-		l, err = modbus.NewRTU(modbus.RTUOptions{Path: rule.Port, Baud: rule.Baud, Parity: rule.Parity, StopBits: rule.Stop})
+	case "modbus-rtu", "modbus-ascii":
+		l, err = modbus.NewSerial(modbus.SerialOptions{Path: rule.Port, Address: rule.Address, ASCII: rule.Kind == "modbus-ascii",
+			Baud: rule.Baud, Parity: rule.Parity, DataBits: rule.Data, StopBits: rule.Stop, Gap: rule.FrameGap,
+			RS485: modbus.RS485{Enabled: rule.RS485 != "", Inverted: rule.RS485 == "rts-low", DelayBefore: rule.RS485Before, DelayAfter: rule.RS485After}})
 	case "i2c":
 		a := &lateAdapter{name: rule.Adapter, open: open}
+		wire, err := wires(c, rule, a)
 		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
-			return i2c.NewPoller(d.Profile.Chip, a, uint16(d.Unit), points)
-		}, a, nil
+			w, err := wire(d)
+			if err != nil {
+				return nil, err
+			}
+			return i2c.NewPoller(d.Profile.Chip, w, uint16(d.Unit), points)
+		}, a, err
+	case "gpio":
+		g := &contacts{}
+		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
+			p, err := gpio.New(rule.Adapter, d.Profile, points)
+			g.list = append(g.list, p)
+			return p, err
+		}, g, nil
 	default:
 		return nil, nil, fmt.Errorf("kind %q is not built in", rule.Kind)
 	}
@@ -103,100 +162,44 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (func(*config.Dev
 	}, l, nil
 }
 
-// votingDevices are those on which a plan depends, by a vote, evidence or an only_if: their polls go
-// first.
-func votingDevices(c *config.Config) map[sensors.DeviceID]bool {
-	out := map[sensors.DeviceID]bool{}
-	var walk func(id hazard.CondID)
-	walk = func(id hazard.CondID) {
-		k := &c.Rules.Hazard.Conds[id]
-		for _, m := range k.Members {
-			out[m.Device] = true
-			for _, ref := range m.Ref {
-				if ref != hazard.NoPoint {
-					out[c.Rules.Hazard.Points[ref].Device] = true
-				}
-			}
-		}
-		for _, of := range k.Of {
-			walk(of)
-		}
+// contacts are the pollers of one GPIO chip: each holds lines of its own.
+type contacts struct{ list []*gpio.Poller }
+
+func (c *contacts) Close() error {
+	var errs []error
+	for _, p := range c.list {
+		errs = append(errs, p.Close())
 	}
-	for i := range c.Rules.Response.Plans {
-		p := &c.Rules.Response.Plans[i]
-		for _, s := range p.Stages {
-			walk(s.When)
-		}
-		for _, s := range p.Steps {
-			if s.Evidence == response.ByCondition {
-				walk(s.EvidenceCond)
-			}
-			if s.OnlyIf != hazard.NoCond {
-				walk(s.OnlyIf)
-			}
-		}
-	}
-	return out
+	return errors.Join(errs...)
 }
 
-// lateAdapter opens its adapter at the first transfer and again after a failure to open: the
-// adapter may appear after the agent. Transfers come from the goroutine of its bus alone; Close may
-// come from another, to break one.
-type lateAdapter struct {
-	name string
-	open OpenI2C
-
-	mu     sync.Mutex // guards what follows, never held during a transfer
-	bus    periph.BusCloser
-	closed bool
-}
-
-func (a *lateAdapter) String() string { return a.name }
-
-// SetSpeed is the device tree's affair.
-func (a *lateAdapter) SetSpeed(physic.Frequency) error {
-	return errors.New("the speed of an adapter is set in the device tree")
-}
-
-func (a *lateAdapter) Tx(addr uint16, w, r []byte) error {
-	b, err := a.adapter()
-	if err != nil {
-		return err
-	}
-	return b.Tx(addr, w, r)
-}
-
-func (a *lateAdapter) adapter() (periph.BusCloser, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		return nil, net.ErrClosed
-	}
-	if a.bus == nil {
-		b, err := a.open(a.name)
-		if err != nil {
-			return nil, err
+// wires finds the wire of each device on an adapter: its own one, or one behind a switch.
+func wires(c *config.Config, rule *config.Bus, a periph.Bus) (func(*config.Device) (periph.Bus, error), error) {
+	var switches []uint16
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		if c.Buses[d.Bus].Name == rule.Name && d.Mux != 0 && !slices.Contains(switches, uint16(d.Mux)) {
+			switches = append(switches, uint16(d.Mux))
 		}
-		a.bus = b
 	}
-	return a.bus, nil
-}
-
-func (a *lateAdapter) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	if a.bus == nil {
-		return nil
+	if switches == nil {
+		return func(*config.Device) (periph.Bus, error) { return a, nil }, nil
 	}
-	return a.bus.Close()
+	m, err := i2c.NewMuxes(a, switches...)
+	return func(d *config.Device) (periph.Bus, error) {
+		if d.Mux == 0 {
+			return m.Root(), nil
+		}
+		return m.Channel(uint16(d.Mux), d.Channel)
+	}, err
 }
 
 // runBus keeps a bus running: one that ends with an error is a fault of the agent and is told.
-func runBus(b *bus.Bus, put func(sensors.Batch), log *slog.Logger) func(context.Context) error {
+func runBus(b *bus.Bus, put func(sensors.Batch), loads *busLoads, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := b.Run(ctx, put)
 		if err != nil && ctx.Err() == nil {
+			loads.end(b.Name(), err)
 			log.Error("a bus has stopped: its points are silent from now on; restart the agent", "bus", b.Name(), "err", err)
 		}
 		return err

@@ -27,6 +27,7 @@ const (
 // desk is what orders at the box reach.
 type desk struct {
 	board  *Board
+	loads  *busLoads // nil: none is told
 	order  func(context.Context, core.Order) error
 	drills *drills
 	reload *reloader

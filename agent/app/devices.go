@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"firebreak/agent/config"
 	"firebreak/sensors"
@@ -26,6 +27,15 @@ func (c *devicesByName) fill(cfg *config.Config, buses []*bus.Bus) {
 			if b.Name() == cfg.Buses[d.Bus].Name {
 				c.at[d.Name] = place{b, d.ID}
 			}
+		}
+	}
+}
+
+// sample polls a device faster, or as configured again. It never waits.
+func (c *devicesByName) sample(d sensors.DeviceID, period time.Duration) {
+	for _, p := range c.at {
+		if p.device == d {
+			p.bus.Sample(d, period)
 		}
 	}
 }

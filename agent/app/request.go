@@ -46,6 +46,9 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 	switch core.OrderKind(r.Order) {
 	case "status":
 		s := d.board.Status()
+		if d.loads != nil {
+			s.Buses = d.loads.told()
+		}
 		return Answer{Status: &s}
 	case "drill-report":
 		rep, err := d.drills.report()

@@ -67,7 +67,7 @@ func markedBus(t *testing.T, name string, p *profile.Profile, l link, devs ...ma
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, bus.Device{Dev: d.dev, Points: d.points, Poller: poller, Timeout: 400 * time.Millisecond, Probe: 100 * time.Millisecond})
+		list = append(list, bus.Device{Dev: d.dev, Part: bus.Part{Points: d.points, Poller: poller}, Timeout: 400 * time.Millisecond, Probe: 100 * time.Millisecond})
 	}
 	b, err := bus.New(name, sensors.NewClock(), list, bus.Options{Close: func() { _ = l.Close() }})
 	if err != nil {
@@ -130,7 +130,7 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 	}
 	defer good.Close()
 
-	rtu, err := modbus.NewRTU(modbus.RTUOptions{Path: pair.Path(), Baud: 115200, Parity: "none", StopBits: 1})
+	rtu, err := modbus.NewSerial(modbus.SerialOptions{Path: pair.Path(), Baud: 115200, Parity: "none", StopBits: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 	batches := make(chan sensors.Batch, 1024)
 	ends := &cleanups{log: discard()}
 	for _, b := range buses {
-		ends.task(b.Name(), 3*time.Second, runBus(b, func(x sensors.Batch) { batches <- x }, discard()))
+		ends.task(b.Name(), 3*time.Second, runBus(b, func(x sensors.Batch) { batches <- x }, &busLoads{}, discard()))
 	}
 	defer func() {
 		if err := ends.run(); err != nil {

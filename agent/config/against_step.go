@@ -162,6 +162,21 @@ func hasStep(p *response.Plan, name string) bool {
 	return slices.ContainsFunc(p.Steps, func(s response.Step) bool { return s.Name == name })
 }
 
+// points compares those that have a period of their own.
+func (d *difference) points(was, is *Device) {
+	for i := range was.Count {
+		p := &d.old.Rules.Hazard.Points[int(was.First)+i]
+		for k := range is.Count {
+			o := &d.new.Rules.Hazard.Points[int(is.First)+k]
+			if o.Name != p.Name || p.Poll == was.Poll && o.Poll == is.Poll {
+				continue // what is said of the device is said of it
+			}
+			d.later("point "+p.Name+": poll", p.Poll, o.Poll)
+			d.later("point "+p.Name+": stale", p.Stale, o.Stale)
+		}
+	}
+}
+
 // house compares what stands outside of plans and conditions: sensors, brokers and bounds of the agent.
 func (d *difference) house() {
 	old, next := d.old, d.new
@@ -178,6 +193,7 @@ func (d *difference) house() {
 		}
 		d.later("device "+was.Name+": poll", was.Poll, next.Devices[k].Poll)
 		d.later("device "+was.Name+": stale", was.Stale, next.Devices[k].Stale)
+		d.points(was, &next.Devices[k])
 	}
 	for _, b := range old.Brokers {
 		if !slices.ContainsFunc(next.Brokers, func(o Broker) bool { return o.Name == b.Name }) {

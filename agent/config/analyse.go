@@ -101,7 +101,7 @@ func (c *compiler) noGateway(m *model, p *response.Plan) (out []string) {
 		}
 		for _, l := range m.below(s.When) {
 			b := &c.cfg.Buses[c.cfg.Devices[m.leaves[l].device].Bus]
-			if b.Kind == "modbus-tcp" && b.Gateway == "" && !slices.Contains(out, b.Name) {
+			if b.Address != "" && b.Gateway == "" && !slices.Contains(out, b.Name) {
 				out = append(out, b.Name)
 			}
 		}

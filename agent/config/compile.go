@@ -99,6 +99,7 @@ func (c *compiler) compile() {
 		return // what follows computes with rules that are whole
 	}
 	c.cfg.Rules.Hazard, c.cfg.Rules.Response = &c.hz, &c.resp
+	c.sampling()
 	c.analyse()
 	c.cfg.Rules.Hash = c.hash()
 }

@@ -41,16 +41,34 @@ type Stands struct{ Zone, Feed string }
 // Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
 type Bus struct {
 	Name    string
-	Kind    string // modbus-tcp, modbus-rtu, i2c
-	Address string // modbus-tcp: host:port
-	Port    string // modbus-rtu: the serial device, "/dev/ttyUSB0"
+	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio
+	Address string // host:port of modbus-tcp, or of the serial server before a line
+	Close   bool   // the connection to Address is closed after each round of polls
+	Port    string // of a serial line: the device, "/dev/ttyUSB0"
 	Baud    int
 	Parity  string // none, even, odd
+	Data    int
 	Stop    int
-	Adapter string // i2c: "/dev/i2c-1"
+	Adapter string // i2c: "/dev/i2c-1"; gpio: "/dev/gpiochip0"
 	Gateway string
 	Supply  string
 	At      Pos `json:"-"` // a place in the file is no part of the hash
+
+	FrameGap    time.Duration // silence between frames, if longer than t3.5
+	RS485       string        // empty, rts-high, rts-low: the kernel switches the transmitter
+	RS485Before time.Duration
+	RS485After  time.Duration
+}
+
+// protocol is what a profile calls the kind.
+func (b *Bus) protocol() string {
+	switch b.Kind {
+	case "i2c":
+		return profile.I2C
+	case "gpio":
+		return profile.GPIO
+	}
+	return profile.Modbus
 }
 
 // Device is one unit on a bus.
@@ -60,14 +78,25 @@ type Device struct {
 	Profile   *profile.Profile
 	Bus       int    // index into Config.Buses
 	Unit      int    // Modbus unit, or I2C address
+	Mux       int    // address of the I2C switch that it is behind; 0: none
+	Channel   int    // of that switch
 	Zone      string // where it measures
 	Supply    string // of its own; empty: that of its bus
 	Poll      time.Duration
 	Stale     time.Duration
 	Transport time.Duration // pipe transport of an aspirating detector
+	Episode   time.Duration // poll from stage 1 of a plan that depends on it; 0: as always
+	Groups    []Group       // points that are polled together, all of its points once
 	First     sensors.PointID
 	Count     int // its points are First .. First+Count-1
 	At        Pos
+}
+
+// Group is the channels of a device, by their places in the profile, that have one period.
+type Group struct {
+	Channels []int
+	Poll     time.Duration
+	Stale    time.Duration
 }
 
 // Hook is one configured hook. Config is what its kind decoded.

@@ -53,6 +53,7 @@ const (
 // What the worst case assumes where nothing is declared (see worst.go).
 const (
 	tcpExchange   = 20 * time.Millisecond // one Modbus TCP transaction on a local network
+	gpioExchange  = time.Millisecond      // all lines of a device by one ioctl
 	i2cExchange   = 5 * time.Millisecond  // one transaction with a chip at 100 kHz
 	rtuTurnaround = 40 * time.Millisecond // silence, processing and gap of one RTU transaction
 	decisionTime  = 5 * time.Millisecond

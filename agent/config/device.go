@@ -1,10 +1,12 @@
 package config
 
 import (
-	"strings"
+	"slices"
 	"time"
 
+	"firebreak/agent/core"
 	"firebreak/sensors"
+	"firebreak/sensors/bus"
 	"firebreak/sensors/profile"
 )
 
@@ -30,6 +32,10 @@ func (c *compiler) device(t *Table) {
 		t.Fault("stale", "stale after %s with a poll every %s: one missed poll would already count as silence, use at least %s", short(d.Stale), short(d.Poll), short(2*d.Poll))
 	}
 	d.Transport = t.Duration("transport", 0, 0, 10*time.Minute)
+	if d.Episode = t.Duration("episode_poll", 0, minPoll, maxPoll); d.Episode > d.Poll {
+		t.Fault("episode_poll", "in an episode the device would be polled more rarely (%s) than before (%s): use a shorter time, or leave it out", short(d.Episode), short(d.Poll))
+	}
+	c.groups(t, &d)
 	c.end(t)
 	if !ok {
 		return
@@ -38,10 +44,85 @@ func (c *compiler) device(t *Table) {
 	c.cfg.Devices = append(c.cfg.Devices, d)
 }
 
+// sampling finds the plans for which a device is polled faster.
+func (c *compiler) sampling() {
+	for i := range c.cfg.Devices {
+		d := &c.cfg.Devices[i]
+		if d.Episode == 0 {
+			continue
+		}
+		s := core.Sampling{Device: d.ID, Period: d.Episode}
+		for k := range c.resp.Plans {
+			for p := range c.cfg.Rules.DependsOn(&c.resp.Plans[k]) {
+				if c.hz.Points[p].Device == d.ID {
+					s.Plans = append(s.Plans, c.resp.Plans[k].Name)
+					break
+				}
+			}
+		}
+		if s.Plans == nil {
+			c.fault(d.At, "device %q has an episode_poll, and no plan depends on it: take it out", d.Name)
+		}
+		c.cfg.Rules.Sampling = append(c.cfg.Rules.Sampling, s)
+	}
+}
+
+// groups reads the tables "group": points with a period of their own. What is in none is the last group.
+func (c *compiler) groups(t *Table, d *Device) {
+	tables := t.Tables("group")
+	if d.Profile == nil {
+		return
+	}
+	in := make([]bool, len(d.Profile.Channels))
+	for _, g := range tables {
+		g.Require("points", "poll")
+		out := Group{Poll: g.Duration("poll", d.Poll, minPoll, maxPoll)}
+		out.Stale = g.Duration("stale", max(defStalePolls*out.Poll, defStaleAtLeast), minPoll, maxSpan)
+		if out.Stale < 2*out.Poll {
+			g.Fault("stale", "stale after %s with a poll every %s: one missed poll would already count as silence, use at least %s", short(out.Stale), short(out.Poll), short(2*out.Poll))
+		}
+		for _, pat := range g.Strings("points") {
+			met := false
+			for i := range d.Profile.Channels {
+				if match(pat, d.Profile.Channels[i].Name) {
+					met = true
+					if !in[i] {
+						in[i] = true
+						out.Channels = append(out.Channels, i)
+					}
+				}
+			}
+			if !met {
+				c.fault(g.itemPos("points", pat), "profile %q has no channel %q: name channels as in the profile, without the device", d.Profile.Name, pat)
+			}
+		}
+		slices.Sort(out.Channels)
+		if d.Profile.Bus != profile.Modbus {
+			g.Fault("points", "a chip is measured whole: take the group out and set poll of the device")
+		}
+		g.Unknown()
+		if len(out.Channels) > 0 {
+			d.Groups = append(d.Groups, out)
+		}
+	}
+	rest := Group{Poll: d.Poll, Stale: d.Stale}
+	for i := range in {
+		if !in[i] {
+			rest.Channels = append(rest.Channels, i)
+		}
+	}
+	if len(rest.Channels) > 0 {
+		d.Groups = append(d.Groups, rest)
+	}
+	if len(d.Groups) > bus.MaxParts {
+		t.Fault("group", "%d groups: a device has at most %d", len(d.Groups), bus.MaxParts)
+	}
+}
+
 // unit reads the place on the bus: "unit" on Modbus, "address" on I2C.
 func (c *compiler) unit(t *Table, d *Device) {
 	if d.Bus < 0 {
-		t.used["unit"], t.used["address"] = true, true
+		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
 		return
 	}
 	b := &c.cfg.Buses[d.Bus]
@@ -51,19 +132,47 @@ func (c *compiler) unit(t *Table, d *Device) {
 		lo, hi = 0, 255
 	case "i2c":
 		key, lo, hi = "address", 0x08, 0x77
+	case "gpio": // its lines stand in its profile
+		return
 	case "":
-		t.used["unit"], t.used["address"] = true, true
+		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
 		return
 	}
 	t.Require(key)
 	d.Unit = int(t.Int(key, -1, lo, hi))
+	if b.Kind == "i2c" {
+		c.mux(t, d)
+	}
 	if d.Unit < 0 {
 		return
 	}
 	for _, o := range c.cfg.Devices {
-		if o.Bus == d.Bus && o.Unit == d.Unit {
+		if o.Bus == d.Bus && o.Unit == d.Unit && (o.Mux == 0 || d.Mux == 0 || o.Mux == d.Mux && o.Channel == d.Channel) {
 			t.Fault(key, "device %q has %s %d on bus %q already: two devices cannot answer to one", o.Name, key, d.Unit, b.Name)
 		}
+		if o.Bus == d.Bus && o.Mux != 0 && o.Mux == d.Unit {
+			t.Fault(key, "the switch before device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, b.Name)
+		}
+	}
+}
+
+// mux reads where a chip is behind a switch. What stands on the adapter's own wire answers beside what is
+// behind a connected channel, so the two never share an address.
+func (c *compiler) mux(t *Table, d *Device) {
+	m := t.Table("mux")
+	if m == nil {
+		return
+	}
+	m.Require("address", "channel")
+	d.Mux, d.Channel = int(m.Int("address", 0, 0x70, 0x77)), int(m.Int("channel", 0, 0, 7))
+	m.Unknown()
+	for _, o := range c.cfg.Devices {
+		if o.Bus == d.Bus && o.Unit == d.Mux {
+			m.Fault("address", "device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, c.cfg.Buses[d.Bus].Name)
+		}
+	}
+	if d.Unit == d.Mux {
+		m.Fault("address", "the chip has the address of its switch: two cannot answer to one")
 	}
 }
 
@@ -82,7 +191,7 @@ func (c *compiler) profile(t *Table, d *Device) *profile.Profile {
 	}
 	if d.Bus >= 0 {
 		b := &c.cfg.Buses[d.Bus]
-		if have := strings.TrimSuffix(strings.TrimSuffix(b.Kind, "-tcp"), "-rtu"); b.Kind != "" && have != p.Bus {
+		if b.Kind != "" && b.protocol() != p.Bus {
 			t.Fault("profile", "profile %q is for devices on %s, and bus %q is %s: name another profile or bus", name, p.Bus, b.Name, b.Kind)
 			return nil
 		}
@@ -108,6 +217,11 @@ func (c *compiler) expand(t *Table, d *Device) {
 	}
 	points := d.Profile.Expand(dev, d.Stale)
 	d.Count = len(points)
+	for _, g := range d.Groups {
+		for _, i := range g.Channels {
+			points[i].Poll, points[i].Stale = g.Poll, g.Stale
+		}
+	}
 	for i, p := range points {
 		p.ID = d.First + sensors.PointID(i)
 		p.Lag += d.Transport

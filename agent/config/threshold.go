@@ -87,8 +87,9 @@ func (c *compiler) rate(t *Table, key string, d *hazard.Cond, unit sensors.Unit)
 	}
 	for _, m := range d.Members {
 		dev := &c.cfg.Devices[m.Device]
-		if need := ratePolls * dev.Poll; r.window < need {
-			t.Fault(key, "device %q is polled every %s: a window of %s holds less than %d polls, use at least %s or poll faster", dev.Name, short(dev.Poll), short(r.window), ratePolls, short(need))
+		poll := c.poll(&m)
+		if need := ratePolls * poll; r.window < need {
+			t.Fault(key, "device %q is polled every %s: a window of %s holds less than %d polls, use at least %s or poll faster", dev.Name, short(poll), short(r.window), ratePolls, short(need))
 			return
 		}
 		if fresh := c.refresh(&m); r.window < ratePolls*fresh {

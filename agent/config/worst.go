@@ -40,11 +40,12 @@ func (c *compiler) memberParts(l *leaf) []Part {
 	for _, p := range k.Members[l.index].Ref {
 		lag = max(lag, c.hz.Points[p].Lag)
 	}
+	poll := c.poll(&k.Members[l.index])
 	parts := []Part{{"sensor lag", lag - d.Transport}}
 	if d.Transport > 0 {
 		parts = append(parts, Part{"pipe transport", d.Transport})
 	}
-	parts = append(parts, Part{"poll", d.Poll})
+	parts = append(parts, Part{"poll", poll})
 	if r := c.refresh(&k.Members[l.index]); r > 0 {
 		parts = append(parts, Part{"refresh of the device", r})
 	}
@@ -68,11 +69,19 @@ func (c *compiler) kindParts(k *hazard.Cond, m *hazard.Member) (parts []Part) {
 		parts = []Part{{"rate window", k.Window}}
 		for _, p := range m.Ref {
 			if d := c.hz.Points[p].Device; d != m.Device {
-				return append(parts, Part{"poll of the voltage", c.cfg.Devices[d].Poll})
+				return append(parts, Part{"poll of the voltage", c.hz.Points[p].Poll})
 			}
 		}
 	}
 	return parts
+}
+
+// poll is the longest period of a point of m.
+func (c *compiler) poll(m *hazard.Member) (d time.Duration) {
+	for _, p := range m.Points {
+		d = max(d, c.hz.Points[p].Poll)
+	}
+	return d
 }
 
 // busRound is the time until every other unit of the bus has been served once and this one has
@@ -95,12 +104,20 @@ func (c *compiler) busRound(d *Device) time.Duration {
 // exchange estimates how long one poll of a device keeps the bus busy when it answers.
 func (c *compiler) exchange(d *Device) time.Duration {
 	b := &c.cfg.Buses[d.Bus]
-	requests, bytes := traffic(d.Profile)
+	requests, bytes := traffic(d)
 	switch b.Kind {
-	case "modbus-rtu":
+	case "modbus-rtu", "modbus-ascii":
+		if b.Kind == "modbus-ascii" {
+			bytes *= 2 // and colon, CR and LF in place of one byte of the CRC
+		}
 		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
-		return onLine + time.Duration(requests)*(rtuTurnaround+d.Profile.Read.FrameGap)
+		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
+	case "gpio":
+		return gpioExchange
 	case "i2c":
+		if d.Mux != 0 {
+			requests *= 5 // setting a switch and looking at it, twice
+		}
 		return time.Duration(requests) * i2cExchange
 	}
 	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
@@ -108,7 +125,8 @@ func (c *compiler) exchange(d *Device) time.Duration {
 
 // traffic counts the requests of one poll, as the poller plans them, and the bytes of requests and
 // replies: 8 and 5 around the data. It counts the identity checks that every hundredth poll makes.
-func traffic(p *profile.Profile) (requests, bytes int) {
+func traffic(d *Device) (requests, bytes int) {
+	p := d.Profile
 	count := func(s profile.Span) {
 		requests++
 		data := 2 * int(s.Count)
@@ -117,8 +135,10 @@ func traffic(p *profile.Profile) (requests, bytes int) {
 		}
 		bytes += 8 + 5 + data
 	}
-	for _, b := range p.Plan() {
-		count(b.Span)
+	for _, g := range d.Groups {
+		for _, b := range p.PlanOf(p.Needs(g.Channels)) {
+			count(b.Span)
+		}
 	}
 	for i := range p.Identity {
 		count(p.Identity[i].Span)

@@ -58,6 +58,7 @@ type Core struct {
 	alike         []string // causes whose members turned true together
 	floodSeen     uint64   // alarms raised when the flood was last looked at
 	floodWake     sensors.Mono
+	sampled       map[sensors.DeviceID]bool // polled faster by our order
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -77,7 +78,8 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0, groups: groups(r)}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0, groups: groups(r),
+		sampled: map[sensors.DeviceID]bool{}}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -167,6 +169,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 	}
 	for _, s := range c.out.Starts {
 		fx = append(fx, Effect{Kind: Start, Hook: s.Hook, Call: s.Call, Wait: bound})
+	}
+	if len(c.out.Changed) > 0 || !c.begun {
+		fx = c.sample(fx)
 	}
 	for i := range c.ch.Members {
 		m := c.ch.Members[i]

@@ -111,10 +111,11 @@ type Order struct {
 type EffectKind uint8
 
 const (
-	Write EffectKind = iota // Record: append to the journal
-	Start                   // Hook, Call: when all records before it are durable, or after Wait of real time
-	Tell                    // Update; the executor sets Wall
-	Reply                   // OrderID, Err
+	Write  EffectKind = iota // Record: append to the journal
+	Start                    // Hook, Call: when all records before it are durable, or after Wait of real time
+	Tell                     // Update; the executor sets Wall
+	Reply                    // OrderID, Err
+	Sample                   // Device, Period: poll it so often; 0: as configured
 )
 
 // Effect is what the core wants done.
@@ -127,6 +128,8 @@ type Effect struct {
 	Update  plugins.Update
 	OrderID uint64
 	Err     error
+	Device  sensors.DeviceID
+	Period  time.Duration
 }
 
 // Record is one lasting change; exactly one field is set.

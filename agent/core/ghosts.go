@@ -25,7 +25,10 @@ func (c *Core) clearGhosts(now sensors.Mono, fx []Effect) []Effect {
 func (c *Core) owned(name string) bool {
 	kind, rest, _ := strings.Cut(name, "/")
 	switch kind {
-	case "agent", "orders", "alarms":
+	case "agent":
+		bus, ok := strings.CutPrefix(rest, "bus-")
+		return !ok || c.hasCause("bus/"+bus)
+	case "orders", "alarms":
 		return true
 	case "loss", "distrust":
 		return c.hasCause(rest)

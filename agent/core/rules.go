@@ -5,6 +5,7 @@ import (
 
 	"firebreak/agent/hazard"
 	"firebreak/agent/response"
+	"firebreak/sensors"
 )
 
 // Rules is one compiled configuration, as the core sees it.
@@ -18,4 +19,46 @@ type Rules struct {
 	MaxShelve         time.Duration // an alarm is shelved for so long at most (S17); default 8 h
 	MaxBypass         int           // devices with a bypassed point at once (S19); default 1
 	JournalBound      time.Duration // a hook starts at the latest so long after its record was handed over (S9); default 100 ms
+	Sampling          []Sampling
+}
+
+// Sampling is a device that is polled more often while one of the plans is at stage 1 or above.
+type Sampling struct {
+	Device sensors.DeviceID
+	Period time.Duration
+	Plans  []string
+}
+
+// DependsOn is all points on which a plan depends: by a vote, evidence or an only_if.
+func (r *Rules) DependsOn(p *response.Plan) map[sensors.PointID]bool {
+	out := map[sensors.PointID]bool{}
+	var walk func(id hazard.CondID)
+	walk = func(id hazard.CondID) {
+		k := &r.Hazard.Conds[id]
+		for _, m := range k.Members {
+			for _, p := range m.Points {
+				out[p] = true
+			}
+			for _, p := range m.Ref { // what it is compared with
+				if p != hazard.NoPoint {
+					out[p] = true
+				}
+			}
+		}
+		for _, of := range k.Of {
+			walk(of)
+		}
+	}
+	for _, s := range p.Stages {
+		walk(s.When)
+	}
+	for _, s := range p.Steps {
+		if s.Evidence == response.ByCondition {
+			walk(s.EvidenceCond)
+		}
+		if s.OnlyIf != hazard.NoCond {
+			walk(s.OnlyIf)
+		}
+	}
+	return out
 }

@@ -1,30 +1,39 @@
 package drill
 
 import (
+	"slices"
 	"sync"
 
 	"firebreak/sensors"
 )
 
-// mailbox keeps the newest batch of each device for the drill's loop: when that is behind, older
+// mailbox keeps the newest batch of each part of a device for the drill's loop: when that is behind, older
 // ones are lost, and a drill that loses readings only drills later.
 type mailbox struct {
 	mu     sync.Mutex
-	newest map[sensors.DeviceID]sensors.Batch
-	order  []sensors.DeviceID
+	newest map[part]sensors.Batch
+	order  []part
 	ready  chan struct{}
 }
 
+type part struct {
+	device sensors.DeviceID
+	number uint8
+}
+
 func newMailbox() *mailbox {
-	return &mailbox{newest: map[sensors.DeviceID]sensors.Batch{}, ready: make(chan struct{}, 1)}
+	return &mailbox{newest: map[part]sensors.Batch{}, ready: make(chan struct{}, 1)}
 }
 
 func (m *mailbox) put(b sensors.Batch) {
 	m.mu.Lock()
-	if _, waits := m.newest[b.Device]; !waits {
-		m.order = append(m.order, b.Device)
+	p := part{b.Device, b.Part}
+	if _, waits := m.newest[p]; waits {
+		i := slices.Index(m.order, p)
+		m.order = slices.Delete(m.order, i, i+1) // of two batches that tell of one point the newer is last
 	}
-	m.newest[b.Device] = b
+	m.order = append(m.order, p)
+	m.newest[p] = b
 	m.mu.Unlock()
 	select {
 	case m.ready <- struct{}{}:

@@ -49,9 +49,10 @@ type Config struct {
 	Hooks      []plugins.Hook // by the index of core.Rules.Response.Hooks
 	Publishers []plugins.Publisher
 	Inbox      Mailbox
-	Alive      func()             // fed by the loop only: the supervisor's watchdog
-	Mirror     func(state []byte) // takes the newest essence of the state; must not wait
-	Mark       plugins.Mark       // of a drill: every call and update bears it, and nothing is journaled (S7)
+	Alive      func()                                         // fed by the loop only: the supervisor's watchdog
+	Mirror     func(state []byte)                             // takes the newest essence of the state; must not wait
+	Sample     func(d sensors.DeviceID, period time.Duration) // polls a device faster, 0: as configured; must not wait; nil: nobody does
+	Mark       plugins.Mark                                   // of a drill: every call and update bears it, and nothing is journaled (S7)
 	Log        *slog.Logger
 }
 
@@ -233,6 +234,10 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 			g.tell(e.Update)
 		case core.Reply:
 			g.reply(e)
+		case core.Sample:
+			if g.c.Sample != nil {
+				g.c.Sample(e.Device, e.Period)
+			}
 		}
 	}
 	g.maybeSnapshot(now)

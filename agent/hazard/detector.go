@@ -78,8 +78,10 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	raw := e.compare(in, p)
-	if raw == Unknown { // a rate whose window is not filled again, or no reference: as if silent
-		in.lose(t, e.refOut(in))
+	// A rate whose window is not filled again, or no reference, is as if silent; so is "no smoke" of a
+	// detector that does not draw the room's air, and its "smoke" is not.
+	if raw == Unknown || raw == False && p.q.Reason() == sensors.FlowFault {
+		in.lose(t, raw == Unknown && e.refOut(in))
 		e.touch(in)
 		return
 	}

@@ -284,3 +284,20 @@ func TestMixedMember(t *testing.T) {
 		t.Fatalf("a true verdict rests on the last reading that was true: %v, not %v", at, v.Fresh)
 	}
 }
+
+// A detector that does not draw the room's air: the smoke that it sees counts, "no smoke" says nothing.
+func TestNoSmokeWithoutAirFlow(t *testing.T) {
+	m := newRoom(t)
+	p := m.point("asd", "smoke", sensors.Smoke)
+	id := m.over(Cond{Name: "smoke", Threshold: 60}, p)
+	off := sensors.MakeQuality(sensors.Uncertain, sensors.FlowFault, sensors.Real)
+	for _, r := range []struct {
+		v    float64
+		q    sensors.Quality
+		want string
+	}{{20, sensors.GoodQuality, "false"}, {20, off, "unknown"}, {70, off, "true"}, {20, sensors.GoodQuality, "false"}, {20, off, "unknown"}} {
+		m.now = m.now.Add(time.Second)
+		m.step(sensors.Reading{Point: p, Value: r.v, Quality: r.q, At: m.now})
+		m.want(id, r.want)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/sensors"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	// Clock tells how far the wall clock can be trusted: synced, holdover or unset. It is asked for
 	// each alarm, plan and event and must not wait. nil: unset.
 	Clock func() string
+
+	Buses func() map[string]wire.BusLoad // how the buses keep up, for the hello; must not wait
 	// Dial replaces the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

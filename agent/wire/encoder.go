@@ -27,7 +27,8 @@ var ErrNothing = errors.New("update holds no state, alarm, plan or event")
 type Life struct {
 	Boot, Version string
 	Started       time.Time
-	Clock         func() string // synced, holdover or unset; must not wait. nil: unset
+	Clock         func() string             // synced, holdover or unset; must not wait. nil: unset
+	Buses         func() map[string]BusLoad // must not wait; nil: none are told
 }
 
 // Message is one encoded message.

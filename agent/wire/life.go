@@ -66,6 +66,7 @@ type Beat struct {
 	drillLast *Sequences
 	active    ActiveAlarms
 	challenge string
+	buses     map[string]BusLoad
 }
 
 // Beat takes the present sequences and alarms.
@@ -80,6 +81,9 @@ func (e *Encoder) Beat(now time.Time, challenge string) Beat {
 	for _, a := range e.active {
 		active = append(active, a)
 	}
+	if e.life.Buses != nil {
+		b.buses = e.life.Buses()
+	}
 	b.active = ActiveAlarms{Count: len(active), Hash: AlarmHash(active)}
 	return b
 }
@@ -91,7 +95,7 @@ func (e *Encoder) sequences(tree int) Sequences {
 
 // Hello encodes a beat for one broker. It needs no Encoder, so each link does it for itself.
 func (b Beat) Hello(session uint64, queued int, d Drops) (Message, error) {
-	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Challenge: b.challenge}
+	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Challenge: b.challenge, Buses: b.buses}
 	p.Last.Status = 2*session - 1
 	m := Message{Class: Hello, Drill: b.drill, Seq: p.Seq, Topic: b.topic}
 	var err error

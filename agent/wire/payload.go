@@ -168,6 +168,15 @@ type ActiveAlarms struct {
 	Hash  string `json:"hash"`
 }
 
+// BusLoad is how a bus keeps up. Counters are since the agent's start.
+type BusLoad struct {
+	Utilisation float64 `json:"utilisation"` // part of the last 10 s that was spent in polls
+	Missed      uint64  `json:"missed"`      // slots that were skipped because the bus was busy
+	Failures    uint64  `json:"failures"`    // polls without an answer
+	Silent      int     `json:"silent"`      // devices that do not answer now
+	Stuck       bool    `json:"stuck,omitempty"`
+}
+
 // HelloMessage is the payload of class hello.
 type HelloMessage struct {
 	Head
@@ -177,4 +186,6 @@ type HelloMessage struct {
 	Queued    int          `json:"queued"` // messages that wait for this broker
 	Dropped   Drops        `json:"dropped"`
 	Challenge string       `json:"challenge"` // a command answers it, within 30 s (S14)
+
+	Buses map[string]BusLoad `json:"buses,omitempty"`
 }

@@ -2,8 +2,8 @@
 // goroutine: schedule, deadlines, back-off, and the turning of every failure into readings of bad
 // quality. Drivers only answer one poll; retry, staleness and health live here.
 //
-// Concurrency: Run is the owner; it runs one poll at a time, each on a goroutine that Run waits for.
-// Sample and Stats may be called from any goroutine. put is called by Run only, and gets slices that
+// Concurrency: Run is the owner; it runs one poll at a time, on a worker that Run waits for.
+// Sample, Load and Stats may be called from any goroutine. put is called by Run only, and gets slices that
 // the receiver owns. A Latest may be used from any goroutine.
 //
 // Failure: a failed or panicking poll (S22) costs its device's points, which become bad (comm) with
@@ -15,6 +15,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ const (
 	DefaultProbe   = 300 * time.Millisecond // budget of a poll of a device that failed
 	DefaultGrace   = time.Second            // beyond its deadline a poll counts as hung
 	MaxBackoff     = 30 * time.Second       // clock time between two probes, at most
+	MaxParts       = 16                     // of a device
 	hungRepeat     = 5 * time.Second        // clock time between two bad batches while hung
 )
 
@@ -47,22 +49,36 @@ type Poller interface {
 	Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error)
 }
 
-// Device is one unit on the bus and how it is polled.
-type Device struct {
-	Dev      sensors.Device
+// Part is the points of a device that are polled together.
+type Part struct {
 	Points   []sensors.Point
 	Poller   Poller
 	Period   time.Duration // clock time; 0: Dev.Poll
-	Timeout  time.Duration // budget of one poll, real time; 0: DefaultTimeout
-	Probe    time.Duration // budget of a probe, real time; 0: DefaultProbe; never above Timeout
 	Reserved bool          // a plan depends on it: it goes first when several are due
 }
+
+// Device is one unit on the bus and how it is polled. Its first part is the one that finds out
+// whether it answers again, and the one that takes commands.
+type Device struct {
+	Dev sensors.Device
+	Part
+	More    []Part        // points with periods of their own
+	Timeout time.Duration // budget of one poll, real time; 0: DefaultTimeout
+	Probe   time.Duration // budget of a probe, real time; 0: DefaultProbe; never above Timeout
+}
+
+// parts are all parts, as one list.
+func (d *Device) parts() []Part { return append([]Part{d.Part}, d.More...) }
 
 // Options of a bus. The zero value is usable.
 type Options struct {
 	// Close breaks a poll that is under way, and frees the link. Run calls it exactly once: when
 	// it ends, or before that to break a poll that outlives Run's context. It may block.
 	Close func()
+
+	// Idle is called by the owner when all that was due has been polled and nothing is due now: the
+	// end of a round. It must not block.
+	Idle func()
 
 	// Origin, when not sensors.Real, marks every reading of this bus that is of real origin (S7).
 	Origin sensors.Origin
@@ -81,11 +97,13 @@ type Bus struct {
 	opt    Options
 	points []sensors.Point
 	units  []*unit // in the order given; the slice is fixed
+	slots  []*slot // of all units
 	byID   map[sensors.DeviceID]*unit
 
 	started   atomic.Bool
 	wake      chan struct{} // Sample has changed a period
 	jobs      chan *job     // turns of commands
+	work      chan func()   // to the worker; nobody waits in it, since it is idle whenever Run is
 	ended     chan struct{} // closed when Run ends
 	closed    bool          // Options.Close was called; owner only
 	overtaken int           // polls in a row that went before an older one; owner only
@@ -121,9 +139,6 @@ func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus
 	}
 	owner := make(map[sensors.PointID]string)
 	for i, d := range devices {
-		if d.Period == 0 {
-			d.Period = d.Dev.Poll
-		}
 		if d.Timeout == 0 {
 			d.Timeout = DefaultTimeout
 		}
@@ -139,8 +154,9 @@ func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus
 		}
 		u := newUnit(d, i, len(devices))
 		b.units = append(b.units, u)
+		b.slots = append(b.slots, u.slots...)
 		b.byID[d.Dev.ID] = u
-		b.points = append(b.points, d.Points...)
+		b.points = append(b.points, u.points...)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -149,19 +165,29 @@ func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus
 }
 
 func checkDevice(d Device, fault func(string, ...any), owner map[sensors.PointID]string) {
-	if d.Poller == nil {
-		fault("no poller: give the driver of the device")
-	}
-	if d.Period < MinPeriod || d.Period > MaxPeriod {
-		fault("period %v: give %v to %v", d.Period, MinPeriod, MaxPeriod)
-	}
 	if d.Timeout < 0 || d.Probe < 0 {
 		fault("timeout %v, probe %v: give positive times", d.Timeout, d.Probe)
 	}
-	if len(d.Points) == 0 {
+	if len(d.More) >= MaxParts {
+		fault("%d parts: give %d at most", 1+len(d.More), MaxParts)
+	}
+	for _, p := range d.parts() {
+		checkPart(d, p, fault, owner)
+	}
+}
+
+func checkPart(d Device, part Part, fault func(string, ...any), owner map[sensors.PointID]string) {
+	period := cmp.Or(part.Period, d.Dev.Poll)
+	if part.Poller == nil {
+		fault("no poller: give the driver of the device")
+	}
+	if period < MinPeriod || period > MaxPeriod {
+		fault("period %v: give %v to %v", period, MinPeriod, MaxPeriod)
+	}
+	if len(part.Points) == 0 {
 		fault("no points: a device that measures nothing is not polled")
 	}
-	for _, p := range d.Points {
+	for _, p := range part.Points {
 		if p.Device != d.Dev.ID {
 			fault("point %q belongs to device %d, not to %d", p.Name, p.Device, d.Dev.ID)
 		}
@@ -178,19 +204,22 @@ func (b *Bus) Name() string { return b.name }
 // Points returns the points of all devices of the bus.
 func (b *Bus) Points() []sensors.Point { return append([]sensors.Point(nil), b.points...) }
 
-// Sample polls a device every period of clock time from now on; zero goes back to the configured
-// period. It only ever makes polling faster: a period above the configured one counts as zero, one
-// below MinPeriod as MinPeriod. A device of another bus is ignored. It never blocks.
+// Sample polls a device, all parts of it that a plan depends on, or all if none is, every period of
+// clock time from now on; zero goes back to the configured periods. It only ever makes polling faster:
+// a period above the configured one counts as zero, one below MinPeriod as MinPeriod. A device of
+// another bus is ignored. It never blocks.
 func (b *Bus) Sample(d sensors.DeviceID, period time.Duration) {
 	u := b.byID[d]
 	if u == nil {
 		return
 	}
-	if period <= 0 || period > u.Period {
-		period = u.Period
-	}
 	b.mu.Lock()
-	u.want = max(period, MinPeriod)
+	for _, s := range u.slots {
+		s.want = s.Period
+		if period > 0 && (s.Reserved || !u.reserved) {
+			s.want = max(min(period, s.Period), MinPeriod)
+		}
+	}
 	b.mu.Unlock()
 	select {
 	case b.wake <- struct{}{}:

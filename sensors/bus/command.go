@@ -179,7 +179,7 @@ func (b *Bus) serve(ctx context.Context, j *job, put func(sensors.Batch)) error 
 		return nil
 	case <-overrun.C:
 		j.reply <- jobResult{err: fmt.Errorf("%w: device %s held the bus", sensors.ErrUnconfirmed, j.u.Dev.Name)}
-		return b.hung(ctx, j.u, ran, commandBudget, put)
+		return b.hung(ctx, j.u.slots[0], ran, commandBudget, put)
 	case <-ctx.Done():
 		return b.stop(j.u, ran)
 	}

@@ -75,8 +75,8 @@ func commanded(t *testing.T, change func(*switchable), f func(t *testing.T, b *B
 		clock := sensors.NewClock()
 		r.began = clock.Now()
 		device := func(id sensors.DeviceID, p Poller) Device {
-			return Device{Dev: sensors.Device{ID: id, Name: fmt.Sprint("dev-", id)}, Poller: p, Period: 100 * time.Millisecond,
-				Points: []sensors.Point{{ID: sensors.PointID(id), Device: id, Name: fmt.Sprint("dev-", id, ".x")}}}
+			return Device{Dev: sensors.Device{ID: id, Name: fmt.Sprint("dev-", id)}, Part: Part{Poller: p, Period: 100 * time.Millisecond,
+				Points: []sensors.Point{{ID: sensors.PointID(id), Device: id, Name: fmt.Sprint("dev-", id, ".x")}}}}
 		}
 		b, err := New("line", clock, []Device{device(1, s), device(2, other)}, Options{})
 		if err != nil {
@@ -120,8 +120,8 @@ func TestCommandIsReadBack(t *testing.T) {
 func TestSettleIsOfTheRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &switchable{fake: &fake{rig: &rig{t: t}, id: 1}, takes: 60 * time.Millisecond}
-		b, err := New("line", sensors.NewScaledClock(0, 50), []Device{{Dev: sensors.Device{ID: 1, Name: "dev-1"}, Poller: s, Period: time.Second,
-			Points: []sensors.Point{{ID: 1, Device: 1, Name: "dev-1.x"}}}}, Options{})
+		b, err := New("line", sensors.NewScaledClock(0, 50), []Device{{Dev: sensors.Device{ID: 1, Name: "dev-1"}, Part: Part{Poller: s, Period: time.Second,
+			Points: []sensors.Point{{ID: 1, Device: 1, Name: "dev-1.x"}}}}}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -121,8 +121,8 @@ func newRig(t *testing.T, clock *sensors.Clock) *rig {
 func (r *rig) device(f *fake, period time.Duration) Device {
 	f.rig = r
 	return Device{Dev: sensors.Device{ID: f.id, Name: fmt.Sprintf("dev-%d", f.id)},
-		Points: []sensors.Point{{ID: sensors.PointID(f.id), Device: f.id, Name: fmt.Sprintf("dev-%d.x", f.id)}},
-		Poller: f, Period: period}
+		Part: Part{Points: []sensors.Point{{ID: sensors.PointID(f.id), Device: f.id, Name: fmt.Sprintf("dev-%d.x", f.id)}},
+			Poller: f, Period: period}}
 }
 
 func (r *rig) start(opt Options, devices ...Device) {

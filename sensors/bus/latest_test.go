@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestLatestNewestWinsAndIsCounted(t *testing.T) {
 	}
 	<-l.Ready()
 	got := l.Take(nil)
-	if len(got) != 2 || got[0].Device != 2 || got[0].Seq != 2 || got[1].Device != 0 {
+	if len(got) != 2 || got[0].Device != 0 || got[1].Device != 2 || got[1].Seq != 2 {
 		t.Errorf("took %+v", got)
 	}
 	if l.Dropped() != 2 { // one replaced, one of an unknown device
@@ -76,5 +77,26 @@ func TestLatestDoesNotAllocate(t *testing.T) {
 		buf = l.Take(buf[:0])
 	}); n != 0 {
 		t.Errorf("%v allocations for a round", n)
+	}
+}
+
+// Parts of a device do not push each other out, and what was put last is taken last.
+func TestLatestKeepsParts(t *testing.T) {
+	l := NewLatest(2)
+	put := func(part uint8, seq uint64) { l.Put(sensors.Batch{Device: 1, Part: part, Seq: seq}) }
+	put(0, 1)
+	put(1, 2)
+	put(2, 3)
+	put(0, 4)
+	put(MaxParts, 5)
+	var got []uint64
+	for _, b := range l.Take(nil) {
+		got = append(got, b.Seq)
+	}
+	if !slices.Equal(got, []uint64{2, 3, 4}) || l.Dropped() != 2 {
+		t.Errorf("took %v, %d dropped", got, l.Dropped())
+	}
+	if put(1, 6); len(l.Take(nil)) != 1 {
+		t.Error("a part that was taken is not put again")
 	}
 }

@@ -28,13 +28,17 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 		return fmt.Errorf("bus %q: Run was called twice: make a new Bus", b.name)
 	}
 	start := b.clock.Now()
-	for _, u := range b.units {
-		u.due = start // the first poll of each at once, in order; then each in its own phase
-		u.anchor = start.Add(time.Duration(u.phase * float64(u.period)))
+	for _, s := range b.slots {
+		s.at = start // the first poll of each at once, in order; then each in its own phase
+		s.anchor = start.Add(time.Duration(s.phase * float64(s.period)))
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer close(b.ended)
+	b.work = make(chan func())
+	defer close(b.work)
+	go b.worker()
+	round := false // something was polled since the last Idle
 	for ctx.Err() == nil {
 		select {
 		case j := <-b.jobs: // a command goes before the next poll
@@ -45,8 +49,12 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 		}
 		now := b.clock.Now()
 		b.applySamples(now)
-		u, next := b.pick(now)
-		if u == nil {
+		s, next := b.pick(now)
+		if s == nil && round && b.opt.Idle != nil {
+			b.opt.Idle()
+		}
+		round = s != nil
+		if s == nil {
 			// At least 1 ns: a scaled clock may round the wait to nothing just before the slot.
 			timer.Reset(max(b.clock.Until(next), 1))
 			select {
@@ -60,7 +68,7 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 			}
 			continue
 		}
-		if err := b.poll(ctx, u, put); err != nil {
+		if err := b.poll(ctx, s, put); err != nil {
 			return err
 		}
 	}
@@ -104,39 +112,40 @@ func (b *Bus) close(poll <-chan result) error {
 	return nil
 }
 
-// poll runs one poll of u to its end. An error means that it did not end: Run has to.
-func (b *Bus) poll(ctx context.Context, u *unit, put func(sensors.Batch)) error {
+// poll runs one poll of s to its end. An error means that it did not end: Run has to.
+func (b *Bus) poll(ctx context.Context, s *slot, put func(sensors.Batch)) error {
+	u := s.u
 	budget := u.budget()
-	u.last = b.clock.Now()
+	s.last = b.clock.Now()
 	b.mu.Lock()
 	b.stats.Polls++
 	u.stats.Polls++
 	b.mu.Unlock()
 	done := b.begin(ctx, u, budget, func(ctx context.Context) ([]sensors.Reading, error) {
-		return u.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(u.Points)))
+		return s.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(s.Points)))
 	})
 	overrun := time.NewTimer(budget + b.opt.Grace)
 	defer overrun.Stop()
 	select {
 	case r := <-done:
 		if ctx.Err() == nil {
-			b.settle(u, r, put)
+			b.settle(s, r, put)
 		}
 		return nil
 	case <-overrun.C:
-		return b.hung(ctx, u, done, budget, put)
+		return b.hung(ctx, s, done, budget, put)
 	case <-ctx.Done():
 		return b.stop(u, done)
 	}
 }
 
-// begin starts a poll or a command on a goroutine of its own. Whoever calls it waits for the result. The slice
+// begin starts a poll or a command on the worker. Whoever calls it waits for the result. The slice
 // for the readings is new each time: a poll that comes too late writes into nobody's batch.
 func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration, do func(context.Context) ([]sensors.Reading, error)) <-chan result {
 	done := make(chan result, 1)
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	started := time.Now()
-	go func() {
+	b.work <- func() {
 		r := result{err: errNoReturn}
 		defer func() {
 			if p := recover(); p != nil { // S22
@@ -149,14 +158,31 @@ func (b *Bus) begin(ctx context.Context, u *unit, budget time.Duration, do func(
 		}()
 		out, err := do(ctx)
 		r = result{out: out, err: err}
-	}()
+	}
 	return done
 }
 
-// settle turns a result into a batch and the device's next slot.
-func (b *Bus) settle(u *unit, r result, put func(sensors.Batch)) {
+// worker runs the polls and commands of a bus, one after the other: a goroutine for each would grow its
+// stack anew each time. Whoever is stuck in one ends with it: no other is started meanwhile.
+func (b *Bus) worker() {
+	returned := false
+	defer func() {
+		if !returned { // a driver has ended its goroutine instead of returning
+			go b.worker()
+		}
+	}()
+	for do := range b.work {
+		do()
+	}
+	returned = true
+}
+
+// settle turns a result into a batch and the next slot. A failure is that of the whole device: it
+// is silent, so all its points are.
+func (b *Bus) settle(s *slot, r result, put func(sensors.Batch)) {
+	u := s.u
 	now := b.clock.Now()
-	out, foreign := u.own(r.out)
+	out, foreign := u.own(r.out, s.number)
 	usable := false
 	for i := range out {
 		usable = usable || out[i].Quality.Usable()
@@ -167,7 +193,7 @@ func (b *Bus) settle(u *unit, r result, put func(sensors.Batch)) {
 	was := u.state
 	var missed uint64
 	if r.err == nil {
-		missed = u.succeed(now, r.took)
+		missed = s.succeed(now, r.took)
 	} else {
 		u.fail(now, usable)
 	}
@@ -178,13 +204,13 @@ func (b *Bus) settle(u *unit, r result, put func(sensors.Batch)) {
 	case r.err == nil && was == Failing:
 		b.opt.Log.Info("device answers again", "device", u.Dev.Name)
 	}
-	b.put(u, out, put)
+	b.put(u, s.number, out, put)
 }
 
 func (b *Bus) account(u *unit, r result, now sensors.Mono, missed, foreign uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.busy.add(time.Now(), r.took)
+	b.busy.add(time.Now(), r.took, missed)
 	b.stats.Missed += missed
 	b.stats.Foreign += foreign
 	u.stats.Missed += missed
@@ -203,18 +229,18 @@ func (b *Bus) account(u *unit, r result, now sensors.Mono, missed, foreign uint6
 	b.stats.LastError = u.Dev.Name + ": " + u.stats.LastError
 }
 
-// own drops, in place, readings of points that are not the device's, and second ones of a point:
-// no value is attributed to a wrong point, whatever a driver does. It leaves u.seen set for fill.
-func (u *unit) own(in []sensors.Reading) (out []sensors.Reading, dropped uint64) {
+// own drops, in place, readings of points that are not of the device's part, and second ones of a
+// point: no value is attributed to a wrong point, whatever a driver does. It leaves u.seen set for fill.
+func (u *unit) own(in []sensors.Reading, part int) (out []sensors.Reading, dropped uint64) {
 	clear(u.seen)
 	out = in[:0]
 	for _, r := range in {
 		k, mine := u.index[r.Point]
-		if !mine || u.seen[k] {
+		if !mine || k.part != part || u.seen[k.at] {
 			dropped++
 			continue
 		}
-		u.seen[k] = true
+		u.seen[k.at] = true
 		out = append(out, r)
 	}
 	return out, dropped
@@ -222,16 +248,16 @@ func (u *unit) own(in []sensors.Reading) (out []sensors.Reading, dropped uint64)
 
 // fill adds bad (comm) for each point that own did not see.
 func (u *unit) fill(out []sensors.Reading, now sensors.Mono) []sensors.Reading {
-	for k := range u.Points {
+	for k := range u.points {
 		if !u.seen[k] {
-			out = append(out, sensors.Reading{Point: u.Points[k].ID, Quality: sensors.BadQuality(sensors.Comm), At: now})
+			out = append(out, sensors.Reading{Point: u.points[k].ID, Quality: sensors.BadQuality(sensors.Comm), At: now})
 		}
 	}
 	return out
 }
 
 // put hands a batch over; an empty one (the device has nothing new) is not handed over.
-func (b *Bus) put(u *unit, out []sensors.Reading, put func(sensors.Batch)) {
+func (b *Bus) put(u *unit, part int, out []sensors.Reading, put func(sensors.Batch)) {
 	if len(out) == 0 {
 		return
 	}
@@ -243,14 +269,15 @@ func (b *Bus) put(u *unit, out []sensors.Reading, put func(sensors.Batch)) {
 		}
 	}
 	u.seq++
-	put(sensors.Batch{Device: u.Dev.ID, Seq: u.seq, Wall: time.Now(), Readings: out})
+	put(sensors.Batch{Device: u.Dev.ID, Part: uint8(part), Seq: u.seq, Wall: time.Now(), Readings: out})
 }
 
 // hung waits for a poll that ignores its deadline. Nothing else may use the bus meanwhile, so all
 // its points are bad (comm), said again every hungRepeat. What the poll brings at last is too late:
 // it is thrown away and counts as a failure.
-func (b *Bus) hung(ctx context.Context, u *unit, done <-chan result, budget time.Duration, put func(sensors.Batch)) error {
+func (b *Bus) hung(ctx context.Context, s *slot, done <-chan result, budget time.Duration, put func(sensors.Batch)) error {
 	err := fmt.Errorf("poll ignored its deadline of %v and held the whole bus: look at the adapter, the gateway and the driver", budget)
+	u := s.u
 	b.opt.Log.Error("poll hung", "device", u.Dev.Name, "err", err)
 	b.mu.Lock()
 	b.stats.Hung++
@@ -262,7 +289,7 @@ func (b *Bus) hung(ctx context.Context, u *unit, done <-chan result, budget time
 		now := b.clock.Now()
 		for _, v := range b.units {
 			clear(v.seen)
-			b.put(v, v.fill(make([]sensors.Reading, 0, len(v.Points)), now), put)
+			b.put(v, 0, v.fill(make([]sensors.Reading, 0, len(v.points)), now), put)
 		}
 		again := time.NewTimer(max(b.clock.Real(hungRepeat), time.Millisecond))
 		select {
@@ -272,7 +299,7 @@ func (b *Bus) hung(ctx context.Context, u *unit, done <-chan result, budget time
 			b.stats.Stuck = false
 			b.mu.Unlock()
 			if ctx.Err() == nil {
-				b.settle(u, result{err: err, took: r.took, panicked: r.panicked}, put)
+				b.settle(s, result{err: err, took: r.took, panicked: r.panicked}, put)
 			}
 			return nil
 		case <-again.C:

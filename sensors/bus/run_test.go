@@ -254,9 +254,9 @@ func TestNewReportsAllFaults(t *testing.T) {
 		return sensors.Device{ID: id, Name: name, Poll: time.Second}
 	}
 	_, err := New("upsnet", nil, []Device{
-		{Dev: dev(1, "a"), Points: []sensors.Point{{ID: 4, Device: 2, Name: "a.x"}}, Poller: p, Period: ms},
-		{Dev: dev(1, "b"), Points: []sensors.Point{{ID: 4, Device: 1, Name: "b.x"}}, Timeout: -1},
-		{Dev: dev(3, "c"), Poller: p},
+		{Dev: dev(1, "a"), Part: Part{Points: []sensors.Point{{ID: 4, Device: 2, Name: "a.x"}}, Poller: p, Period: ms}},
+		{Dev: dev(1, "b"), Part: Part{Points: []sensors.Point{{ID: 4, Device: 1, Name: "b.x"}}}, Timeout: -1},
+		{Dev: dev(3, "c"), Part: Part{Poller: p}},
 	}, Options{})
 	if err == nil {
 		t.Fatal("accepted")
@@ -270,7 +270,7 @@ func TestNewReportsAllFaults(t *testing.T) {
 	if _, err := New("empty", sensors.NewClock(), nil, Options{}); err == nil {
 		t.Error("a bus without devices was accepted")
 	}
-	good := Device{Dev: dev(1, "a"), Points: []sensors.Point{{ID: 4, Device: 1, Name: "a.x"}}, Poller: p}
+	good := Device{Dev: dev(1, "a"), Part: Part{Points: []sensors.Point{{ID: 4, Device: 1, Name: "a.x"}}, Poller: p}}
 	b, err := New("one", sensors.NewClock(), []Device{good}, Options{})
 	if err != nil || b.Name() != "one" || len(b.Points()) != 1 || b.Stats().Devices[0].Period != time.Second {
 		t.Errorf("%v, %+v", err, b)

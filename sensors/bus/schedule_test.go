@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,17 +64,20 @@ func TestMissedSlotIsSkippedAndCounted(t *testing.T) {
 
 func TestReservedGoesFirstAndNobodyStarves(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		long := &fake{id: 0, do: takes(800 * ms)} // while it is polled, both others come due
+		long := &fake{id: 0, do: takes(800 * ms)} // due before both others, and it would still run when they are
 		plain := &fake{id: 1, do: takes(5 * ms)}
 		plan := &fake{id: 2, do: takes(5 * ms)}
 		d := r.device(plan, time.Second)
 		d.Reserved = true
 		r.start(Options{}, r.device(long, time.Second), r.device(plain, time.Second), d)
 		r.pass(20 * time.Second)
-		for k := 2; k < 15; k++ {
-			if a, b := plan.at(k), plain.at(k-1); b-a != 5*ms { // plan had a poll at the start, before all
-				t.Errorf("round %d: reserved at %v, the other, due before it, at %v", k, a, b)
+		for k := 3; k < 18; k++ {
+			if late := plan.at(k) % time.Second; late < 666*ms || late > 667*ms {
+				t.Errorf("poll %d of a reserved slot is at %v, want it at two thirds of its period", k, plan.at(k))
 			}
+		}
+		if a, b := long.polls(), plain.polls(); a < 10 || b < 18 {
+			t.Errorf("the others fit between, the long one each second time, and were polled %d and %d times in 20 s", a, b)
 		}
 		r.stopClean()
 	})
@@ -232,6 +237,9 @@ func deadAmongThirty(t *testing.T, r *rig, deadOnes int) {
 	}
 	over := 0
 	for _, f := range fakes[deadOnes:] {
+		if before, after := p99(f.gapsUntil(from)), p99(f.gaps(settled)); deadOnes == 1 && after > before+probe {
+			t.Errorf("device %d: the interval that 99 of 100 keep grew from %v to %v", f.id, before, after)
+		}
 		for _, g := range f.gaps(settled) {
 			switch bound := time.Second + 30*poll; {
 			case g > bound+DefaultTimeout:
@@ -253,6 +261,21 @@ func deadAmongThirty(t *testing.T, r *rig, deadOnes int) {
 	r.stopClean()
 }
 
+func p99(gaps []time.Duration) time.Duration {
+	gaps = slices.Sorted(slices.Values(gaps))
+	return gaps[len(gaps)*99/100]
+}
+
+// gapsUntil are the intervals of the polls that began before end.
+func (f *fake) gapsUntil(end time.Duration) (g []time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := 2; i < len(f.starts) && time.Duration(f.starts[i]) < end; i++ { // the first poll is out of phase
+		g = append(g, f.starts[i].Sub(f.starts[i-1]))
+	}
+	return g
+}
+
 func TestScaledClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, sensors.NewScaledClock(1000, 60))
@@ -269,6 +292,22 @@ func TestScaledClock(t *testing.T) {
 		}
 		if f.budgets[0] != DefaultTimeout {
 			t.Errorf("budget %v: transport times do not scale", f.budgets[0])
+		}
+		r.stopClean()
+	})
+}
+
+// The link may be given up once all that was due has been read, and not between.
+func TestIdleEndsARound(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		a, b := &fake{id: 0, do: takes(10 * ms)}, &fake{id: 1, do: takes(10 * ms)}
+		var ends []time.Duration
+		r.start(Options{Idle: func() { ends = append(ends, r.clock.Now().Sub(r.began)) }}, r.device(a, time.Second), r.device(b, time.Second))
+		r.pass(2200 * ms)
+		// both at the start, then each in its own phase
+		want := []time.Duration{20 * ms, 510 * ms, 1010 * ms, 1510 * ms, 2010 * ms}
+		if !slices.Equal(ends, want) {
+			t.Errorf("rounds ended at %v, want %v", ends, want)
 		}
 		r.stopClean()
 	})
@@ -306,6 +345,126 @@ func TestSample(t *testing.T) {
 		}
 		if got := len(other.gaps(0)); got > 10 {
 			t.Errorf("the other device was polled %d times", got)
+		}
+		r.stopClean()
+	})
+}
+
+// parted is a device of three parts: each has a point of its own, and the period that it is given.
+func (r *rig) parted(id sensors.DeviceID, do func(context.Context, int) error, periods ...time.Duration) (Device, []*fake) {
+	d := Device{Dev: sensors.Device{ID: id, Name: fmt.Sprint("dev-", id)}}
+	var fakes []*fake
+	for k, period := range periods {
+		point := sensors.PointID(int(id)*10 + k)
+		f := &fake{rig: r, id: id, do: do}
+		f.answer = func(out []sensors.Reading, n int, at sensors.Mono) []sensors.Reading {
+			return append(out, sensors.Reading{Point: point, Value: float64(n), Quality: sensors.GoodQuality, At: at})
+		}
+		p := Part{Points: []sensors.Point{{ID: point, Device: id, Name: fmt.Sprintf("dev-%d.%d", id, k)}}, Poller: f, Period: period}
+		if k == 0 {
+			d.Part = p
+		} else {
+			d.More = append(d.More, p)
+		}
+		fakes = append(fakes, f)
+	}
+	return d, fakes
+}
+
+// Each part of a device has its own period, from 10 ms to hours.
+func TestPartsHaveTheirOwnPeriods(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d, f := r.parted(1, nil, 10*ms, time.Second, time.Hour)
+		e, g := r.parted(2, nil, 10*time.Second, time.Hour)
+		r.start(Options{}, d, e)
+		r.pass(10500 * ms)
+		for k, want := range []int{1050, 11, 1} {
+			if got := f[k].polls(); got < want-1 || got > want+2 {
+				t.Errorf("part %d: %d polls in 10 s, want %d", k, got, want)
+			}
+		}
+		r.stopClean()
+		r.start(Options{}, e)
+		r.pass(3 * time.Hour)
+		for k, want := range []int{1080, 4} {
+			if got := g[k].polls(); got < want-1 || got > want+4 {
+				t.Errorf("part %d: %d polls in three hours, want %d", k, got, want)
+			}
+		}
+		if s := r.bus.Stats(); s.Missed != 0 || s.Foreign != 0 {
+			t.Errorf("stats %+v", s)
+		}
+		for _, b := range r.of(1)[:100] {
+			if len(b.Readings) != 1 || b.Readings[0].Point != sensors.PointID(10+int(b.Part)) {
+				t.Fatalf("part %d has %+v", b.Part, b.Readings)
+			}
+		}
+		r.stopClean()
+	})
+}
+
+// A device that falls silent is silent as a whole, costs one probe a back-off step, and is read whole
+// once it is back.
+func TestPartsFailTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var silent atomic.Bool
+		d, f := r.parted(1, func(ctx context.Context, _ int) error {
+			if silent.Load() {
+				return dead(ctx, 0)
+			}
+			return nil
+		}, time.Second, 10*time.Second, time.Hour)
+		for _, k := range f {
+			was := k.answer
+			k.answer = func(out []sensors.Reading, n int, at sensors.Mono) []sensors.Reading {
+				if silent.Load() {
+					return out
+				}
+				return was(out, n, at)
+			}
+		}
+		r.start(Options{}, d)
+		r.pass(20500 * ms)
+		silent.Store(true)
+		n := []int{f[1].polls(), f[2].polls()}
+		r.pass(10 * time.Minute)
+		if a, b := f[1].polls()-n[0], f[2].polls()-n[1]; a+b > 1 {
+			t.Errorf("parts of a silent device were asked %d and %d times", a, b)
+		}
+		last := r.of(1)[len(r.of(1))-1]
+		if len(last.Readings) != 3 {
+			t.Errorf("%d of 3 points are bad", len(last.Readings))
+		}
+		silent.Store(false)
+		r.pass(31 * time.Second)
+		if f[2].polls() != n[1]+1 {
+			t.Error("the part with the long period was not read when the device was back")
+		}
+		if got := r.bus.Stats().Missed; got != 0 {
+			t.Errorf("%d missed slots: those of a silent device do not count", got)
+		}
+		r.stopClean()
+	})
+}
+
+// A point of a part without a plan never goes before one with, whatever device it is of.
+func TestReservedParts(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d, f := r.parted(1, takes(60*ms), 100*ms, 100*ms)
+		d.Reserved = true
+		r.start(Options{}, d)
+		r.pass(10 * time.Second)
+		if a, b := f[0].polls(), f[1].polls(); a < 90 || b < 5 {
+			t.Errorf("the reserved part was read %d times of 100, the other %d", a, b)
+		}
+		s := r.bus.Stats()
+		if s.Missed == 0 || s.Overrun == 0 || s.Utilisation < 0.6 {
+			t.Errorf("an overloaded bus: %+v", s)
+		}
+		r.bus.Sample(1, 50*ms)
+		r.pass(ms)
+		if r.bus.slots[0].want != 50*ms || r.bus.slots[1].want != 100*ms {
+			t.Errorf("Sample asks for %v and %v", r.bus.slots[0].want, r.bus.slots[1].want)
 		}
 		r.stopClean()
 	})

@@ -17,6 +17,8 @@ type Stats struct {
 	Foreign     uint64  // readings thrown away: of a point that the device does not have, or given twice
 	Stuck       bool    // a poll is beyond its deadline and grace now
 	Utilisation float64 // part of the last whole usageWindow that was spent in polls; 1 while stuck
+	Overrun     uint64  // slots missed in the last whole usageWindow
+	Recent      uint64  // polls in it
 	LastError   string  // with the device's name
 	Devices     []DeviceStats
 }
@@ -41,7 +43,10 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.Unlock()
 	s := b.stats
 	s.Bus = b.name
-	if s.Utilisation = b.busy.share(time.Now()); s.Stuck {
+	var last window
+	s.Utilisation, last = b.busy.share(time.Now())
+	s.Overrun, s.Recent = last.missed, last.polls
+	if s.Stuck {
 		s.Utilisation = 1
 	}
 	s.Devices = make([]DeviceStats, len(b.units))
@@ -54,36 +59,46 @@ func (b *Bus) Stats() Stats {
 // usageWindow is the real time over which utilisation is taken.
 const usageWindow = 10 * time.Second
 
-// usage measures the busy part of real time in windows. A poll counts in the window it ends in.
+// usage measures the busy part of real time, and the missed slots, in windows. A poll counts in the
+// window it ends in.
 type usage struct {
 	from    time.Time
-	busy    time.Duration
-	last    float64
+	now     window
+	last    window
+	whole   float64 // of the last whole window
 	haveOne bool
 }
 
-func (u *usage) add(now time.Time, busy time.Duration) {
+type window struct {
+	busy   time.Duration
+	polls  uint64
+	missed uint64
+}
+
+func (u *usage) add(now time.Time, busy time.Duration, missed uint64) {
 	if u.from.IsZero() {
 		u.from = now.Add(-busy)
 	}
 	u.roll(now)
-	u.busy += busy
+	u.now.busy += busy
+	u.now.polls++
+	u.now.missed += missed
 }
 
 func (u *usage) roll(now time.Time) {
 	if span := now.Sub(u.from); span >= usageWindow {
-		u.last, u.haveOne = min(1, float64(u.busy)/float64(span)), true
-		u.from, u.busy = now, 0
+		u.whole, u.haveOne = min(1, float64(u.now.busy)/float64(span)), true
+		u.from, u.last, u.now = now, u.now, window{}
 	}
 }
 
-func (u *usage) share(now time.Time) float64 {
+func (u *usage) share(now time.Time) (busy float64, last window) {
 	if u.from.IsZero() {
-		return 0
+		return 0, window{}
 	}
 	u.roll(now)
 	if span := now.Sub(u.from); !u.haveOne && span > 0 {
-		return min(1, float64(u.busy)/float64(span))
+		return min(1, float64(u.now.busy)/float64(span)), u.now
 	}
-	return u.last
+	return u.whole, u.last
 }

@@ -3,6 +3,7 @@ package modbus
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -165,21 +166,26 @@ func TestTCPAttribution(t *testing.T) {
 	})
 }
 
-// The same on a serial line. A late reply is sent while the next request is awaited by the link,
-// that is, in its quarantine.
-func TestRTUAttribution(t *testing.T) {
+// The same on a serial line, in both framings and behind a serial server. A late reply is sent while
+// the next request is awaited by the link, that is, in its quarantine.
+func TestLineAttribution(t *testing.T) {
+	for name, v := range variants {
+		t.Run(name, func(t *testing.T) { lineAttribution(t, v) })
+	}
+}
+
+func lineAttribution(t *testing.T, v variant) {
 	p := wide(t)
 	p.Read.Turnaround = 60 * time.Millisecond
 	rng := rand.New(rand.NewPCG(1, 2))
 	var spoil atomic.Int32
-	late := make(chan []byte, 1)
-	m, path := openPTY(t)
-	serveRTU(t, m, func(n int, c io.ReadWriteCloser, req []byte) {
-		g := goodRTU(req)
+	late := make(chan func(), 1)
+	link := v.serve(t, func(n int, c io.ReadWriteCloser, req []byte) {
+		g := v.reply(req)
 		switch k := int(spoil.Load()); {
 		case k == -1:
 			select {
-			case late <- g:
+			case late <- func() { c.Write(g) }:
 			default:
 			}
 			return
@@ -188,7 +194,6 @@ func TestRTUAttribution(t *testing.T) {
 		}
 		c.Write(g)
 	})
-	link := newRTU(t, path)
 	d, _ := poller(t, link, p)
 	now, good := sensors.Mono(0), 0
 	const polls = 80
@@ -212,8 +217,8 @@ func TestRTUAttribution(t *testing.T) {
 			t.Fatalf("poll %d of a sane line: %v", i, err)
 		}
 		select {
-		case g := <-late:
-			m.Write(g)
+		case send := <-late:
+			send()
 		default:
 		}
 	}
@@ -232,6 +237,9 @@ func FuzzResponse(f *testing.F) {
 	f.Add(rtuFrame(17, goodPDU(req[7:])), byte(3), uint16(3))
 	f.Add(rtuFrame(17, []byte{0x83, 6}), byte(3), uint16(3))
 	f.Add(rtuFrame(17, []byte{1, 1, 5}), byte(1), uint16(3))
+	f.Add(asciiFrame(17, goodPDU(req[7:])), byte(3), uint16(3))
+	f.Add(asciiFrame(17, []byte{0x83, 2}), byte(3), uint16(3))
+	f.Add([]byte(":1103\r\n"), byte(3), uint16(3))
 	f.Fuzz(func(t *testing.T, reply []byte, fn byte, n uint16) {
 		r := r
 		r.Func, r.Quantity = profile.Function(fn), n
@@ -260,6 +268,7 @@ func FuzzResponse(f *testing.F) {
 			t.Fatalf("RTU: %s took % x", r, reply)
 		}
 		checkException(t, err, fn, reply, 1)
+		fuzzASCII(t, r, reply)
 	})
 }
 
@@ -268,5 +277,25 @@ func checkException(t *testing.T, err error, fn byte, reply []byte, at int) {
 	var e *Exception
 	if errors.As(err, &e) && (reply[at] != fn|0x80 || e.Code != reply[at+1]) {
 		t.Fatalf("exception %d made of % x", e.Code, reply)
+	}
+}
+
+func fuzzASCII(t *testing.T, r Request, reply []byte) {
+	data, err := exchange(newASCIIPackager(r.Unit), func([]byte) ([]byte, error) {
+		for i := range reply {
+			done, err := r.checkASCII(reply[:i+1])
+			if err != nil || done {
+				return reply[:i+1], err
+			}
+		}
+		return nil, ErrTimeout
+	}, r)
+	var e *Exception
+	raw, _ := hex.DecodeString(string(reply[min(1, len(reply)):min(7, len(reply))]))
+	switch {
+	case err == nil && (len(data) != r.dataLen() || raw[0] != r.Unit || raw[1] != byte(r.Func)):
+		t.Fatalf("ASCII: %s took %q", r, reply)
+	case errors.As(err, &e) && (raw[1] != byte(r.Func)|0x80 || e.Code != raw[2]):
+		t.Fatalf("exception %d made of %q", e.Code, reply)
 	}
 }

@@ -1,9 +1,12 @@
 package modbus
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -157,7 +160,7 @@ func openPTY(t testing.TB) (*os.File, string) {
 	path := "/dev/pts/" + strconv.Itoa(n)
 	// Held open and raw, so that the line neither echoes before the agent opens it nor hangs up
 	// when the agent closes it.
-	s, err := openSerial(RTUOptions{Path: path, Baud: 115200})
+	s, err := openSerial(SerialOptions{Path: path, Baud: 115200})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,28 +179,11 @@ func rtuServer(t testing.TB, h handler) string {
 	return path
 }
 
-func serveRTU(t testing.TB, m *os.File, h handler) {
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		req := make([]byte, 8)
-		for n := 0; ; n++ {
-			if _, err := io.ReadFull(m, req); err != nil {
-				return
-			}
-			h(n, m, append([]byte(nil), req...))
-		}
-	})
-	t.Cleanup(func() { m.Close(); wg.Wait() })
-}
+func serveRTU(t testing.TB, m *os.File, h handler) { serveLine(t, m, readFixed, h) }
 
-func newRTU(t testing.TB, path string) *RTULink {
+func newRTU(t testing.TB, path string) *SerialLink {
 	t.Helper()
-	l, err := NewRTU(RTUOptions{Path: path, Baud: 115200, Gap: time.Nanosecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
+	return newLine(t, SerialOptions{Path: path})
 }
 
 func newTCP(t testing.TB, address string) *TCPLink {
@@ -233,4 +219,120 @@ func mustFail(t testing.TB, l Link, r Request, want error) {
 	if !errors.Is(err, want) {
 		t.Fatalf("%s: error %v with data % x, want %v", r, err, data, want)
 	}
+}
+
+func asciiFrame(unit byte, pdu []byte) []byte {
+	raw := append([]byte{unit}, pdu...)
+	var sum byte
+	for _, b := range raw {
+		sum += b
+	}
+	return []byte(fmt.Sprintf(":%X\r\n", append(raw, -sum)))
+}
+
+// goodASCII answers a whole request frame with CR LF.
+func goodASCII(req []byte) []byte {
+	raw, err := hex.DecodeString(string(req[1 : len(req)-2]))
+	if err != nil {
+		panic(err)
+	}
+	return asciiFrame(raw[0], goodPDU(raw[1:6]))
+}
+
+// variant is one of the ways in which frames stand on a line.
+type variant struct {
+	reply func(req []byte) []byte
+	serve func(t testing.TB, h handler) *SerialLink
+}
+
+var variants = map[string]variant{
+	"RTU": {goodRTU, func(t testing.TB, h handler) *SerialLink { return newRTU(t, rtuServer(t, h)) }},
+	"RTU over TCP": {goodRTU, func(t testing.TB, h handler) *SerialLink {
+		return newLine(t, SerialOptions{Address: lineServer(t, readFixed, h)})
+	}},
+	"ASCII": {goodASCII, func(t testing.TB, h handler) *SerialLink {
+		m, path := openPTY(t)
+		serveLine(t, m, readLine, h)
+		return newLine(t, SerialOptions{Path: path, ASCII: true})
+	}},
+	"ASCII over TCP": {goodASCII, func(t testing.TB, h handler) *SerialLink {
+		return newLine(t, SerialOptions{Address: lineServer(t, readLine, h), ASCII: true})
+	}},
+}
+
+func newLine(t testing.TB, o SerialOptions) *SerialLink {
+	t.Helper()
+	o.Baud, o.Gap = 115200, noGap
+	l, err := NewSerial(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func readFixed(r *bufio.Reader) ([]byte, error) {
+	req := make([]byte, 8)
+	_, err := io.ReadFull(r, req)
+	return req, err
+}
+
+func readLine(r *bufio.Reader) ([]byte, error) { return r.ReadBytes('\n') }
+
+// lineServer serves handler on sockets that hand bytes on, and returns the address.
+func lineServer(t testing.TB, next func(*bufio.Reader) ([]byte, error), h handler) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var conns []net.Conn
+	var mu sync.Mutex
+	wg.Go(func() {
+		for n := 0; ; {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			r := bufio.NewReader(c)
+			for { // one client at a time, as such servers do
+				req, err := next(r)
+				if err != nil {
+					break
+				}
+				h(n, c, req)
+				n++
+			}
+			c.Close()
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return ln.Addr().String()
+}
+
+func serveLine(t testing.TB, m io.ReadWriteCloser, next func(*bufio.Reader) ([]byte, error), h handler) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r := bufio.NewReader(m)
+		for n := 0; ; n++ {
+			req, err := next(r)
+			if err != nil {
+				return
+			}
+			h(n, m, req)
+		}
+	})
+	t.Cleanup(func() { m.Close(); wg.Wait() })
 }

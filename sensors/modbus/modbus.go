@@ -1,4 +1,4 @@
-// Package modbus reads devices over Modbus TCP and RTU. The packagers of goburrow/modbus encode
+// Package modbus reads devices over Modbus TCP, RTU, ASCII, and RTU or ASCII over TCP. The packagers of goburrow/modbus encode
 // and check frames; the transports are our own, since those of the library take a late reply for
 // the next one's. Reads are function codes 1 to 4. The only writes are the commands of a device's
 // profile: fixed values, sent by Poller.Send alone, and none to a detector (S25).
@@ -145,6 +145,12 @@ func newTCPPackager(unit byte) modbus.Packager {
 	return h
 }
 
+func newASCIIPackager(unit byte) modbus.Packager {
+	h := modbus.NewASCIIClientHandler("")
+	h.SlaveId = unit
+	return h
+}
+
 func newRTUPackager(unit byte) modbus.Packager {
 	h := modbus.NewRTUClientHandler("")
 	h.SlaveId = unit
@@ -218,9 +224,9 @@ func (r Request) checkPDU(pdu []byte) error {
 	case r.write == nil && len(pdu) == r.replyLen() && pdu[0] == f && int(pdu[1]) == r.dataLen():
 		return nil
 	case len(pdu) >= 1 && pdu[0] != f && pdu[0] != f|0x80:
-		return fmt.Errorf("%s: %w: function %d", r, ErrGarbled, pdu[0])
+		return fmt.Errorf("%w: function %d", ErrGarbled, pdu[0])
 	}
-	return fmt.Errorf("%s: %w: %d bytes instead of %d", r, ErrGarbled, len(pdu), r.replyLen())
+	return fmt.Errorf("%w: %d bytes instead of %d", ErrGarbled, len(pdu), r.replyLen())
 }
 
 // trusted tells whether the stream is still in step after err: only when the device answered.

@@ -332,3 +332,36 @@ func TestNewRefusesStrangePoints(t *testing.T) {
 		t.Error("no link was accepted")
 	}
 }
+
+// Parts of a device read their own channels, and those that decide on the quality of them.
+func TestParts(t *testing.T) {
+	f := &fakeLink{words: map[int]uint16{50: 1}}
+	d, points := device(t, f, "[read]\nmax_gap = 2", "a 10", "b 11", "ok 50 kind = \"state\"", "c 12", `gated 13 hazard = 0
+[[channel.gate]]
+channel = "ok"
+is = 1
+reason = "test-mode"`)
+	fast, slow := d.Part([]int{0, 3}), d.Part([]int{1, 4})
+	now := sensors.Mono(5)
+	rs, err := fast.Poll(context.Background(), at(&now), nil)
+	if got := f.spans(); err != nil || got != "10+3" {
+		t.Errorf("the first part reads %s, %v", got, err)
+	}
+	if len(rs) != 2 || rs[0].Point != points[0].ID || rs[0].Value != 10 || rs[1].Point != points[3].ID || rs[1].Value != 12 {
+		t.Errorf("the first part has %+v", rs)
+	}
+	for _, want := range []sensors.Quality{sensors.GoodQuality, sensors.BadQuality(sensors.TestMode)} {
+		rs, err = slow.Poll(context.Background(), at(&now), nil)
+		if got := f.spans(); err != nil || got != "11+3 50+1" {
+			t.Errorf("the other part reads %s, %v", got, err)
+		}
+		if len(rs) != 2 || rs[0].Point != points[1].ID || rs[1].Point != points[4].ID || rs[1].Quality != want {
+			t.Errorf("the other part has %+v, want %v", rs, want)
+		}
+		f.words[50] = 0
+	}
+	f.fail = func(int, Request) error { return ErrTimeout }
+	if rs, err = fast.Poll(context.Background(), at(&now), nil); err == nil || len(rs) != 2 || rs[0].Quality.Usable() {
+		t.Errorf("a silent device: %v, %+v", err, rs)
+	}
+}

@@ -214,11 +214,11 @@ func TestRTUUnplugged(t *testing.T) {
 	mustRead(t, l, holding(300, 10))
 }
 
-func TestRTUOptionsAreChecked(t *testing.T) {
-	if _, err := NewRTU(RTUOptions{Path: "/dev/null", Baud: 9601}); err == nil {
+func TestSerialOptionsAreChecked(t *testing.T) {
+	if _, err := NewSerial(SerialOptions{Path: "/dev/null", Baud: 9601}); err == nil {
 		t.Error("9601 baud was accepted")
 	}
-	l, err := NewRTU(RTUOptions{Path: "/dev/null", Baud: 9600})
+	l, err := NewSerial(SerialOptions{Path: "/dev/null", Baud: 9600})
 	if err != nil {
 		t.Fatal(err)
 	}

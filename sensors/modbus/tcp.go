@@ -56,15 +56,20 @@ func NewTCP(address string, opt TCPOptions) *TCPLink {
 	}
 	l := &TCPLink{address: address, opt: opt, turn: make(chan struct{}, 1), packagers: map[byte]modbus.Packager{}}
 	if l.opt.Dial == nil {
-		d := &net.Dialer{
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
-			Control:         setUserTimeout,
-		}
+		d := tcpDialer()
 		l.opt.Dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	l.life, l.end = context.WithCancel(context.Background())
 	l.turn <- struct{}{}
 	return l
+}
+
+// tcpDialer finds a peer that is gone in seconds, also while nothing is sent.
+func tcpDialer() *net.Dialer {
+	return &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		Control:         setUserTimeout,
+	}
 }
 
 func setUserTimeout(_, _ string, c syscall.RawConn) error {
@@ -83,6 +88,16 @@ func (l *TCPLink) Close() error {
 	l.end()
 	l.drop()
 	return nil
+}
+
+// Rest closes the connection until the next request, for a gateway that takes one client.
+func (l *TCPLink) Rest() {
+	select {
+	case <-l.turn:
+		l.drop()
+		l.turn <- struct{}{}
+	default: // a request is under way
+	}
 }
 
 func (l *TCPLink) drop() {
@@ -169,8 +184,9 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 
 // readADU reads one reply and checks all of it against the request before the codec sees it.
 func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err error) {
+	// A good reply comes whole with one read; never more than that is taken.
 	reply = make([]byte, mbapSize+r.replyLen())
-	if n, err = io.ReadFull(src, reply[:mbapSize+1]); err != nil {
+	if n, err = io.ReadAtLeast(src, reply, mbapSize+1); err != nil {
 		return nil, n, err
 	}
 	length := int(binary.BigEndian.Uint16(reply[4:])) // unit and PDU
@@ -185,12 +201,19 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 		return nil, n, fmt.Errorf("%s: %w: length field %d instead of %d", r, ErrGarbled, length, 1+r.replyLen())
 	}
 	reply = reply[:mbapSize-1+length]
-	k, err := io.ReadFull(src, reply[mbapSize+1:])
-	n += k
-	if err != nil {
-		return nil, n, err
+	if n < len(reply) {
+		k, err := io.ReadFull(src, reply[n:])
+		if n += k; err != nil {
+			return nil, n, err
+		}
 	}
-	return reply, n, r.checkPDU(reply[mbapSize:])
+	if n > len(reply) { // an exception, and what comes behind it
+		return nil, n, fmt.Errorf("%s: %w: %d bytes behind the reply", r, ErrGarbled, n-len(reply))
+	}
+	if err := r.checkPDU(reply[mbapSize:]); err != nil {
+		return nil, n, fmt.Errorf("%s: %w", r, err)
+	}
+	return reply, n, nil
 }
 
 // connect returns the open socket, or dials, with now also while it should wait; fresh tells which.

@@ -103,7 +103,7 @@ func (r Request) checkEcho(pdu []byte) error {
 		second = w.Values[0]
 	}
 	if a, v := binary.BigEndian.Uint16(pdu[1:]), binary.BigEndian.Uint16(pdu[3:]); a != w.Address || v != second {
-		return fmt.Errorf("%s: %w: the echo says address %d, 0x%04X instead of 0x%04X", r, ErrGarbled, a, v, second)
+		return fmt.Errorf("%w: the echo says address %d, 0x%04X instead of 0x%04X", ErrGarbled, a, v, second)
 	}
 	return nil
 }

@@ -56,7 +56,18 @@ type Gate struct {
 	Channel int  // index into Profile.Channels; that channel has no gate itself
 	Equal   bool // good while the other equals Value (true) or differs from it (false)
 	Value   float64
-	Reason  sensors.Reason
+	Band    bool // good while the other is within Min and Max, whatever Equal and Value are
+	Min     float64
+	Max     float64
+	Reason  sensors.Reason // FlowFault makes the channel uncertain, all others bad
+}
+
+// opens tells whether the channel is good by what the other one reads.
+func (g *Gate) opens(v float64) bool {
+	if g.Band {
+		return v >= g.Min && v <= g.Max
+	}
+	return (v == g.Value) == g.Equal
 }
 
 // Channel is one measured quantity of a device.
@@ -83,6 +94,12 @@ type Channel struct {
 	Refresh    time.Duration // how often the device itself renews the value; zero: at each read
 	Panel      bool
 	Gates      []Gate
+	Guard      uint16 // GPIO: line that reads the opposite while the wires are whole
+	Guarded    bool
+	Pull       string        // GPIO: up, down, or empty: as the board has it
+	Stuck      time.Duration // not moved by more than Noise for so long: stuck; zero: it may stand still
+	Noise      float64       // in Unit: a live sensor moves by more than that, by itself
+	Zeros      string        // channels of one name that all hold zero at once hold no values
 	Unverified string
 }
 

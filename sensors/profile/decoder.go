@@ -21,6 +21,8 @@ type Decoder struct {
 	points []sensors.Point
 	quals  []sensors.Qualifier
 	values []decoded
+	still  []still // by channel
+	all    []int
 }
 
 type decoded struct {
@@ -38,13 +40,23 @@ func NewDecoder(p *Profile, points []sensors.Point) (*Decoder, error) {
 			return nil, fmt.Errorf("point %d is %q, but channel %d of profile %s is %q: keep the order of Expand", i, points[i].Name, i, p.Name, p.Channels[i].Name)
 		}
 	}
-	return &Decoder{p, points, make([]sensors.Qualifier, len(points)), make([]decoded, len(points))}, nil
+	d := &Decoder{p, points, make([]sensors.Qualifier, len(points)), make([]decoded, len(points)), make([]still, len(points)), nil}
+	for i := range points {
+		d.all = append(d.all, i)
+	}
+	return d, nil
 }
 
 // Decode appends one reading per point to out; raw has one entry per channel. It does not
 // allocate when out has room.
 func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
-	for i := range d.values {
+	return d.DecodeOf(d.all, d.all, raw, out)
+}
+
+// DecodeOf is Decode for the points of the channels emit; need are those that it looks at
+// (Profile.Needs).
+func (d *Decoder) DecodeOf(emit, need []int, raw []Raw, out []sensors.Reading) []sensors.Reading {
+	for _, i := range need {
 		v := decoded{q: sensors.BadQuality(sensors.Comm)}
 		if i < len(raw) {
 			if raw[i].Fail != sensors.NoReason {
@@ -55,15 +67,29 @@ func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
 		}
 		d.values[i] = v
 	}
-	for i := range d.values {
+	stale := d.stands(raw)
+	for _, i := range emit {
 		r := sensors.Reading{Point: d.points[i].ID, Value: d.values[i].v, Quality: d.gated(i)}
 		if i < len(raw) {
 			r.At = raw[i].At
 		}
+		switch {
+		case !r.Quality.Usable():
+		case stale && i != d.p.Alive.Channel:
+			r.Quality = sensors.BadQuality(sensors.Stale)
+		case d.p.Channels[i].Zeros != "" && d.zeros(need, raw, d.p.Channels[i].Zeros):
+			r.Quality = sensors.BadQuality(sensors.Implausible)
+		}
+		if r.Quality.Usable() {
+			r = d.quals[i].Qualify(&d.points[i], r)
+		}
+		if d.stuck(i, r) {
+			r.Quality = sensors.BadQuality(sensors.Stuck)
+		}
 		if !r.Quality.Usable() {
 			r.Value = 0
 		}
-		out = append(out, d.quals[i].Qualify(&d.points[i], r))
+		out = append(out, r)
 	}
 	return out
 }
@@ -78,9 +104,17 @@ func (d *Decoder) gated(i int) sensors.Quality {
 	for _, g := range d.p.Channels[i].Gates {
 		other := d.values[g.Channel]
 		if !other.q.Usable() {
+			if g.Reason == sensors.FlowFault { // nobody knows what it draws: what it sees counts all the same
+				q = sensors.MakeQuality(sensors.Uncertain, g.Reason, q.Origin())
+				continue
+			}
 			return other.q
 		}
-		if (other.v == g.Value) != g.Equal {
+		switch {
+		case g.opens(other.v):
+		case g.Reason == sensors.FlowFault:
+			q = sensors.MakeQuality(sensors.Uncertain, g.Reason, q.Origin())
+		default:
 			return sensors.BadQuality(g.Reason)
 		}
 	}

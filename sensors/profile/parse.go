@@ -2,6 +2,7 @@ package profile
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,11 +34,11 @@ func Parse(file string, data []byte) (*Profile, error) {
 		t.fault("name", "name %q: use small letters, digits and hyphens", p.Name)
 	}
 	switch {
-	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C:
-		t.fault("bus", "bus is %q: use %q or %q", p.Bus, Modbus, I2C)
+	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C && p.Bus != GPIO:
+		t.fault("bus", "bus is %q: use %q, %q or %q", p.Bus, Modbus, I2C, GPIO)
 	case p.Bus == I2C && p.Chip == "":
 		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
-	case p.Bus == Modbus && p.Chip != "":
+	case p.Bus != I2C && p.Chip != "":
 		t.fault("chip", "chip belongs to I2C profiles; remove it")
 	}
 	p.Refresh = t.duration("refresh", 0)
@@ -46,6 +47,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 		p.Identity = append(p.Identity, check(ct, p))
 	}
 	p.channels(t)
+	p.alive(t)
 	p.commands(t)
 	t.done()
 	if err := d.err(); err != nil {
@@ -54,16 +56,19 @@ func Parse(file string, data []byte) (*Profile, error) {
 	return p, nil
 }
 
+// other is true for a kind of bus that has no functions, read rules and identity registers.
+func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO }
+
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 
 func (p *Profile) readRules(t *table) {
-	p.Read = ReadRules{MaxWords: maxWords, MaxBits: maxBits, MaxGap: 0, Timeout: 500 * time.Millisecond}
+	p.Read = ReadRules{MaxWords: maxWords, MaxBits: maxBits, MaxGap: 0, Window: 1, Timeout: 500 * time.Millisecond}
 	list := t.tables("read")
 	switch {
 	case len(list) > 1:
 		t.fault("read", "there is one [read] table, not a list")
-	case len(list) == 1 && p.Bus == I2C:
-		t.fault("read", "[read] is for Modbus; the driver of the chip knows how to read it")
+	case len(list) == 1 && p.other():
+		t.fault("read", "[read] is for Modbus; the driver knows how to read the rest")
 	}
 	if len(list) != 1 {
 		p.Read.Turnaround = p.Read.Timeout
@@ -76,6 +81,11 @@ func (p *Profile) readRules(t *table) {
 	p.Read.Timeout = r.duration("timeout", p.Read.Timeout)
 	p.Read.Turnaround = r.duration("turnaround", p.Read.Timeout)
 	p.Read.FrameGap = r.duration("frame_gap", 0)
+	p.Read.Single = r.boolean("single")
+	if p.Read.Single && (r.has("max_gap") || r.has("blocks")) {
+		r.fault("single", "single reads one value a request: max_gap and blocks, which join some, do not go with it")
+	}
+	p.Read.Window = int(r.integer("window", 1, 16, 1))
 	if p.Read.Timeout == 0 {
 		r.fault("timeout", "timeout must be above zero: every read has a deadline")
 	}
@@ -111,7 +121,7 @@ func (p *Profile) readRules(t *table) {
 
 func function(t *table, p *Profile) Function {
 	const first = int(Coil)
-	if p.Bus == I2C {
+	if p.other() {
 		if t.str("function") != "" {
 			t.fault("function", "function belongs to Modbus profiles; remove it")
 		}
@@ -141,7 +151,7 @@ func check(t *table, p *Profile) Check {
 	}
 	c.Min, c.Max = uint16(t.integer("min", 0, 0xFFFF, 0)), uint16(t.integer("max", 0, 0xFFFF, 0xFFFF))
 	switch {
-	case p.Bus == I2C:
+	case p.other():
 		t.fault("function", "identity is for Modbus; the driver of the chip checks its id register")
 	case c.Count > maxWords:
 		t.fault("count", "one identity check reads at most %d registers", maxWords)
@@ -242,12 +252,15 @@ func (p *Profile) overlaps(links []link) {
 }
 
 // rangeOf reads range = [min, max].
-func rangeOf(t *table) (lo, hi float64) {
-	if !t.has("range") {
-		t.used["range"] = true
+func rangeOf(t *table) (lo, hi float64) { return pair(t, "range", "[-40, 125]") }
+
+// pair reads two numbers, the lower first; zeros when there are none.
+func pair(t *table, key, example string) (lo, hi float64) {
+	if !t.has(key) {
+		t.used[key] = true
 		return 0, 0
 	}
-	list, _ := get[[]any](t, "range", "two numbers, such as [-40, 125]")
+	list, _ := get[[]any](t, key, "two numbers, such as "+example)
 	if len(list) == 2 {
 		a, okA := toFloat(list[0])
 		b, okB := toFloat(list[1])
@@ -255,6 +268,31 @@ func rangeOf(t *table) (lo, hi float64) {
 			return a, b
 		}
 	}
-	t.fault("range", "range must be two numbers, the lower first, such as [-40, 125]")
+	t.fault(key, "%s must be two numbers, the lower first, such as %s", key, example)
 	return 0, 0
+}
+
+// alive reads the table [alive].
+func (p *Profile) alive(t *table) {
+	list := t.tables("alive")
+	if len(list) == 0 {
+		return
+	}
+	a := list[0]
+	name := a.need("channel")
+	p.Alive.Channel = slices.IndexFunc(p.Channels, func(c Channel) bool { return c.Name == name })
+	p.Alive.Within = a.duration("within", 0)
+	switch {
+	case len(list) > 1:
+		t.fault("alive", "there is one [alive] table, not a list")
+	case p.other():
+		t.fault("alive", "[alive] is for Modbus; the driver of a chip knows whether it measures")
+	case name != "" && p.Alive.Channel < 0:
+		a.fault("channel", "there is no channel %q", name)
+	case p.Alive.Within < time.Second:
+		a.fault("within", "say how long the channel may stand still at most: within = \"10s\", a second or more")
+	case p.Alive.Channel >= 0 && len(p.Channels[p.Alive.Channel].Gates) > 0:
+		a.fault("channel", "channel %q has a gate: it cannot tell of the others", name)
+	}
+	a.done()
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"firebreak/sensors"
 )
@@ -46,14 +47,24 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 	c.Lag = t.duration("lag", 0)
 	c.Refresh = t.duration("refresh", p.Refresh)
 	c.Panel = t.boolean("panel")
+	c.Stuck = t.duration("stuck", 0)
+	c.Noise = t.number("noise", 0)
+	c.Zeros = t.str("zeros")
+	switch {
+	case c.Noise < 0 || t.has("noise") && c.Stuck == 0:
+		t.fault("noise", "noise, zero or above, says how little a live sensor moves within stuck = \"10m\"")
+	case c.Stuck != 0 && c.Stuck < time.Second:
+		t.fault("stuck", "stuck after %s: give a second or more", c.Stuck)
+	}
 	c.Unverified = t.str("unverified")
 	c.Invert = t.boolean("invert")
 	if t.has("address") {
 		c.Address = uint16(t.integer("address", 0, 0xFFFF, 0))
-	} else if t.used["address"] = true; p.Bus == Modbus {
+	} else if t.used["address"] = true; p.Bus != I2C {
 		t.fault("address", "address (on the wire, from zero) is missing")
 	}
 	p.layout(t, &c)
+	p.wiring(t, &c)
 	sentinels(t, &c)
 	p.kind(t, &c)
 	count, stride = int(t.integer("count", 1, maxChannels, 1)), int(t.integer("stride", 1, 0xFFFF, 1))
@@ -70,12 +81,13 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 // layout reads type, word order, bit or mask, and scale.
 func (p *Profile) layout(t *table, c *Channel) {
 	c.Type = U16
-	if c.Func.Bits() {
+	single := c.Func.Bits() || p.Bus == GPIO
+	if single {
 		c.Type = Bool
 	}
 	if t.has("type") {
 		typ := Type(choice(t, "type", oneOf("type", typeNames[:])))
-		if (typ == Bool) != c.Func.Bits() {
+		if (typ == Bool) != single {
 			t.fault("type", "a %s cannot be a %s", c.Func, typ)
 		}
 		c.Type = typ
@@ -114,6 +126,25 @@ func (p *Profile) layout(t *table, c *Channel) {
 		c.Scale = 1
 	}
 	c.Offset = t.number("offset", 0)
+}
+
+// wiring reads how a contact is wired to GPIO lines.
+func (p *Profile) wiring(t *table, c *Channel) {
+	c.Pull = t.str("pull")
+	c.Guarded = t.has("guard")
+	c.Guard = uint16(t.integer("guard", 0, 0xFFFF, 0))
+	switch {
+	case p.Bus != GPIO && (c.Guarded || c.Pull != ""):
+		t.fault("guard", "guard and pull belong to contacts: bus = \"gpio\"")
+	case c.Pull != "" && c.Pull != "up" && c.Pull != "down":
+		t.fault("pull", "pull is %q: use \"up\" or \"down\", or leave it out", c.Pull)
+	case p.Bus == GPIO && c.Panel && !c.Guarded:
+		t.fault("panel", "a contact of a fire panel counts as supervised (S5): name the line of its guard")
+	case c.Guarded && c.Guard == c.Address:
+		t.fault("guard", "a line cannot guard itself: name the one of the other contact")
+	case c.Guarded && t.has("count"):
+		t.fault("guard", "contacts with a guard are listed one by one")
+	}
 }
 
 // sentinels reads the raw values that mean "no value". A negative one is taken in the width of
@@ -165,6 +196,8 @@ func (p *Profile) kind(t *table, c *Channel) {
 		t.fault("unit", "a %s channel has no unit, scale or offset", c.Kind)
 	case !number && (c.Min != c.Max || c.MaxRate != 0):
 		t.fault("range", "range and max_rate belong to measurements")
+	case !number && (c.Stuck != 0 || c.Zeros != ""):
+		t.fault("stuck", "stuck, noise and zeros belong to measurements: a state may stand still")
 	case number && c.Hazard != 0 && c.Min == c.Max:
 		t.fault("hazard", "a measurement with a hazard direction needs range = [min, max]: beyond it the reading counts as over-range, not as rubbish")
 	case c.Panel && c.Kind != sensors.Binary:
@@ -172,18 +205,37 @@ func (p *Profile) kind(t *table, c *Channel) {
 	}
 }
 
+func count(list ...bool) (n int) {
+	for _, b := range list {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
+// gateReason reads the reason of a gate. Air out of its band makes smoke uncertain and not bad: what
+// is seen counts (S3).
+func gateReason(t *table) sensors.Reason {
+	if r, err := sensors.ParseReason(t.str("reason")); err == nil && r == sensors.FlowFault {
+		return r
+	}
+	return badReason(t, "reason")
+}
+
 func (p *Profile) gates(t *table) []gate {
 	var out []gate
 	for _, gt := range t.tables("gate") {
 		g := gate{t: gt, channel: gt.need("channel")}
-		g.Equal = gt.has("is")
-		if gt.has("is") == gt.has("not") {
-			gt.fault("is", "a gate says either is = VALUE or not = VALUE")
+		g.Equal, g.Band = gt.has("is"), gt.has("within")
+		if n := count(gt.has("is"), gt.has("not"), g.Band); n != 1 {
+			gt.fault("is", "a gate says is = VALUE, not = VALUE or within = [LOW, HIGH]: one of them")
 		}
+		g.Min, g.Max = pair(gt, "within", "[-20, 20]")
 		g.Value = gt.number("is", gt.number("not", 0))
 		gt.used["is"], gt.used["not"] = true, true
 		if gt.need("reason") != "" {
-			g.Reason = badReason(gt, "reason")
+			g.Reason = gateReason(gt)
 		}
 		gt.done()
 		out = append(out, g)

@@ -13,11 +13,43 @@ type Block struct {
 
 // Plan groups the channels into the fewest requests that the read rules allow, by one greedy pass
 // in address order: a declared block is read exactly as declared, everything else is joined while
-// it fits and the gap is small enough. No item is ever split and nothing forbidden is read.
+// it fits and the gap is small enough. No item is ever split and nothing forbidden is read. The pass
+// finds the fewest, because whatever may be read in one request may also be read without its last
+// item: a request that reaches further leaves less to all others.
 func (p *Profile) Plan() []Block {
+	all := make([]int, len(p.Channels))
+	for i := range all {
+		all[i] = i
+	}
+	return p.PlanOf(all)
+}
+
+// Needs returns channels, and with them, in order, those that decide on the quality of one of them.
+func (p *Profile) Needs(channels []int) []int {
+	need := slices.Clone(channels)
+	for _, i := range channels {
+		c := &p.Channels[i]
+		for _, g := range c.Gates {
+			need = append(need, g.Channel)
+		}
+		for k := range p.Channels {
+			if c.Zeros != "" && p.Channels[k].Zeros == c.Zeros {
+				need = append(need, k)
+			}
+		}
+	}
+	if p.Alive.Within > 0 && len(channels) > 0 {
+		need = append(need, p.Alive.Channel)
+	}
+	slices.Sort(need)
+	return slices.Compact(need)
+}
+
+// PlanOf is Plan for some of the channels.
+func (p *Profile) PlanOf(channels []int) []Block {
 	byBlock := map[int]*Block{}
 	var loose []int
-	for i := range p.Channels {
+	for _, i := range channels {
 		s := p.Channels[i].Span()
 		k := slices.IndexFunc(p.Read.Blocks, func(b Span) bool { return b.Holds(s) })
 		if k < 0 {
@@ -55,6 +87,9 @@ func compareSpans(a, b Span) int {
 
 // joins tells whether s, which does not start before b, may be read in one request with it.
 func (p *Profile) joins(b, s Span) bool {
+	if p.Read.Single && s != b {
+		return false
+	}
 	end := max(b.End(), s.End())
 	limit := p.Read.MaxWords
 	if b.Func.Bits() {

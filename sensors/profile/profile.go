@@ -21,7 +21,8 @@ import (
 	"firebreak/sensors"
 )
 
-// Function is the Modbus function code of a read. Register is a register of an I2C chip.
+// Function is the Modbus function code of a read. Register is a register of an I2C chip, or a
+// GPIO line.
 type Function uint8
 
 const (
@@ -48,6 +49,7 @@ func (f Function) Bits() bool { return f == Coil || f == Discrete }
 const (
 	Modbus = "modbus"
 	I2C    = "i2c"
+	GPIO   = "gpio"
 )
 
 // Span is a run of addresses of one function.
@@ -78,6 +80,8 @@ type ReadRules struct {
 	Timeout    time.Duration // from the last byte sent to the whole reply
 	Turnaround time.Duration // latest possible reply after a time-out: a serial line is drained so long
 	FrameGap   time.Duration // silence between a reply and the next request; the line's own t3.5 is kept anyway
+	Single     bool          // one value a request, whatever else could be joined
+	Window     int           // requests under way at once over Modbus TCP; 1: one after the other
 	Blocks     []Span        // read exactly so, whole or not at all
 	Forbidden  []Span        // never read, not even to bridge a gap
 }
@@ -103,18 +107,26 @@ func (c *Check) Matches(words []uint16) bool {
 	return true
 }
 
+// Alive is a channel that moves as long as the device renews its values: when it stands still for
+// Within, all others are stale. Zero: there is none.
+type Alive struct {
+	Channel int // index into Profile.Channels
+	Within  time.Duration
+}
+
 // Profile is one kind of device.
 type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string        // Modbus or I2C
+	Bus        string        // Modbus, I2C or GPIO
 	Chip       string        // I2C: the driver's name
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source
 	Refresh    time.Duration // of channels that state none
 	Read       ReadRules
 	Identity   []Check
+	Alive      Alive
 	Channels   []Channel // arrays unrolled; the order is the order of points
 	Commands   []Command // arrays unrolled; the only writes that there are (S25)
 }
@@ -170,7 +182,7 @@ func (p *Profile) Expand(dev sensors.Device, stale time.Duration) []sensors.Poin
 			Device: dev.ID, Name: dev.Name + "." + c.Name, Register: c.Place(),
 			Unit: c.Unit, Kind: c.Kind, Physics: c.Physics,
 			Hazard: c.Hazard, Min: c.Min, Max: c.Max, MaxRate: c.MaxRate,
-			Stale: stale, Lag: c.Lag, Panel: c.Panel,
+			Poll: dev.Poll, Stale: stale, Lag: c.Lag, Panel: c.Panel,
 		}
 	}
 	return points

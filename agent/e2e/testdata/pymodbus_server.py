@@ -1,6 +1,7 @@
 """A Modbus server of pymodbus 3.0 (Debian's python3-pymodbus), led over stdin.
 
     pymodbus_server.py tcp PORT UNIT    or    pymodbus_server.py rtu PATH UNIT
+    pymodbus_server.py rtu-over-tcp PORT UNIT    or    pymodbus_server.py ascii PATH UNIT
 
 Lines on stdin: "set FUNCTION ADDRESS VALUE..." with the function that reads the table (1 to 4);
 each is answered with "ok" once the registers stand. It ends with its stdin.
@@ -12,7 +13,7 @@ import threading
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
 from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer
-from pymodbus.transaction import ModbusRtuFramer
+from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
 
 
 def lead(unit):
@@ -29,12 +30,14 @@ async def main(kind, where, number):
 
     unit = ModbusSlaveContext(di=block(), co=block(), hr=block(), ir=block(), zero_mode=True)
     context = ModbusServerContext(slaves={number: unit}, single=False)
-    if kind == "tcp":
-        server = ModbusTcpServer(context, address=("127.0.0.1", int(where)))
+    if kind in ("tcp", "rtu-over-tcp"):
+        framer = ModbusSocketFramer if kind == "tcp" else ModbusRtuFramer
+        server = ModbusTcpServer(context, framer=framer, address=("127.0.0.1", int(where)))
         running = asyncio.ensure_future(server.serve_forever())
         await server.serving
     else:
-        server = ModbusSerialServer(context, ModbusRtuFramer, port=where, baudrate=9600, parity="N", stopbits=1)
+        framer = ModbusAsciiFramer if kind == "ascii" else ModbusRtuFramer
+        server = ModbusSerialServer(context, framer, port=where, baudrate=9600, parity="N", stopbits=1)
         await server.start()
         if server.transport is None:
             sys.exit("cannot open " + where)

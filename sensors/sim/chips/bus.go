@@ -29,6 +29,7 @@ type Bus struct {
 
 	mu     sync.Mutex
 	chips  map[uint16]Chip
+	muxes  []*Mux
 	faults map[uint16]func() error
 	count  uint64
 	closed bool
@@ -51,6 +52,14 @@ func (b *Bus) Attach(addr uint16, c Chip) {
 		return
 	}
 	b.chips[addr] = c
+}
+
+// AttachMux puts a switch at addr: what is behind its connected channels answers too.
+func (b *Bus) AttachMux(addr uint16, m *Mux) {
+	b.Attach(addr, m)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.muxes = append(b.muxes, m)
 }
 
 // SetFault makes f run before each transaction with addr: a non-nil error fails it. A nil f ends
@@ -89,6 +98,14 @@ func (b *Bus) Tx(addr uint16, w, r []byte) error {
 		}
 	}
 	c, ok := b.chips[addr]
+	for _, m := range b.muxes {
+		for _, other := range m.behind(addr) {
+			if ok { // two chips drive the wire at once: neither is understood
+				return fmt.Errorf("%s: address %#02x: two chips answer: %w", b.name, addr, syscall.EREMOTEIO)
+			}
+			c, ok = other, true
+		}
+	}
 	if !ok {
 		return fmt.Errorf("%s: address %#02x: %w", b.name, addr, syscall.ENXIO)
 	}

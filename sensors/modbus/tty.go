@@ -11,18 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serial is a raw terminal in non-blocking mode. Its waits use ppoll: select would write beyond
-// its set for descriptors above 1023.
-type serial struct {
-	fd int
+// line is a raw terminal, or a socket to one, in non-blocking mode. Its waits use ppoll: select would
+// write beyond its set for descriptors above 1023.
+type line struct {
+	fd     int
+	socket bool
 }
 
-func openSerial(o RTUOptions) (*serial, error) {
+func openSerial(o SerialOptions) (*line, error) {
 	fd, err := unix.Open(o.Path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	s := &serial{fd}
+	s := &line{fd: fd}
 	if err := s.setup(o); err != nil {
 		s.close()
 		return nil, fmt.Errorf("set up %s: %w", o.Path, err)
@@ -54,34 +55,45 @@ func baudFlag(baud int) (uint32, bool) {
 	return 0, false
 }
 
-func (s *serial) setup(o RTUOptions) error {
+// flags are the speed and what c_cflag and c_iflag of termios say of the line.
+func (o SerialOptions) flags() (speed, mode, input uint32, err error) {
+	speed, ok := baudFlag(o.Baud)
+	if !ok {
+		return 0, 0, 0, fmt.Errorf("no speed of %d baud", o.Baud)
+	}
+	mode = unix.CS8 | unix.CREAD | unix.CLOCAL | speed
+	if o.DataBits == 7 {
+		mode = mode&^unix.CSIZE | unix.CS7
+	}
+	switch o.Parity {
+	case "", "none":
+	case "even":
+		mode |= unix.PARENB
+	case "odd":
+		mode |= unix.PARENB | unix.PARODD
+	default:
+		return 0, 0, 0, fmt.Errorf("unknown parity %q: use none, even or odd", o.Parity)
+	}
+	if mode&unix.PARENB != 0 {
+		input = unix.INPCK // a byte of wrong parity reads as zero, which the checksum sees
+	}
+	if o.StopBits == 2 {
+		mode |= unix.CSTOPB
+	}
+	return speed, mode, input, nil
+}
+
+func (s *line) setup(o SerialOptions) error {
 	t, err := unix.IoctlGetTermios(s.fd, unix.TCGETS)
 	if err != nil {
 		return fmt.Errorf("not a serial line: %w", err)
 	}
-	speed, ok := baudFlag(o.Baud)
-	if !ok {
-		return fmt.Errorf("no speed of %d baud", o.Baud)
+	speed, mode, input, err := o.flags()
+	if err != nil {
+		return err
 	}
-	t.Iflag = 0
-	t.Oflag = 0
-	t.Lflag = 0
-	t.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | speed
-	switch o.Parity {
-	case "", "none":
-	case "even":
-		t.Cflag |= unix.PARENB
-	case "odd":
-		t.Cflag |= unix.PARENB | unix.PARODD
-	default:
-		return fmt.Errorf("unknown parity %q: use none, even or odd", o.Parity)
-	}
-	if o.Parity == "even" || o.Parity == "odd" {
-		t.Iflag = unix.INPCK // a byte of wrong parity reads as zero, which the CRC sees
-	}
-	if o.StopBits == 2 {
-		t.Cflag |= unix.CSTOPB
-	}
+	t.Iflag, t.Oflag, t.Lflag = input, 0, 0
+	t.Cflag = mode
 	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 0, 0
 	t.Ispeed, t.Ospeed = speed, speed
 	if err := unix.IoctlSetTermios(s.fd, unix.TCSETS, t); err != nil {
@@ -92,16 +104,34 @@ func (s *serial) setup(o RTUOptions) error {
 	if err := unix.Flock(s.fd, unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 		return fmt.Errorf("another process uses the line: %w: stop it first", err)
 	}
+	if err := o.RS485.apply(s.fd, ioctlRS485); err != nil {
+		return err
+	}
 	return s.flushInput()
 }
 
-func (s *serial) flushInput() error { return unix.IoctlSetInt(s.fd, unix.TCFLSH, unix.TCIFLUSH) }
+// flushInput throws away what has come. A socket that its peer has closed is told at once.
+func (s *line) flushInput() error {
+	if !s.socket {
+		return unix.IoctlSetInt(s.fd, unix.TCFLSH, unix.TCIFLUSH)
+	}
+	var buf [512]byte
+	for range 1 << 10 { // whoever sends more than that without being asked is no serial server
+		switch n, err := s.read(buf[:]); {
+		case err != nil:
+			return err
+		case n == 0:
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the peer sends without being asked", ErrGarbled)
+}
 
-func (s *serial) close() { unix.Close(s.fd) }
+func (s *line) close() { unix.Close(s.fd) }
 
 // read returns what has come; 0 bytes and no error when nothing has. A terminal that hangs up
-// (USB adapter pulled) reads as an end of file or EIO.
-func (s *serial) read(buf []byte) (int, error) {
+// (USB adapter pulled) reads as an end of file or EIO, a socket that was closed as an end of file.
+func (s *line) read(buf []byte) (int, error) {
 	for {
 		n, err := unix.Read(s.fd, buf)
 		switch {
@@ -157,7 +187,7 @@ var errWake = errors.New("woken")
 
 // wait blocks until events on s, the deadline (ErrTimeout) or a wake (errWake). With s nil it
 // only passes time.
-func wait(s *serial, w *waker, events int16, deadline time.Time) error {
+func wait(s *line, w *waker, events int16, deadline time.Time) error {
 	fds := [2]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: -1}}
 	if s != nil {
 		fds[1] = unix.PollFd{Fd: int32(s.fd), Events: events}
@@ -183,7 +213,7 @@ func wait(s *serial, w *waker, events int16, deadline time.Time) error {
 }
 
 // waitFor is wait that ignores wakes meant for an earlier request.
-func (l *RTULink) waitFor(ctx context.Context, s *serial, events int16, deadline time.Time) error {
+func (l *SerialLink) waitFor(ctx context.Context, s *line, events int16, deadline time.Time) error {
 	for {
 		err := wait(s, l.wake, events, deadline)
 		if err != errWake {

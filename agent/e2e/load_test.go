@@ -1,0 +1,211 @@
+//go:build peers
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+)
+
+// The benchmarks of load: firebreak, and beside it in the same run a plain loop of goburrow and paho, read
+// the same devices of libmodbus and tell the same mosquitto.
+
+const (
+	loadDevices   = 20
+	loadRegisters = 100
+)
+
+// loadLab is the devices, the broker and who counts what it was told.
+type loadLab struct {
+	*lab
+	ports   []string
+	devices *process
+	broker  *process
+	told    *feed // a line for each message
+	plain   string
+}
+
+func newLoadLab(b *testing.B) *loadLab {
+	b.Helper()
+	l := &loadLab{lab: newLab(b, "", "", "")}
+	server := filepath.Join(l.Dir, "libmodbus_server")
+	run(b, "gcc", "-O2", "-I/usr/include/modbus", "-o", server, "../../sensors/modbus/testdata/libmodbus_server.c", "-lmodbus")
+	l.plain = filepath.Join(l.Dir, "plain")
+	run(b, "go", "build", "-o", l.plain, "./testdata/plain")
+	l.ports = freePorts(b, loadDevices)
+	l.devices = start(b, server, append([]string{"tcp"}, l.ports...)...)
+	l.devices.out.line(b, 0, "ready")
+	l.set(b, 0, 1)
+
+	port := freePort(b)
+	conf := filepath.Join(l.Dir, "mosquitto.conf")
+	write(b, conf, fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\nlog_dest stderr\nlog_type notice\nlog_type information\n", port))
+	bin, err := exec.LookPath("mosquitto")
+	if err != nil {
+		bin = "/usr/sbin/mosquitto"
+	}
+	l.broker = start(b, bin, "-c", conf)
+	l.broker.errs.line(b, 0, "mosquitto version", "running")
+	l.Broker = fmt.Sprintf("127.0.0.1:%d", port)
+	l.told = start(b, "mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-q", "1", "-t", "firebreak/1/state/#", "-t", "plain/#", "-F", "%t").out
+	return l
+}
+
+// freePorts are different ones: they are held until all are known.
+func freePorts(b *testing.B, n int) (ports []string) {
+	b.Helper()
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer ln.Close()
+		ports = append(ports, fmt.Sprint(ln.Addr().(*net.TCPAddr).Port))
+	}
+	return ports
+}
+
+func run(b *testing.B, name string, args ...string) {
+	b.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		b.Fatalf("%s: %v: .ci/run says which packages the benchmarks need\n%s", name, err, out)
+	}
+}
+
+func write(b *testing.B, path, text string) {
+	b.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// set writes a register of every device.
+func (l *loadLab) set(b *testing.B, address, value int) {
+	b.Helper()
+	n := l.devices.out.count()
+	if _, err := fmt.Fprintf(l.devices.in, "set %d %d\n", address, value); err != nil {
+		b.Fatal(err)
+	}
+	l.devices.out.await(b, "answer of the devices", func(all []line) bool { return len(all) > n })
+}
+
+func (f *feed) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.lines)
+}
+
+// starter starts one of the two programs at a poll interval.
+type starter func(b *testing.B, l *loadLab, poll string) *process
+
+func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
+	b.Helper()
+	dir, err := os.MkdirTemp(l.Dir, "agent-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	write(b, filepath.Join(dir, "profiles", "hundred.toml"), fmt.Sprintf("name = \"hundred\"\ntitle = \"a hundred registers\"\nbus = \"modbus\"\nsource = \"none\"\n"+
+		"[[channel]]\nname = \"v.*\"\nfunction = \"holding\"\naddress = 0\ncount = %d\nnumber_from = 0\nunit = \"V\"\nrange = [0, 65535]\nphysics = \"electrical\"\nhazard = 1\n", loadRegisters))
+	tmpl, err := template.ParseFiles("testdata/load.toml.tmpl")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var text strings.Builder
+	if err := tmpl.Execute(&text, map[string]any{"Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker}); err != nil {
+		b.Fatal(err)
+	}
+	file := filepath.Join(dir, "firebreak.toml")
+	write(b, file, text.String())
+	return start(b, binary, "run", "-c", file)
+}
+
+func startPlain(b *testing.B, l *loadLab, poll string) *process {
+	b.Helper()
+	return start(b, l.plain, append([]string{l.Broker, poll, "50000", l.FIFO}, l.ports...)...)
+}
+
+// cpu is the processor time of a process so far, and its peak memory in MiB.
+func (p *process) cpu(b *testing.B) (used time.Duration, peak float64) {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	f := strings.Fields(rest)
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ = strings.Cut(string(status), "VmHWM:")
+	kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	return time.Duration(user+system) * 10 * time.Millisecond, kib / 1024 // USER_HZ is 100
+}
+
+// BenchmarkLoad is the processor time for a million points read, judged and told; the points that come
+// through in a second; and the peak of memory. An iteration is a second.
+func BenchmarkLoad(b *testing.B) {
+	for _, of := range []struct {
+		name  string
+		start starter
+	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
+		for _, poll := range []string{"1s", "10ms"} {
+			b.Run(of.name+"/"+poll, func(b *testing.B) {
+				l := newLoadLab(b)
+				p := of.start(b, l, poll)
+				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
+				from, before := l.told.count(), time.Now()
+				used, _ := p.cpu(b)
+				b.ResetTimer()
+				time.Sleep(time.Duration(b.N) * time.Second)
+				now, peak := p.cpu(b)
+				points, took := float64((l.told.count()-from)*loadRegisters), time.Since(before)
+				b.ReportMetric((now-used).Seconds()/points*1e6, "cpu-s/Mpoints")
+				b.ReportMetric(points/took.Seconds(), "points/s")
+				b.ReportMetric(peak, "peak-MiB")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+// BenchmarkFlip is the time from a register that flips to the start of the hook's own process.
+func BenchmarkFlip(b *testing.B) {
+	for _, of := range []struct {
+		name  string
+		start starter
+	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
+		for _, poll := range []string{"250ms", "10ms"} {
+			b.Run(of.name+"/"+poll, func(b *testing.B) {
+				l := newLoadLab(b)
+				of.start(b, l, poll)
+				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
+				every, _ := time.ParseDuration(poll)
+				var took []time.Duration
+				for i := range b.N {
+					n := l.hooks.count()
+					from := time.Now()
+					l.set(b, 0, 60000)
+					took = append(took, l.hook(b, "hot", n).Sub(from))
+					l.set(b, 0, 1)
+					// Three polls until it is over, and another moment of the period each time.
+					time.Sleep(3*every + 200*time.Millisecond + time.Duration(i*37%100)*every/100)
+				}
+				report(b, "flip", took)
+			})
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package modbus
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/goburrow/modbus"
+)
+
+// framing is how a frame stands on a line without a length of its own: RTU or ASCII.
+type framing struct {
+	packager func(unit byte) modbus.Packager
+	check    func(r Request, frame []byte) (done bool, err error)
+	size     func(pdu int) int // characters of a frame
+}
+
+func rtuFraming() framing {
+	return framing{newRTUPackager, Request.checkRTU, func(pdu int) int { return pdu + 3 }}
+}
+
+func asciiFraming() framing {
+	return framing{newASCIIPackager, Request.checkASCII, asciiSize}
+}
+
+func asciiSize(pdu int) int { return len(":") + 2*(1+pdu+1) + len("\r\n") }
+
+// checkRTU judges the bytes received so far: the first that does not belong to a reply to r is an
+// error. done means that the frame is whole; its CRC is the codec's to check.
+func (r Request) checkRTU(frame []byte) (done bool, err error) {
+	n := len(frame)
+	if n >= 1 && frame[0] != r.Unit {
+		return false, fmt.Errorf("%w: unit %d answers", ErrGarbled, frame[0])
+	}
+	if n < 2 {
+		return false, nil
+	}
+	whole := 5 // unit, function, code, CRC
+	switch frame[1] {
+	case r.code() | 0x80:
+	case r.code():
+		whole = 3 + r.replyLen()
+		if r.write == nil && n >= 3 && int(frame[2]) != r.dataLen() {
+			return false, fmt.Errorf("%w: %d data bytes announced, %d were asked for", ErrGarbled, frame[2], r.dataLen())
+		}
+		if r.write != nil && n >= whole-2 {
+			if err := r.checkEcho(frame[1 : whole-2]); err != nil {
+				return false, err
+			}
+		}
+	default:
+		return false, fmt.Errorf("%w: function %d", ErrGarbled, frame[1])
+	}
+	if n > whole {
+		return false, fmt.Errorf("%w: %d bytes more than the frame has", ErrGarbled, n-whole)
+	}
+	return n == whole, nil
+}
+
+// checkASCII is checkRTU for the other framing. The LRC is the codec's to check; what is not a
+// hexadecimal digit of the frame that is awaited never reaches it.
+func (r Request) checkASCII(frame []byte) (done bool, err error) {
+	if len(frame) == 0 {
+		return false, nil
+	}
+	if frame[0] != ':' {
+		return false, fmt.Errorf("%w: byte 0x%02X before the colon", ErrGarbled, frame[0])
+	}
+	end := bytes.IndexByte(frame, '\n')
+	body := frame[1:]
+	if end >= 0 {
+		if end < 2 || frame[end-1] != '\r' {
+			return false, fmt.Errorf("%w: the frame does not end with CR LF", ErrGarbled)
+		}
+		body = frame[1 : end-1]
+	}
+	if limit := asciiSize(max(r.replyLen(), 2)); len(frame) > limit {
+		return false, fmt.Errorf("%w: more than %d characters", ErrGarbled, limit)
+	}
+	if end < 0 {
+		return false, nil
+	}
+	raw := make([]byte, hex.DecodedLen(len(body)))
+	if _, err := hex.Decode(raw, body); err != nil || len(raw) < 4 { // unit, function, code, LRC
+		return false, fmt.Errorf("%w: %d characters that are no frame", ErrGarbled, len(body))
+	}
+	if raw[0] != r.Unit {
+		return false, fmt.Errorf("%w: unit %d answers", ErrGarbled, raw[0])
+	}
+	if end+1 != len(frame) {
+		return false, fmt.Errorf("%w: %d characters more than the frame has", ErrGarbled, len(frame)-end-1)
+	}
+	return true, r.checkPDU(raw[1 : len(raw)-1])
+}
