@@ -38,7 +38,9 @@ func (c *compiler) memberParts(l *leaf) []Part {
 		lag = max(lag, c.hz.Points[p].Lag)
 	}
 	for _, p := range k.Members[l.index].Ref {
-		lag = max(lag, c.hz.Points[p].Lag)
+		if p != hazard.NoPoint {
+			lag = max(lag, c.hz.Points[p].Lag)
+		}
 	}
 	poll := c.poll(&k.Members[l.index])
 	parts := []Part{{"sensor lag", lag - d.Transport}}
@@ -68,7 +70,7 @@ func (c *compiler) kindParts(k *hazard.Cond, m *hazard.Member) (parts []Part) {
 	case hazard.Runaway:
 		parts = []Part{{"rate window", k.Window}}
 		for _, p := range m.Ref {
-			if d := c.hz.Points[p].Device; d != m.Device {
+			if p != hazard.NoPoint && c.hz.Points[p].Device != m.Device {
 				return append(parts, Part{"poll of the voltage", c.hz.Points[p].Poll})
 			}
 		}
