@@ -59,11 +59,13 @@ board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C 
 	bash .ci/board-kernel .ci/tmp/board
 	BOARD_KERNEL=$(CURDIR)/.ci/tmp/board $(GO) test -tags board -count=1 -timeout 15m -v ./agent/e2e/board
 
-crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; tear its journal at every byte
+crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; fail its disk at 100 operations; tear its journal
 	$(GO) test -count=$(ROUNDS) -timeout 2h -v -run 'Crash|Kill' ./agent/guard ./agent/journal
 
 soak: ## the long versions: hours
 	$(MAKE) crash ROUNDS=20
+	FIREBREAK_CRASH_RUNS=all $(GO) test -count=1 -timeout 2h -v -run TestCrashAtEveryWrite ./agent/guard
+	$(GO) test -count=1 -timeout 2h -v -run TestEveryRunEndsWithinItsCaps ./agent/guard -rapid.checks=20000
 	$(MAKE) fuzz FUZZTIME=5m
 	$(GO) test -race -count=10 -timeout 2h ./...
 	for i in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) peers || exit 1; done

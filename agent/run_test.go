@@ -67,16 +67,16 @@ func TestCheckAgainst(t *testing.T) {
 		t.Errorf("against itself: exit %d, %q, %q", code, out, errs)
 	}
 	text := readFile(t, "configs/firebreak.toml")
-	weak := strings.Replace(text, `above     = "55 C"`, `above     = "58 C"`, 1)
+	weak := strings.Replace(text, `above  = "52 C"`, `above  = "58 C"`, 1)
 	if weak == text {
-		t.Fatal("the example has no threshold of 55 C any more")
+		t.Fatal("the example has no threshold of 52 C any more")
 	}
 	file := filepath.Join(t.TempDir(), "weak.toml")
 	if err := os.WriteFile(file, []byte(weak), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs = firebreak("check", "-c", file, "--against", example)
-	if code != 0 || !strings.Contains(out, "weaker: cell-hot: threshold 58, was 55") {
+	if code != 0 || !strings.Contains(out, "weaker: cell-hot: threshold 58, was 52") {
 		t.Errorf("a higher threshold: exit %d, %q, %q", code, out, errs)
 	}
 	if code, _, _ := firebreak("check", "-c", file, "--against", filepath.Join(t.TempDir(), "none.toml")); code != 2 {
@@ -115,7 +115,7 @@ func TestCheckPeer(t *testing.T) {
 // All faults come at once, each with its place, and nothing but faults is on stderr.
 func TestCheckBroken(t *testing.T) {
 	text := readFile(t, "configs/firebreak.toml")
-	for _, r := range [][2]string{{`poll *= "1s" # \[1s\]`, `pol = "1s"`}, {`above *= "0.33 %/m"`, `above = "0.33 V"`}, {`hook *= "page-noc"`, `hook = "page-nok"`}} {
+	for _, r := range [][2]string{{`poll *= "1s" # \[1s\]`, `pol = "1s"`}, {`above *= "48 C"`, `above = "48 V"`}, {`hook *= "page-noc"`, `hook = "page-nok"`}} {
 		at := regexp.MustCompile(`(?m)^` + r[0]).FindStringIndex(text)
 		if at == nil {
 			t.Fatalf("the example has no line %s any more", r[0])

@@ -129,6 +129,9 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	go func() { ended <- p.guard.Run(ctx) }()
 	select {
 	case n = <-p.change.change:
+		if n == nil {
+			p.note.send("STOPPING=1")
+		}
 		stop()
 		err = <-ended
 	case err = <-ended:
@@ -212,7 +215,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1)}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.conn != nil}
 	return p, nil
 }
 
@@ -226,7 +229,7 @@ func (p *parts) start(ends *cleanups) {
 	}
 	for i, h := range p.hooks {
 		if r, ok := h.(plugins.Runner); ok {
-			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.guard.Post, o.Log))
+			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
 	ends.task("bus loads", stopLimit, p.loads.run(p.guard.Post))
@@ -246,6 +249,16 @@ func (p *parts) start(ends *cleanups) {
 		ends.task("sweeps", stopLimit, sweeps.run)
 		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })
 	})
+}
+
+// seen takes what a hook has seen between its calls to the loop that it concerns: that of the drill, or
+// the real one (S7).
+func (p *parts) seen(ctx context.Context, ev core.Event) {
+	if ev.Evidence.Mark == plugins.MarkReal {
+		p.guard.Post(ctx, ev)
+		return
+	}
+	p.drills.seen(ctx, ev.Evidence)
 }
 
 // publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points

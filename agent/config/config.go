@@ -31,6 +31,7 @@ type HookKind func(t *Table) any
 // Kinds is what the application hands in: this package knows no concrete hook and no profile.
 type Kinds struct {
 	Profiles fs.FS               // device profiles, NAME.toml
+	Packs    fs.FS               // hazard packs, NAME.toml
 	Hooks    map[string]HookKind // by kind
 }
 
@@ -146,6 +147,9 @@ type Config struct {
 	Profiles    string   // directory of profiles of one's own; empty: none
 	OwnProfiles []string // the profiles that were taken from there, sorted
 
+	Packs    []PackReport // in the order of the file
+	OwnPacks []string     // files of packs that are no built-in ones
+
 	Buses   []Bus
 	Devices []Device // by DeviceID
 	Hooks   []Hook   // in the order of Rules.Response.Hooks
@@ -188,7 +192,7 @@ func parse(file string, data []byte, k Kinds) (*Config, []Fault) {
 		return nil, []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes: it cannot be a configuration", maxFile)}}
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	root := parseTree(src, data)
+	root := parseTree(src, data, "")
 	if root == nil {
 		return nil, src.sorted()
 	}

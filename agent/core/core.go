@@ -7,7 +7,6 @@
 package core
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -53,8 +52,12 @@ type Core struct {
 	lossHold      sensors.Mono // after a start: no loss clears before; never: no start waits
 	journalTold   bool         // by this process
 	gate          gate
-	bypassWhy     string                    // of the order that is being carried out
-	bypassWake    sensors.Mono              // a bypass is to be warned of
+	bypassWhy     string       // of the order that is being carried out
+	bypassWake    sensors.Mono // a bypass is to be warned of
+	groups        map[string]string
+	alike         []string // causes whose members turned true together
+	floodSeen     uint64   // alarms raised when the flood was last looked at
+	floodWake     sensors.Mono
 	sampled       map[sensors.DeviceID]bool // polled faster by our order
 }
 
@@ -75,7 +78,7 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0,
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0, groups: groups(r),
 		sampled: map[sensors.DeviceID]bool{}}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
@@ -147,10 +150,11 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	if now >= c.bookWake {
 		c.bookWake = c.book.Due(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
+	fx = c.floodAlarm(now, fx)
 	fx = c.alive(now, fx)
 	wake = min(wake, c.aliveDue())
 	c.begun = true
-	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake)
+	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake, c.floodWake)
 }
 
 // emit turns what engine and machine decided into effects: first what the hooks wait for.
@@ -177,11 +181,17 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		c.pending, c.holding = c.eng.Pending(), c.eng.Active()
 	}
 	fx = c.condAlarms(now, fx)
+	if len(c.ch.Conds) > 0 {
+		fx = c.alikeAlarms(now, fx)
+	}
 	if c.ch.Losses || now >= c.lossHold {
 		fx = c.lossAlarms(now, fx)
 	}
 	if len(c.ch.Conds) > 0 || c.ch.Losses || now >= c.inhibitedWake {
 		fx = c.inhibitedAlarms(now, fx)
+	}
+	if len(c.ch.Baselines) > 0 || !c.begun {
+		fx = c.baselines(now, fx)
 	}
 	if c.ch.Bypasses || now >= c.bypassWake {
 		fx = c.bypassAlarms(now, fx)
@@ -238,7 +248,7 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
-	c.book.Shift(r.Shift)
+	c.book.Shift(r.Shift) // the machine moves its own
 	if !r.SameBoot {
 		c.book.EndShelves(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
@@ -253,7 +263,9 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]
+	c.alike = c.alike[:0]
 	for _, a := range c.book.Records() {
+		c.wasAlike(&a)
 		if a.Active && strings.HasPrefix(a.Name, "loss/") {
 			c.losses = append(c.losses, a.Name)
 		}
@@ -292,80 +304,10 @@ func (c *Core) Verdict(name string) (v hazard.Verdict, ok bool) {
 	return hazard.Verdict{}, false
 }
 
+// Judged returns the present verdict of a condition, Why all that it rests on.
+func (c *Core) Judged(id hazard.CondID) hazard.Verdict { return c.eng.Verdict(id) }
+
+func (c *Core) Why(now sensors.Mono, id hazard.CondID) hazard.Why { return c.eng.Explain(now, id) }
+
 // Alarms visits every alarm that is not at rest.
 func (c *Core) Alarms(visit func(hazard.Alarm)) { c.book.All(visit) }
-
-// snapshot is the whole state, by name.
-type snapshot struct {
-	Version int                          `json:"v"`
-	Hazard  hazard.State                 `json:"hazard"`
-	Alarms  []hazard.Alarm               `json:"alarms"`
-	Plans   map[string]*response.PlanRun `json:"plans"`
-	Losses  []string                     `json:"losses"`
-	LastRec sensors.Mono                 `json:"last_rec"`
-	Pending bool                         `json:"pending"`
-	Begun   bool                         `json:"begun"`
-	Book    sensors.Mono                 `json:"book_wake"`
-
-	Inhibited map[string]sensors.Mono `json:"inhibited,omitempty"`
-	LossHold  sensors.Mono            `json:"loss_hold"`
-
-	Gate gateState `json:"gate"`
-}
-
-// Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
-func (c *Core) Snapshot(dst []byte) []byte {
-	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state()})
-	if err != nil {
-		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
-	}
-	return append(dst, b...)
-}
-
-// essence is what must not be forgotten: plans and what arming rests on.
-type essence struct {
-	Plans map[string]*response.PlanRun `json:"plans"`
-	Gate  gateState                    `json:"gate"`
-}
-
-// Essence appends modes, runs, ledger, proofs and answers to dst: small, for it is made often.
-func (c *Core) Essence(dst []byte) []byte {
-	b, err := json.Marshal(essence{c.resp.State(), c.gate.state()})
-	if err != nil {
-		return dst
-	}
-	return append(dst, b...)
-}
-
-// Adopt takes an essence over what the journal gave.
-func (c *Core) Adopt(b []byte) error {
-	var e essence
-	if err := json.Unmarshal(b, &e); err != nil {
-		return err
-	}
-	c.resp.SetState(e.Plans)
-	c.gate.setState(e.Gate)
-	return nil
-}
-
-func (c *Core) restore(b []byte) error {
-	var s snapshot
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	if s.Version != 1 {
-		return fmt.Errorf("version %d is not 1: it was written by another version of firebreak", s.Version)
-	}
-	c.eng.SetState(s.Hazard)
-	for _, a := range s.Alarms {
-		c.book.Apply(a)
-	}
-	c.resp.SetState(s.Plans)
-	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
-	c.gate.setState(s.Gate)
-	c.lossHold, c.holding = s.LossHold, c.eng.Active()
-	for name, since := range s.Inhibited {
-		c.inhibited[name] = since
-	}
-	return nil
-}

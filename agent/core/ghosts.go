@@ -28,12 +28,12 @@ func (c *Core) owned(name string) bool {
 	case "agent":
 		bus, ok := strings.CutPrefix(rest, "bus-")
 		return !ok || c.hasCause("bus/"+bus)
-	case "orders":
+	case "orders", "alarms":
 		return true
-	case "loss":
+	case "loss", "distrust":
 		return c.hasCause(rest)
-	case "bypass":
-		return c.hasCause("device/" + rest)
+	case "bypass", "baseline":
+		return c.hasCause("device/" + strings.TrimSuffix(rest, "/trips"))
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)
 	case "plan":

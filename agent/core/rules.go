@@ -16,6 +16,7 @@ type Rules struct {
 	Response          *response.Rules
 	Consumers         []string      // named consumers of alarms, one of which must have answered before a plan is armed (S18)
 	ProofMax          time.Duration // a proof of a point is good for so long (S23); default 12 months
+	MaxShelve         time.Duration // an alarm is shelved for so long at most (S17); default 8 h
 	MaxBypass         int           // devices with a bypassed point at once (S19); default 1
 	JournalBound      time.Duration // a hook starts at the latest so long after its record was handed over (S9); default 100 ms
 	Sampling          []Sampling
@@ -28,7 +29,8 @@ type Sampling struct {
 	Plans  []string
 }
 
-// DependsOn is all points on which a plan depends: by a vote, evidence or an only_if.
+// DependsOn is all points on which a plan depends: by a vote, evidence or an only_if, and those that
+// these are compared with.
 func (r *Rules) DependsOn(p *response.Plan) map[sensors.PointID]bool {
 	out := map[sensors.PointID]bool{}
 	var walk func(id hazard.CondID)
@@ -37,6 +39,11 @@ func (r *Rules) DependsOn(p *response.Plan) map[sensors.PointID]bool {
 		for _, m := range k.Members {
 			for _, p := range m.Points {
 				out[p] = true
+			}
+			for _, p := range m.Ref {
+				if p != hazard.NoPoint {
+					out[p] = true
+				}
 			}
 		}
 		for _, of := range k.Of {

@@ -120,12 +120,16 @@ func (h *Hook) take(r reply, seen func(plugins.Evidence)) {
 	h.mu.Unlock()
 	switch {
 	case waits && !full:
-	case !waits && (old || marked): // a drill that is over is of no concern to the real plan (S7)
-		h.drops.add("stale", fmt.Sprintf("%.20q for %.100q, of an earlier episode or a drill that is over", a.Answer, a.Key))
+	case !waits && old && !marked:
+		h.drops.add("stale", fmt.Sprintf("%.20q for %.100q, of an earlier episode", a.Answer, a.Key))
 	case full || !h.budgets[a.Consumer].take(time.Now()):
 		h.drops.add("too many", a.Consumer+" answers faster than any work goes")
 	default:
-		seen(a.evidence(key))
+		ev := a.evidence(key)
+		if marked { // it concerns the drill, if that still runs, and never the real plan (S7)
+			ev.Mark = plugins.MarkDrill
+		}
+		seen(ev)
 	}
 }
 
