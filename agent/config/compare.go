@@ -165,8 +165,8 @@ func (c *compiler) measuredFrom(t *Table, d *hazard.Cond, unit sensors.Unit) {
 		t.Require("learn")
 		d.Learn = t.Duration("learn", time.Hour, minLearn, maxLearn)
 		for _, m := range d.Members {
-			if dev := &c.cfg.Devices[m.Device]; d.Learn < learnPolls*dev.Poll {
-				t.Fault("learn", "device %q is polled every %s: use at least %s, so that each part of the window is read", dev.Name, short(dev.Poll), short(learnPolls*dev.Poll))
+			if dev, poll := &c.cfg.Devices[m.Device], c.poll(&m); d.Learn < learnPolls*poll {
+				t.Fault("learn", "device %q is polled every %s: use at least %s, so that each part of the window is read", dev.Name, short(poll), short(learnPolls*poll))
 				return
 			}
 		}
@@ -243,7 +243,7 @@ func (c *compiler) jump(t *Table, d *hazard.Cond, unit sensors.Unit) {
 		return
 	}
 	for _, m := range d.Members {
-		if need := 2 * max(c.cfg.Devices[m.Device].Poll, c.refresh(&m)); w < need {
+		if need := 2 * max(c.poll(&m), c.refresh(&m)); w < need {
 			t.Fault("jump", "device %q is read, or renews this, every %s: within %s it is seen once, use at least %s", c.hz.Devices[m.Device].Name, short(need/2), short(w), short(need))
 			return
 		}

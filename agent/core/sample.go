@@ -7,11 +7,8 @@ import (
 )
 
 // sample asks for faster polling of the devices on which a plan at stage 1 or above depends, and takes
-// it back when none is. It is told anew after a start: the buses have begun at their usual pace.
+// it back when none is. A new core asks anew: the buses have begun at their usual pace.
 func (c *Core) sample(fx []Effect) []Effect {
-	if !c.begun {
-		clear(c.sampled)
-	}
 	for i := range c.r.Sampling {
 		s := &c.r.Sampling[i]
 		fast := slices.ContainsFunc(s.Plans, func(p string) bool { return c.resp.Stage(p) > plugins.Watch })

@@ -170,7 +170,7 @@ func BenchmarkLoad(b *testing.B) {
 				from, before := l.told.count(), time.Now()
 				used, _ := p.cpu(b)
 				b.ResetTimer()
-				time.Sleep(time.Duration(b.N) * time.Second)
+				<-time.After(time.Duration(b.N) * time.Second)
 				now, peak := p.cpu(b)
 				points, took := float64((l.told.count()-from)*loadRegisters), time.Since(before)
 				b.ReportMetric((now-used).Seconds()/points*1e6, "cpu-s/Mpoints")
@@ -202,7 +202,7 @@ func BenchmarkFlip(b *testing.B) {
 					took = append(took, l.hook(b, "hot", n).Sub(from))
 					l.set(b, 0, 1)
 					// Three polls until it is over, and another moment of the period each time.
-					time.Sleep(3*every + 200*time.Millisecond + time.Duration(i*37%100)*every/100)
+					<-time.After(3*every + 200*time.Millisecond + time.Duration(i*37%100)*every/100)
 				}
 				report(b, "flip", took)
 			})

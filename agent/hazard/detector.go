@@ -81,7 +81,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	// A rate whose window is not filled again, or no reference, is as if silent; so is "no smoke" of a
 	// detector that does not draw the room's air, and its "smoke" is not.
 	if raw == Unknown || raw == False && p.q.Reason() == sensors.FlowFault {
-		in.lose(t, raw == Unknown && e.refOut(in))
+		in.lose(t, e.refOut(in))
 		e.touch(in)
 		return
 	}

@@ -26,7 +26,7 @@ func pacedLine(b *testing.B) (path string) {
 	serveLine(b, m, readFixed, func(_ int, c io.ReadWriteCloser, req []byte) {
 		reply := goodRTU(req)
 		until := time.Now().Add(time.Duration(len(req)+len(reply)) * char)
-		time.Sleep(time.Until(until) - time.Millisecond/2)
+		<-time.After(time.Until(until) - time.Millisecond/2)
 		for time.Now().Before(until) { // the timer of the kernel is coarser than a bit
 		}
 		c.Write(reply)

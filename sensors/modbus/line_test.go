@@ -102,6 +102,9 @@ func TestOverTCPLateReplyOnTheNextConnection(t *testing.T) {
 		t.Error("the connection was kept")
 	}
 	until := l.quarantine
+	if left := time.Until(until); left < 50*time.Millisecond {
+		t.Errorf("after a time-out the line is quarantined for %v, want most of 200 ms", left)
+	}
 	mustRead(t, l, holding(200, 10))
 	if time.Now().Before(until) {
 		t.Error("the quarantine was not kept on the new connection")
