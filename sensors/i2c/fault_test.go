@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,15 +84,20 @@ func TestChipNotAcknowledged(t *testing.T) {
 	}
 }
 
-// checked are the chips whose every answer carries a check code: there no flipped bit becomes a value.
-var checked = map[string]bool{}
+// checked: the chips whose every answer carries a check code: there no flipped bit becomes a value.
+func checked(chip string) bool {
+	return slices.Contains([]string{"hdc302x", "scd4x", "sgp40", "sgp41", "sht3x", "sht4x"}, chip)
+}
 
 func TestChipFlippedBit(t *testing.T) {
 	for _, p := range chipProfiles(t) {
-		if !checked[p.Chip] {
+		if !checked(p.Chip) {
 			continue
 		}
 		eachPoll(t, p, func(t *testing.T, pl *player, i int) {
+			if pl.c.polls[i].fails != "" {
+				return // a flipped bit may mend it
+			}
 			for k, s := range pl.c.polls[i].steps {
 				for bit := range 8 * len(s.read) {
 					again := newPlayer(t, p, pl.c)

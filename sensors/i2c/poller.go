@@ -27,8 +27,8 @@ type output struct {
 	quality *sensors.Qualifier
 }
 
-// NewPoller returns the poller of a chip by its name (see Chips). Each point names its channel as the
-// last part of its name ("cab-t.temperature"), and is in a unit that the channel's converts to. It
+// NewPoller returns the poller of a chip by its name (see Chips). Each point names its channel at the
+// end of its name ("cab-t.temperature"), and is in a unit that the channel's converts to. It
 // does not touch the bus, so a chip may be absent at start.
 func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Poller, error) {
 	if b == nil {
@@ -47,8 +47,14 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 // drivers are the known chips.
 func drivers() map[string]func(*i2c.Dev) chip {
 	return map[string]func(*i2c.Dev) chip{
+		"hdc302x": newHDC302x,
 		"lm75":    newLM75,
 		"mcp9808": newMCP9808,
+		"scd4x":   newSCD4x,
+		"sgp40":   newSGP40,
+		"sgp41":   newSGP41,
+		"sht3x":   newSHT3x,
+		"sht4x":   newSHT4x,
 		"tmp117":  newTMP117,
 	}
 }
@@ -60,17 +66,16 @@ func newPoller(name string, addr uint16, c chip, points []sensors.Point) (*Polle
 	chans := c.channels()
 	p := &Poller{name: fmt.Sprintf("%s at %#02x", name, addr), chip: c, outputs: make([][]output, len(chans))}
 	for _, pt := range points {
-		last := pt.Name[strings.LastIndexByte(pt.Name, '.')+1:]
 		k := -1
 		names := make([]string, len(chans))
 		for i, ch := range chans {
 			names[i] = ch.name
-			if ch.name == last {
+			if strings.HasSuffix(pt.Name, "."+ch.name) {
 				k = i
 			}
 		}
 		if k < 0 {
-			return nil, fmt.Errorf("point %q: chip %q has no channel %q: use one of %s", pt.Name, name, last, strings.Join(names, ", "))
+			return nil, fmt.Errorf("point %q: chip %q has no such channel: use one of %s", pt.Name, name, strings.Join(names, ", "))
 		}
 		if _, err := sensors.Convert(0, chans[k].unit, pt.Unit); err != nil {
 			return nil, fmt.Errorf("point %q: %w: chip %q measures in %q", pt.Name, err, name, string(chans[k].unit))
