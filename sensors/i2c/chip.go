@@ -109,14 +109,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// zeros tells the zero that a chip shows before its first conversion from one that it measures: it is
-// since when the value has been zero without a break.
-type zeros sensors.Mono
+// since is since when something has been so without a break: since when a value has been the zero that a
+// chip shows before its first conversion, or since when a chip has answered. 0: it is not so.
+type since sensors.Mono
 
-// young is true while the chip may not have converted yet.
-func (z *zeros) young(at sensors.Mono, first time.Duration) bool {
+// young is true while the chip may not have converted yet. It begins to count when it is 0.
+func (z *since) young(at sensors.Mono, first time.Duration) bool {
 	if *z == 0 {
-		*z = zeros(max(at, 1))
+		*z = since(max(at, 1))
 	}
 	return at < sensors.Mono(*z).Add(first)
 }

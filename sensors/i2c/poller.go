@@ -47,6 +47,8 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 // drivers are the known chips.
 func drivers() map[string]func(*i2c.Dev) chip {
 	return map[string]func(*i2c.Dev) chip{
+		"ads1115": newADS1115,
+		"bme280":  newBME280,
 		"hdc302x": newHDC302x,
 		"lm75":    newLM75,
 		"mcp9808": newMCP9808,
