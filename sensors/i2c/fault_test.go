@@ -86,7 +86,7 @@ func TestChipNotAcknowledged(t *testing.T) {
 
 // checked: the chips whose every answer carries a check code: there no flipped bit becomes a value.
 func checked(chip string) bool {
-	return slices.Contains([]string{"hdc302x", "scd4x", "sgp40", "sgp41", "sht3x", "sht4x"}, chip)
+	return slices.Contains([]string{"hdc302x", "mlx90614", "sbs", "scd4x", "sgp40", "sgp41", "sht3x", "sht4x"}, chip)
 }
 
 func TestChipFlippedBit(t *testing.T) {
@@ -165,6 +165,9 @@ func stuckLine(t *testing.T, p *profile.Profile, level byte) {
 // A line that is stuck has no value, at start and after the chip was known.
 func TestChipStuckLine(t *testing.T) {
 	for _, p := range chipProfiles(t) {
+		if p.Chip == "pcf8574" {
+			continue // has nothing to tell it by; pairs are bad then, which their cases show
+		}
 		for _, level := range []byte{0x00, 0xff} {
 			t.Run(fmt.Sprintf("%s stuck at %#02x", p.Name, level), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { stuckLine(t, p, level) })

@@ -47,17 +47,23 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 // drivers are the known chips.
 func drivers() map[string]func(*i2c.Dev) chip {
 	return map[string]func(*i2c.Dev) chip{
-		"ads1115": newADS1115,
-		"bme280":  newBME280,
-		"hdc302x": newHDC302x,
-		"lm75":    newLM75,
-		"mcp9808": newMCP9808,
-		"scd4x":   newSCD4x,
-		"sgp40":   newSGP40,
-		"sgp41":   newSGP41,
-		"sht3x":   newSHT3x,
-		"sht4x":   newSHT4x,
-		"tmp117":  newTMP117,
+		"ads1115":  newADS1115,
+		"bme280":   newBME280,
+		"hdc302x":  newHDC302x,
+		"ina226":   newINA226,
+		"lm75":     newLM75,
+		"max17048": newMAX17048,
+		"mcp23017": newMCP23017,
+		"mcp9808":  newMCP9808,
+		"mlx90614": newMLX90614,
+		"pcf8574":  newPCF8574,
+		"sbs":      newSBS,
+		"scd4x":    newSCD4x,
+		"sgp40":    newSGP40,
+		"sgp41":    newSGP41,
+		"sht3x":    newSHT3x,
+		"sht4x":    newSHT4x,
+		"tmp117":   newTMP117,
 	}
 }
 
