@@ -2,7 +2,6 @@ package i2c
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -29,45 +28,25 @@ const (
 )
 
 // Most of the family have no identity register and none has a check code. What the bus itself makes
-// up, all ones or all zeros, is told from a temperature by the spare bits and by the limit register,
+// up, all ones or all since, is told from a temperature by the spare bits and by the limit register,
 // which is never 0 C in a living chip that nobody has configured.
 type lm75 struct {
-	dev  *i2c.Dev
-	zero sensors.Mono // since when it reads 0 C without a break; 0: it does not
-	buf  [2]byte
-	reg  [1]byte
+	base
+	zero since
 }
 
-func newLM75(dev *i2c.Dev) *lm75 { return &lm75{dev: dev} }
-
-func (l *lm75) channels() []channel { return []channel{{"temperature", sensors.Celsius}} }
-
-func (l *lm75) read(ctx context.Context, reg byte) (uint16, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("before register %#02x: %w", reg, err)
-	}
-	l.reg[0] = reg
-	if err := l.dev.Tx(l.reg[:], l.buf[:]); err != nil {
-		return 0, fmt.Errorf("register %#02x: %w", reg, err)
-	}
-	return binary.BigEndian.Uint16(l.buf[:]), nil
+func newLM75(dev *i2c.Dev) chip {
+	return &lm75{base: base{dev: dev, chans: []channel{{"temperature", sensors.Celsius}}}}
 }
 
-func (l *lm75) measure(ctx context.Context, now func() sensors.Mono, report func(int, float64, sensors.Quality)) error {
-	if err := l.measureOnce(ctx, now, report); err != nil {
-		return fmt.Errorf("lm75 at %#02x: %w", l.dev.Addr, err)
-	}
-	return nil
-}
-
-func (l *lm75) measureOnce(ctx context.Context, now func() sensors.Mono, report func(int, float64, sensors.Quality)) error {
-	raw, err := l.read(ctx, lm75Result)
+func (l *lm75) measure(ctx context.Context, now func() sensors.Mono, report report) error {
+	raw, err := l.word(ctx, lm75Result)
 	if err != nil {
 		l.zero = 0
 		return err
 	}
 	if raw == 0 || raw&lm75Spare != 0 {
-		limit, err := l.read(ctx, lm75Limit)
+		limit, err := l.word(ctx, lm75Limit)
 		switch {
 		case err != nil:
 			l.zero = 0
@@ -75,12 +54,7 @@ func (l *lm75) measureOnce(ctx context.Context, now func() sensors.Mono, report 
 		case raw != 0 || limit == 0:
 			l.zero = 0
 			return fmt.Errorf("the result is %#04x and the limit %#04x, which no chip of this family gives: the bus is stuck or another chip answers: check wiring and address", raw, limit)
-		}
-		at := now()
-		if l.zero == 0 {
-			l.zero = max(at, 1)
-		}
-		if at < l.zero.Add(lm75First) { // switched on, or reset, and not converted yet
+		case l.zero.young(now(), lm75First): // switched on, or reset, and not converted yet
 			report(0, 0, sensors.BadQuality(sensors.NotReady))
 			return nil
 		}

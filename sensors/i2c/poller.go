@@ -3,6 +3,8 @@ package i2c
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"firebreak/sensors"
@@ -10,23 +12,10 @@ import (
 	"periph.io/x/conn/v3/i2c"
 )
 
-// chip measures once. It reports each channel that has something new; a channel without a new value
-// is left out, never repeated. An error costs all channels that were not reported. Transfers are
-// bounded; ctx is looked at between them.
-type chip interface {
-	channels() []channel
-	measure(ctx context.Context, now func() sensors.Mono, report func(channel int, v float64, q sensors.Quality)) error
-}
-
-// channel is what a chip measures, in the unit it reports.
-type channel struct {
-	name string
-	unit sensors.Unit
-}
-
 // Poller polls one chip. It keeps the contract of sensors/bus: readings with an error stand, and
 // each point without one is bad (comm).
 type Poller struct {
+	name    string // of chip and address, for errors
 	chip    chip
 	outputs [][]output // by channel
 }
@@ -38,8 +27,8 @@ type output struct {
 	quality *sensors.Qualifier
 }
 
-// NewPoller returns the poller of a chip by its name (see Chips). Each point names its channel as the
-// last part of its name ("cab-t.temperature"), and is in a unit that the channel's converts to. It
+// NewPoller returns the poller of a chip by its name (see Chips). Each point names its channel at the
+// end of its name ("cab-t.temperature"), and is in a unit that the channel's converts to. It
 // does not touch the bus, so a chip may be absent at start.
 func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Poller, error) {
 	if b == nil {
@@ -48,34 +37,53 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 	if addr < 0x08 || addr > 0x77 {
 		return nil, fmt.Errorf("chip %q: address %#x: give a 7-bit address, 0x08 to 0x77", name, addr)
 	}
-	dev := &i2c.Dev{Bus: b, Addr: addr}
-	switch name {
-	case "tmp117":
-		return newPoller(name, newTMP117(dev), points)
-	case "lm75":
-		return newPoller(name, newLM75(dev), points)
+	open, ok := drivers()[name]
+	if !ok {
+		return nil, fmt.Errorf("unknown chip %q: use one of %s", name, strings.Join(Chips(), ", "))
 	}
-	return nil, fmt.Errorf("unknown chip %q: use one of %s", name, strings.Join(Chips(), ", "))
+	return newPoller(name, addr, open(&i2c.Dev{Bus: b, Addr: addr}), points)
 }
 
-// Chips lists the names that NewPoller knows.
-func Chips() []string { return []string{"lm75", "tmp117"} }
+// drivers are the known chips.
+func drivers() map[string]func(*i2c.Dev) chip {
+	return map[string]func(*i2c.Dev) chip{
+		"ads1115":  newADS1115,
+		"bme280":   newBME280,
+		"hdc302x":  newHDC302x,
+		"ina226":   newINA226,
+		"lm75":     newLM75,
+		"max17048": newMAX17048,
+		"mcp23017": newMCP23017,
+		"mcp9808":  newMCP9808,
+		"mlx90614": newMLX90614,
+		"pcf8574":  newPCF8574,
+		"sbs":      newSBS,
+		"scd4x":    newSCD4x,
+		"sgp40":    newSGP40,
+		"sgp41":    newSGP41,
+		"sht3x":    newSHT3x,
+		"sht4x":    newSHT4x,
+		"tmp117":   newTMP117,
+	}
+}
 
-func newPoller(name string, c chip, points []sensors.Point) (*Poller, error) {
+// Chips lists the names that NewPoller knows, sorted.
+func Chips() []string { return slices.Sorted(maps.Keys(drivers())) }
+
+func newPoller(name string, addr uint16, c chip, points []sensors.Point) (*Poller, error) {
 	chans := c.channels()
-	p := &Poller{chip: c, outputs: make([][]output, len(chans))}
+	p := &Poller{name: fmt.Sprintf("%s at %#02x", name, addr), chip: c, outputs: make([][]output, len(chans))}
 	for _, pt := range points {
-		last := pt.Name[strings.LastIndexByte(pt.Name, '.')+1:]
 		k := -1
 		names := make([]string, len(chans))
 		for i, ch := range chans {
 			names[i] = ch.name
-			if ch.name == last {
+			if strings.HasSuffix(pt.Name, "."+ch.name) {
 				k = i
 			}
 		}
 		if k < 0 {
-			return nil, fmt.Errorf("point %q: chip %q has no channel %q: use one of %s", pt.Name, name, last, strings.Join(names, ", "))
+			return nil, fmt.Errorf("point %q: chip %q has no such channel: use one of %s", pt.Name, name, strings.Join(names, ", "))
 		}
 		if _, err := sensors.Convert(0, chans[k].unit, pt.Unit); err != nil {
 			return nil, fmt.Errorf("point %q: %w: chip %q measures in %q", pt.Name, err, name, string(chans[k].unit))
@@ -89,6 +97,9 @@ func newPoller(name string, c chip, points []sensors.Point) (*Poller, error) {
 func (p *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error) {
 	err := p.chip.measure(ctx, now, func(ch int, v float64, q sensors.Quality) {
 		at := now()
+		if d, ok := p.chip.(delayed); ok && q.Usable() {
+			at = d.sampled()
+		}
 		for i := range p.outputs[ch] {
 			o := &p.outputs[ch][i]
 			r := sensors.Reading{Point: o.point.ID, Quality: q, At: at}
@@ -98,5 +109,8 @@ func (p *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensor
 			out = append(out, o.quality.Qualify(&o.point, r))
 		}
 	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.name, err)
+	}
 	return out, err
 }

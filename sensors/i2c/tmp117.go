@@ -2,7 +2,6 @@ package i2c
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"firebreak/sensors"
@@ -25,49 +24,24 @@ const (
 )
 
 // The result has no check code, and all ones is a valid -0.0078 C: a bus that is stuck high looks
-// like a cool room. So the identity is read again every tmp117CheckEvery polls, and at once when
+// like a cool room. So the identity is read again every checkEvery polls, and at once when
 // something looks odd.
-const tmp117CheckEvery = 100
-
 type tmp117 struct {
-	dev   *i2c.Dev
-	polls int  // since the identity was last seen right
-	known bool // the identity was seen right, and nothing odd since
+	base
 	value bool // had a result since the chip was last known to start
-	buf   [2]byte
-	reg   [1]byte
 }
 
-func newTMP117(dev *i2c.Dev) *tmp117 { return &tmp117{dev: dev} }
-
-func (t *tmp117) channels() []channel { return []channel{{"temperature", sensors.Celsius}} }
-
-func (t *tmp117) read(ctx context.Context, reg byte) (uint16, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("before register %#02x: %w", reg, err)
-	}
-	t.reg[0] = reg
-	if err := t.dev.Tx(t.reg[:], t.buf[:]); err != nil {
-		t.known = false // whatever answers next may be another chip
-		return 0, fmt.Errorf("register %#02x: %w", reg, err)
-	}
-	return binary.BigEndian.Uint16(t.buf[:]), nil
+func newTMP117(dev *i2c.Dev) chip {
+	return &tmp117{base: base{dev: dev, chans: []channel{{"temperature", sensors.Celsius}}}}
 }
 
-func (t *tmp117) measure(ctx context.Context, _ func() sensors.Mono, report func(int, float64, sensors.Quality)) error {
-	if err := t.measureOnce(ctx, report); err != nil {
-		return fmt.Errorf("tmp117 at %#02x: %w", t.dev.Addr, err)
-	}
-	return nil
-}
-
-func (t *tmp117) measureOnce(ctx context.Context, report func(int, float64, sensors.Quality)) error {
-	if t.polls++; !t.known || t.polls >= tmp117CheckEvery {
+func (t *tmp117) measure(ctx context.Context, _ func() sensors.Mono, report report) error {
+	if t.due() {
 		if err := t.identify(ctx, report); err != nil {
 			return err
 		}
 	}
-	cfg, err := t.read(ctx, tmp117Config)
+	cfg, err := t.word(ctx, tmp117Config)
 	if err != nil {
 		return err
 	}
@@ -82,7 +56,7 @@ func (t *tmp117) measureOnce(ctx context.Context, report func(int, float64, sens
 		}
 		return nil // polled faster than it converts: nothing new, and the old value is not repeated
 	}
-	raw, err := t.read(ctx, tmp117Result)
+	raw, err := t.word(ctx, tmp117Result)
 	if err != nil {
 		return err
 	}
@@ -96,19 +70,15 @@ func (t *tmp117) measureOnce(ctx context.Context, report func(int, float64, sens
 	return nil
 }
 
-// identify reads the identity. A wrong one is reported as bad (identity), and is an error, so that
-// its text is seen and the address is probed with back-off.
-func (t *tmp117) identify(ctx context.Context, report func(int, float64, sensors.Quality)) error {
-	t.known = false
-	id, err := t.read(ctx, tmp117DeviceID)
+func (t *tmp117) identify(ctx context.Context, report report) error {
+	id, err := t.word(ctx, tmp117DeviceID)
 	if err != nil {
 		return err
 	}
 	if id != tmp117ID {
 		t.value = false
-		report(0, 0, sensors.BadQuality(sensors.Identity))
-		return fmt.Errorf("identity is %#04x, not %#04x: another chip answers here, or the bus is stuck: check address switches and wiring", id, tmp117ID)
+		return t.wrong(report, fmt.Sprintf("%#04x", id), fmt.Sprintf("%#04x", tmp117ID))
 	}
-	t.known, t.polls = true, 0
+	t.right()
 	return nil
 }

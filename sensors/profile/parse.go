@@ -42,6 +42,9 @@ func Parse(file string, data []byte) (*Profile, error) {
 		t.fault("chip", "chip belongs to I2C profiles; remove it")
 	}
 	p.Refresh = t.duration("refresh", 0)
+	if p.Wait = t.duration("wait", 0); p.Wait > 0 && p.Bus == Modbus {
+		t.fault("wait", "wait belongs to I2C profiles: the time that the driver keeps the bus for a measurement; remove it")
+	}
 	p.readRules(t)
 	for _, ct := range t.tables("identity") {
 		p.Identity = append(p.Identity, check(ct, p))

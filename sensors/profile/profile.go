@@ -124,6 +124,7 @@ type Profile struct {
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source
 	Refresh    time.Duration // of channels that state none
+	Wait       time.Duration // I2C: what the driver waits within one poll, beside its transfers
 	Read       ReadRules
 	Identity   []Check
 	Alive      Alive
