@@ -188,7 +188,8 @@ func (d *difference) kind(at string, was, is *hazard.Cond) {
 		d.say("weaker: %s is measured from something else, or the other way: look at it", at)
 	case was.Floor < is.Floor:
 		d.say("weaker: %s: floor %g, was %g", at, is.Floor, was.Floor)
-	case was.HasLimit && (!is.HasLimit || is.Limit > was.Limit):
+	case was.Kind == hazard.Runaway && was.HasLimit && (!is.HasLimit || is.Limit > was.Limit),
+		was.Kind != hazard.Runaway && is.HasLimit && (!was.HasLimit || is.Limit > was.Limit):
 		d.say("weaker: %s: limit %g, was %g", at, is.Limit, was.Limit)
 	case was.Drop > 0 && (is.Drop == 0 || is.Drop > was.Drop || is.DropOver < was.DropOver):
 		d.say("weaker: %s: voltage_drop %g %% over %s, was %g %% over %s", at, 100*is.Drop, short(is.DropOver), 100*was.Drop, short(was.DropOver))

@@ -29,7 +29,8 @@ func (c *compiler) companions(t *Table, key string) {
 	c.only(t, key == "deviation" || key == "ratio", "goes with deviation or ratio", "from")
 	c.only(t, key == "ratio", "goes with ratio", "floor")
 	c.only(t, from == "baseline", `goes with from = "baseline"`, "learn")
-	c.only(t, key == "runaway", "goes with runaway", "limit", "voltage", "voltage_drop")
+	c.only(t, key == "runaway", "goes with runaway", "voltage", "voltage_drop")
+	c.only(t, key == "runaway" || key == "rate" || key == "deviation" || key == "ratio", "goes with runaway, rate, deviation or ratio", "limit")
 	c.only(t, key != "runaway", "has no meaning with runaway, which stays until it is reset", "off_delay")
 	c.only(t, key != "stale", "has no meaning with stale, which has its own time", "on_delay", "deadband", "held_true", "on_fault")
 }
@@ -272,9 +273,7 @@ func (c *compiler) runaway(t *Table, d *hazard.Cond, unit sensors.Unit) {
 	if !t.Has("limit") && !t.Has("voltage") {
 		t.Fault("", "a runaway needs limit (the maker's highest temperature), or voltage and voltage_drop, or all of them: the rate alone confirms nothing")
 	}
-	if t.Has("limit") {
-		d.Limit, d.HasLimit = c.threshold(t, "limit", d, unit), true
-	}
+	c.limit(t, d, unit)
 	if t.Has("voltage") != t.Has("voltage_drop") {
 		t.Fault("", "voltage and voltage_drop go together")
 		return
@@ -292,6 +291,18 @@ func (c *compiler) runaway(t *Table, d *hazard.Cond, unit sensors.Unit) {
 			}
 		}
 	}
+}
+
+// limit reads what a rise or a runaway is at, at least.
+func (c *compiler) limit(t *Table, d *hazard.Cond, unit sensors.Unit) {
+	if !t.Has("limit") {
+		return
+	}
+	if d.Kind != hazard.Runaway && (d.Side != hazard.Up || d.Threshold < 0) {
+		t.Fault("limit", "a limit is for what rises or stands above: below it that is no hazard")
+		return
+	}
+	d.Limit, d.HasLimit = c.threshold(t, "limit", d, unit), true
 }
 
 // drop reads "25 % over 10m".

@@ -161,8 +161,10 @@ func (c *compiler) comparison(t *Table, d *hazard.Cond) {
 		d.Threshold = c.threshold(t, key, d, unit)
 	case "rate":
 		c.rate(t, key, d, unit)
+		c.limit(t, d, unit)
 	case "deviation", "ratio":
 		c.deviation(t, key, d, unit)
+		c.limit(t, d, unit)
 	case "jump":
 		c.jump(t, d, unit)
 	case "runaway":

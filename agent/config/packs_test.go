@@ -181,7 +181,8 @@ func waysOf(k *hazard.Cond) (quiet float64, below, at way) {
 	case hazard.In:
 		return 1 - k.Values[0], to(1 - k.Values[0]), to(k.Values[0])
 	case hazard.Rate:
-		return quietAt, ramp(quietAt, k.Threshold*near), ramp(quietAt, k.Threshold*over)
+		at := max(quietAt, k.Limit)
+		return at, ramp(at, k.Threshold*near), ramp(at, k.Threshold*over)
 	case hazard.Runaway: // as fast, but too cold; and as hot
 		return k.Limit - 1000, ramp(k.Limit-1000, k.Threshold*over), ramp(k.Limit, k.Threshold*over)
 	case hazard.Jump:
@@ -193,7 +194,8 @@ func waysOf(k *hazard.Cond) (quiet float64, below, at way) {
 		case k.Ratio:
 			return quietAt, to(quietAt * k.Threshold * near), to(quietAt * k.Threshold * over)
 		}
-		return quietAt, to(quietAt + sign*k.Threshold*near), to(quietAt + sign*k.Threshold*over)
+		at := max(quietAt, k.Limit)
+		return at, to(at + sign*k.Threshold*near), to(at + sign*k.Threshold*over)
 	}
 	return 0, nil, nil
 }

@@ -42,7 +42,7 @@ func conditionWords(r *hazard.Rules, k *hazard.Cond) string {
 		if v*60 < 1 {
 			per, unit = 3600, "an hour"
 		}
-		return fmt.Sprintf("%s by %s %s or more, over %s", way, amount(v*per, p.Unit), unit, short(k.Window))
+		return fmt.Sprintf("%s by %s %s or more, over %s", way, amount(v*per, p.Unit), unit, short(k.Window)) + limitWords(k, p)
 	case hazard.In:
 		return "is " + valueWords(k.Values, p.Kind)
 	case hazard.NotIn:
@@ -62,7 +62,7 @@ func kindWords(r *hazard.Rules, k *hazard.Cond, p *sensors.Point) string {
 		} else if k.Ratio {
 			s = fmt.Sprintf("at or above %s times %s, taken as %s at least", amount(k.Threshold, sensors.None), fromWords(r, k), amount(k.Floor, p.Unit))
 		}
-		return s
+		return s + limitWords(k, p)
 	case hazard.Jump:
 		return fmt.Sprintf("%s or more %s a value of the last %s", amount(k.Threshold, p.Unit), way, short(k.Window))
 	case hazard.Silent:
@@ -80,6 +80,14 @@ func kindWords(r *hazard.Rules, k *hazard.Cond, p *sensors.Point) string {
 		return s + drop
 	}
 	return "is of a kind that check has no words for"
+}
+
+// limitWords is what a rise or a deviation must be at besides.
+func limitWords(k *hazard.Cond, p *sensors.Point) string {
+	if !k.HasLimit {
+		return ""
+	}
+	return ", and is at or above " + amount(k.Limit, p.Unit)
 }
 
 // fromWords is what a deviation is measured from.

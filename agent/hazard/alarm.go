@@ -40,6 +40,7 @@ type Alarm struct {
 	AckedAt    sensors.Mono  `json:"acked_at,omitempty"`
 	Until      sensors.Mono  `json:"until,omitempty"`    // shelved until then
 	OneShot    bool          `json:"one_shot,omitempty"` // or until it clears
+	Unreset    bool          `json:"unreset,omitempty"`  // latching, raised and not reset since
 	Group      string        `json:"group,omitempty"`
 	Suppressed string        `json:"suppressed,omitempty"` // the alarm that says it already
 	By         string        `json:"by,omitempty"`         // who acknowledged, shelved, reset or retired it last
@@ -108,6 +109,7 @@ func (b *AlarmBook) Set(now sensors.Mono, in AlarmInput) (rec Alarm, changed boo
 	if in.Active {
 		rec.Basis, rec.Priority, rec.Latching, rec.ReAlarm = in.Basis, in.Priority, in.Latching, in.ReAlarm
 		rec.Cause, rec.Children, rec.Group = in.Cause, in.Children, in.Group
+		rec.Unreset = rec.Unreset || in.Latching
 	}
 	rec.hide(in.Suppressed)
 	// A new text alone is not a change: readings move it all the time.
@@ -148,7 +150,7 @@ func (a *Alarm) hide(by string) {
 
 // leave brings an alarm back from the shelf, from being suppressed or from out of service.
 func (a *Alarm) leave(ev AlarmEvent) {
-	a.State = NextAlarmState(a.State, ev, a.Active, a.Latching)
+	a.State = NextAlarmState(a.State, ev, a.Active, a.Unreset)
 	a.Until, a.OneShot = 0, false
 	if a.Suppressed != "" {
 		a.State = NextAlarmState(a.State, Suppress, a.Active, a.Latching)
@@ -180,8 +182,11 @@ func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent, by string) 
 	if rec.State == p.State {
 		return rec, false
 	}
-	if ev == Ack {
+	switch ev {
+	case Ack:
 		rec.AckedAt = now
+	case ResetLatch:
+		rec.Unreset = false
 	}
 	rec.By = by
 	b.Apply(rec)

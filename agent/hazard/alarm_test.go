@@ -171,3 +171,49 @@ func TestAlarmBookFromRecords(t *testing.T) {
 		}
 	}
 }
+
+// What is put aside and never was true comes back normal, though it latches: only what was raised and not reset
+// waits for a reset.
+func TestBackWithoutAnOccurrence(t *testing.T) {
+	now := sensors.Mono(time.Hour)
+	in := AlarmInput{Name: "gas", Active: true, Priority: 1, Latching: true}
+	for _, k := range []struct {
+		out, back AlarmEvent
+	}{{Shelve, Unshelve}, {Retire, Return}} {
+		aside := func(b *AlarmBook) {
+			if k.out == Shelve {
+				b.Shelve(now, "gas", now.Add(time.Hour), false, "kim")
+			} else {
+				b.Do(now, "gas", k.out, "kim")
+			}
+		}
+		is := func(b *AlarmBook, want AlarmState, when string) {
+			t.Helper()
+			if a, _ := b.Get("gas"); a.State != want {
+				t.Errorf("event %d, %s: it is %s, want %s", k.back, when, a.State, want)
+			}
+		}
+		b := NewAlarmBook()
+		b.Know(in)
+		aside(b)
+		b.Do(now, "gas", k.back, "kim")
+		is(b, Normal, "never raised")
+
+		aside(b)
+		b.Set(now, in)
+		b.Set(now, AlarmInput{Name: "gas"})
+		b.Do(now, "gas", k.back, "kim")
+		is(b, LatchedUnacknowledged, "came and went meanwhile")
+
+		b.Do(now, "gas", Ack, "kim")
+		aside(b)
+		b.Do(now, "gas", k.back, "kim")
+		is(b, LatchedUnacknowledged, "put aside latched")
+
+		b.Do(now, "gas", Ack, "kim")
+		b.Do(now, "gas", ResetLatch, "kim")
+		aside(b)
+		b.Do(now, "gas", k.back, "kim")
+		is(b, Normal, "reset before")
+	}
+}

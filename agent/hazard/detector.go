@@ -272,15 +272,24 @@ func (e *Engine) compare(in *input, p *point) Tri {
 		}
 		return tri(found == (c.Kind == In))
 	case Rate:
-		return e.rises(in, c, held)
+		return c.hot(v, e.rises(in, c, held))
 	case Deviation:
-		return e.deviates(in, c, p, held)
+		return c.hot(v, e.deviates(in, c, p, held))
 	case Jump:
 		return e.jumps(in, c, p, held)
 	case Runaway:
 		return e.runsAway(in, c, p, held)
 	}
 	return Unknown
+}
+
+// hot is what a rise or a distance above something comes to with its limit: below that it is the way
+// back from a door in winter, or cold air, and no heat. A reference that cannot be read leaves it unknown.
+func (c *Cond) hot(v float64, is Tri) Tri {
+	if c.HasLimit && v < c.Limit && (is == True || c.Kind == Rate) {
+		return False
+	}
+	return is
 }
 
 func tri(b bool) Tri {

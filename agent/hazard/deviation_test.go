@@ -226,3 +226,32 @@ func TestRatio(t *testing.T) {
 		m.want(down, k.down)
 	}
 }
+
+// A limit beside a rate or a deviation: what rises from cold to where it was before, or stands out of cold air, is
+// not hot. Below its limit it is false, whatever the rest says.
+func TestLimitBesideARise(t *testing.T) {
+	m := newRoom(t)
+	inlet, unit, air := m.point("hall", "inlet", sensors.Temperature), m.point("string", "unit", sensors.Temperature), m.point("wall", "air", sensors.Temperature)
+	rising := m.over(Cond{Kind: Rate, Threshold: 1. / 60, Window: time.Minute, Limit: 27, HasLimit: true}, inlet)
+	over := m.beside(Cond{Kind: Deviation, Threshold: 10, Limit: 30, HasLimit: true}, air, unit)
+	see := func(inletAt, unitAt, airAt float64, wantRising, wantOver Tri) {
+		t.Helper()
+		m.read(air, airAt)
+		m.read(inlet, inletAt)
+		m.read(unit, unitAt)
+		if is := m.e.Verdict(rising).Is; is != wantRising {
+			t.Errorf("inlet at %.1f: %s, want %s", inletAt, is, wantRising)
+		}
+		if is := m.e.Verdict(over).Is; is != wantOver {
+			t.Errorf("unit at %.1f in air of %.1f: %s, want %s", unitAt, airAt, is, wantOver)
+		}
+		m.now = m.now.Add(time.Second)
+	}
+	for s := range 360 { // a door in winter has closed: 3 C a minute, up to 22 C
+		see(min(12+float64(s)/20, 22), 25, 12, False, False)
+	}
+	for s := range 100 {
+		see(22+float64(s)/20, 29.9, 12, False, False)
+	}
+	see(27.1, 30, 12, True, True)
+}

@@ -91,7 +91,7 @@ type Cond struct {
 	Floor float64       // Ratio: the reference is taken as so much at least
 	Learn time.Duration // FromBaseline: how long one is learned
 
-	Limit    float64       // Runaway: the maker's highest temperature
+	Limit    float64       // Runaway: the maker's highest temperature; Rate, Deviation: false below it
 	HasLimit bool          //
 	Drop     float64       // Runaway: the part of its voltage that was lost, 0.25 for a quarter; 0: not looked at
 	DropOver time.Duration // within so long
