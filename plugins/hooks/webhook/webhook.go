@@ -55,7 +55,7 @@ type Hook struct {
 	tls     *tls.Config
 	client  *http.Client
 	pauses  []time.Duration // before the second try, the third, ...; the last one repeats
-	secrets secrets
+	secrets *secrets
 	flights flights
 	watches watches
 	spare   spare
@@ -86,7 +86,7 @@ func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
 	h := &Hook{name: name, cfg: cfg, url: u, log: log,
 		tls:     &tls.Config{MinVersion: tls.VersionTLS12, Time: cfg.Now},
 		pauses:  []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 2 * time.Second},
-		secrets: secrets{headers: cfg.HeadersFile, token: cfg.TokenFile, signing: cfg.SecretFiles},
+		secrets: newSecrets(&cfg),
 		watches: newWatches(),
 	}
 	if cfg.CAFile != "" {

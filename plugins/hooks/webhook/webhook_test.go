@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"firebreak/plugins"
@@ -302,6 +303,37 @@ func TestSecretsAndTLS(t *testing.T) {
 	if _, err := New("hook", Config{URL: tg.URL, CAFile: file("noca", "x")}, nil); err == nil {
 		t.Error("a ca_file without certificate was taken")
 	}
+}
+
+// A disk that hangs holds up no call: the secrets that were read last go on, and of ten calls none waits for
+// another.
+func TestSecretsOnADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token := filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(token, []byte("t1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h := newHook(t, "https://target.invalid", func(c *Config) { c.TokenFile = token })
+		if k, err := h.secrets.read(); err != nil || !k.whole {
+			t.Fatalf("%+v, %v", k, err)
+		}
+		begin := time.Now()
+		dead := make(chan struct{})
+		defer close(dead)
+		h.secrets.readFile = func(string) (string, error) { <-dead; return "", nil }
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if k, err := h.secrets.read(); !k.whole || k.header.Get("Authorization") != "Bearer t1" || err == nil || !strings.Contains(err.Error(), "hangs") {
+					t.Errorf("%+v, %v", k, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("they took %v", d)
+		}
+	})
 }
 
 func TestAnswerIsBounded(t *testing.T) {
