@@ -367,3 +367,17 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		}
 	}
 }
+
+// A part of the hook that panics ends Run with an error, and not the process: it is started again (S22).
+func TestRunOutlivesAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHook(t, "http://target.invalid", func(c *Config) { c.VerifyURL = "http://target.invalid/state" })
+		h.client.Transport = fakeNet(func(*http.Request) (*http.Response, error) { panic("on purpose") })
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(t.Context(), nil) }()
+		h.watch(call(time.Minute))
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "on purpose") {
+			t.Errorf("Run ends with %v", err)
+		}
+	})
+}
