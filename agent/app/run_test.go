@@ -216,11 +216,7 @@ func TestHookOnADiskThatHangs(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { // lets the readers go
-		if f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-			_ = f.Close()
-		}
-	}()
+	defer letGo(fifo)
 	late := newLateHook(func() (plugins.Hook, error) { return nil, readError(fifo) })
 	for range 2 {
 		if o := late.Do(t.Context(), plugins.Call{Timeout: time.Second}, nil); o.Result != plugins.Unknown || !strings.Contains(o.Detail, "hangs") {
@@ -233,6 +229,37 @@ func TestHookOnADiskThatHangs(t *testing.T) {
 	way := sessions(uplink.Broker{Name: "b", URL: "mqtt://127.0.0.1:1", PasswordFile: fifo}, "id")
 	if _, err := way(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
 		t.Errorf("a session: %v", err)
+	}
+}
+
+// The configuration of an open run is looked for on a disk that may hang: the agent starts all the same (S9).
+func TestPinnedOnADiskThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := room(t, in(dir)...)
+	fifo := pinnedPath(c.Journal, "abc")
+	if err := errors.Join(os.MkdirAll(c.Journal, 0o700), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	defer letGo(fifo)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := (&Options{Config: c, Log: discard()}).pinned("abc", nil, nil, nil, "", false)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "hangs") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the start waits for the disk")
+	}
+}
+
+// letGo lets whoever hangs in reading a FIFO go on.
+func letGo(fifo string) {
+	if f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+		_ = f.Close()
 	}
 }
 
