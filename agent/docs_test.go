@@ -27,6 +27,13 @@ func TestFirstScreen(t *testing.T) {
 			t.Errorf("the first screen of README.md does not say %q", want)
 		}
 	}
+	armed := strings.Join(strings.Fields(armWords), " ")
+	for _, want := range []string{"not a fire alarm, gas-detection or extinguishing-control system", "not listed as one", "no SIL", "EPO",
+		"reset, silence, delay or release", "proof of safety", "call the fire service", "does not call them", "can drop the load", "owns its hazard analysis"} {
+		if !strings.Contains(armed, want) {
+			t.Errorf("what arm says lacks %q", want)
+		}
+	}
 	short := strings.Join(strings.Fields(usage), " ")
 	for _, want := range []string{"not a fire alarm or extinguishing system", "leave and call the fire service", "does not call them"} {
 		if !strings.Contains(short, want) {
@@ -84,6 +91,7 @@ var commands = map[string]string{
 	"firebreak drill":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak prove":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak restart":        "TestOrdersOfARunningAgent and TestPeerDeadManRestarts give it; here without an agent",
+	"firebreak bypass":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak learn":          "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak reload":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":       "TestOrdersOfARunningAgent gives it; here without an agent",
@@ -93,6 +101,37 @@ var commands = map[string]string{
 	"sudo systemctl":           "installing: by a person",
 	"mosquitto_sub":            "seeing the readings: by a person",
 	"echo":                     "trying a hook: TestSampleHook calls the program",
+}
+
+// TestEveryCommandIsTold: the usage text, the README and a page of docs know each command that the program does.
+func TestEveryCommandIsTold(t *testing.T) {
+	names := slices.Collect(maps.Keys(orders))
+	for _, m := range regexp.MustCompile(`(?m)^\tcase "([a-z-]+)"[:,]`).FindAllStringSubmatch(readFile(t, "agent/main.go"), -1) {
+		names = append(names, m[1])
+	}
+	if len(names) < 30 {
+		t.Fatalf("only %d commands found: the search is broken", len(names))
+	}
+	_, rest, _ := strings.Cut(readFile(t, "README.md"), "\n## Commands\n")
+	readme, _, _ := strings.Cut(rest, "\n## ")
+	docs := ""
+	for _, f := range allFiles(t) {
+		if strings.HasPrefix(f, "docs/") && strings.HasSuffix(f, ".md") {
+			docs += readFile(t, f)
+		}
+	}
+	for _, n := range names {
+		word := regexp.MustCompile(`(^|[\s` + "`" + `])` + n + `($|[\s` + "`" + `:])`)
+		if n != "help" && !word.MatchString(usage) {
+			t.Errorf("the usage text does not know %q", n)
+		}
+		if !word.MatchString(readme) {
+			t.Errorf("the commands of README.md lack %q", n)
+		}
+		if !regexp.MustCompile("firebreak " + n + `\b|` + "`" + n + `[ ` + "`]").MatchString(docs) {
+			t.Errorf("no page of docs tells of %q", n)
+		}
+	}
 }
 
 // shown are the command lines in the code blocks of the documents for users, without comments.

@@ -50,6 +50,13 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(0, "", "in-service", "smoke")
 	order(1, "no point", "in-service", "smoak")
 	order(1, "no detector compares", "learn", "duct-1")
+	order(2, "--for says how long", "bypass", "duct-1")
+	order(1, "lasts up to", "bypass", "duct-1", "--for", "13h")
+	order(1, "could not open any more", "bypass", "duct-1", "--for", "1h")
+	order(0, "", "bypass", "duct-1", "--for", "1h", "--reason", "a guard stands in the room")
+	until(t, 0, "bypass/duct-1", "status", "-c", b.file)
+	order(0, "", "end-bypass", "duct-1")
+	order(1, "is not bypassed", "end-bypass", "duct-1")
 
 	order(0, "", "trip", "evacuate", "--stage", "2a", "--reason", "seen with own eyes")
 	b.hook(t, "freeze")

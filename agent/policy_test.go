@@ -15,6 +15,7 @@ var floors = map[string]int{
 	"plugins": 1, // contracts of hooks and publishers; sees sensors
 	"configs": 0, // data files and their embedding
 
+	"plugins/reread":        1, // files that may be replaced, or hang
 	"sensors/profile":       1,
 	"agent/hazard":          1,
 	"agent/journal":         1,

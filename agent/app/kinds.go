@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"firebreak/agent/config"
@@ -15,6 +14,7 @@ import (
 	"firebreak/plugins/hooks/mqtt"
 	"firebreak/plugins/hooks/nut"
 	"firebreak/plugins/hooks/webhook"
+	"firebreak/plugins/reread"
 	"firebreak/sensors"
 )
 
@@ -187,10 +187,10 @@ func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, l
 		switch k := h.Config.(type) {
 		case exec.Config:
 			k.RunDir, k.Site, k.Agent = runDir, c.Site, c.Agent
-			out = append(out, &lateHook{build: func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }})
+			out = append(out, newLateHook(func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }))
 		case webhook.Config:
 			k.Site, k.Agent = c.Site, c.Agent
-			out = append(out, &lateRunner{lateHook{build: func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) }}})
+			out = append(out, &lateRunner{newLateHook(func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) })})
 		case mqtt.Config:
 			m, err := mqttHook(c, h.Name, k, log)
 			if err != nil {
@@ -220,24 +220,28 @@ func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, l
 // lateHook builds its hook when it is first needed, and again after a failure: building may read
 // files, and one hook without its certificate must not keep the agent from protecting with the
 // others, nor a disk that hangs.
-type lateHook struct {
-	build func() (plugins.Hook, error)
+type lateHook struct{ built *reread.File[plugins.Hook] }
 
-	mu   sync.Mutex
-	hook plugins.Hook
+func newLateHook(build func() (plugins.Hook, error)) *lateHook {
+	var made plugins.Hook
+	return &lateHook{reread.New(func() (plugins.Hook, error) {
+		if made != nil {
+			return made, nil
+		}
+		h, err := build()
+		if err == nil {
+			made = h
+		}
+		return h, err
+	})}
 }
 
 func (l *lateHook) get() (plugins.Hook, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hook == nil {
-		h, err := l.build()
-		if err != nil {
-			return nil, err
-		}
-		l.hook = h
+	h, have, err := l.built.Get()
+	if !have {
+		return nil, err
 	}
-	return l.hook, nil
+	return h, nil
 }
 
 func (l *lateHook) Probe(ctx context.Context) error {
@@ -251,14 +255,15 @@ func (l *lateHook) Probe(ctx context.Context) error {
 func (l *lateHook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidence)) plugins.Outcome {
 	h, err := l.get()
 	if err != nil {
-		return plugins.Outcome{Result: plugins.Failed, Detail: "not started: " + err.Error()}
+		// A process before this one may have called it under this key: no known failure, so no new key (S9).
+		return plugins.Outcome{Result: plugins.Unknown, Detail: "not called: " + err.Error() + "; it is tried again under the same key"}
 	}
 	return h.Do(ctx, c, seen)
 }
 
 // lateRunner is one that works between its calls too. Its Run fails as long as the hook cannot be
 // built, and is started again.
-type lateRunner struct{ lateHook }
+type lateRunner struct{ *lateHook }
 
 func (l *lateRunner) Run(ctx context.Context, seen func(plugins.Evidence)) error {
 	h, err := l.get()

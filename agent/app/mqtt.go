@@ -13,6 +13,7 @@ import (
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/plugins/hooks/mqtt"
+	"firebreak/plugins/reread"
 	"firebreak/sensors"
 )
 
@@ -33,25 +34,27 @@ func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*
 		if i < 0 {
 			return nil, fmt.Errorf("hook %q: there is no broker %q", name, n)
 		}
-		b := brokerOf(c.Brokers[i])
-		brokers = append(brokers, mqtt.Broker{Name: n, Connect: func(ctx context.Context) (mqtt.Session, error) {
-			// No name holds a colon, so that it is nobody else's; NATS refuses a dot.
-			return connect(ctx, &b, c.Agent+":h:"+name)
-		}})
+		// No name holds a colon, so that it is nobody else's; NATS refuses a dot.
+		brokers = append(brokers, mqtt.Broker{Name: n, Connect: sessions(brokerOf(c.Brokers[i]), c.Agent+":h:"+name)})
 	}
 	return mqtt.New(name, k, brokers, log)
 }
 
-func connect(ctx context.Context, b *uplink.Broker, clientID string) (mqtt.Session, error) {
-	sc, err := b.Session(clientID, time.Now)
-	if err != nil {
-		return nil, err
+// sessions connects to a broker. What its files say is read anew each time; a disk that hangs leaves what
+// was read last in force, and does not hold it up.
+func sessions(b uplink.Broker, clientID string) func(context.Context) (mqtt.Session, error) {
+	files := reread.New(func() (session.Config, error) { return b.Session(clientID, time.Now) })
+	return func(ctx context.Context) (mqtt.Session, error) {
+		sc, have, err := files.Get()
+		if !have {
+			return nil, fmt.Errorf("the files of broker %s: %w", b.Name, err)
+		}
+		s, err := session.Connect(ctx, sc)
+		if err != nil {
+			return nil, err // not a session that holds nil
+		}
+		return &commands{s}, nil
 	}
-	s, err := session.Connect(ctx, sc)
-	if err != nil {
-		return nil, err // not a session that holds nil
-	}
-	return &commands{s}, nil
 }
 
 // commands is a session as the hook needs it.

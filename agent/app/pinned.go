@@ -12,6 +12,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/agent/guard"
 	"firebreak/agent/journal"
+	"firebreak/plugins/reread"
 )
 
 // keepSource writes the configuration beside the journal under its hash: a run is pinned to the
@@ -70,7 +71,8 @@ func pinnedPath(dir, hash string) string { return filepath.Join(dir, "config-"+h
 
 // pinned takes up an open run under the configuration that started it.
 func (o *Options) pinned(hash string, jrec *journal.Recovered, left []byte, now *guard.Recovered, bootID string, synced bool) (*guard.Recovered, error) {
-	data, err := os.ReadFile(pinnedPath(o.Config.Journal, hash))
+	// The start waits for no disk: the journal may be missing just because that one hangs (S9).
+	data, _, err := reread.New(func() ([]byte, error) { return os.ReadFile(pinnedPath(o.Config.Journal, hash)) }).Get()
 	if err != nil {
 		return now, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/agent/core"
 	"firebreak/agent/journal"
+	"firebreak/agent/uplink"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -192,13 +194,72 @@ ca_file = "`+ca+`"`)...)
 	for i := range c.Hooks {
 		if c.Hooks[i].Name == "drain" {
 			call := plugins.Call{Key: plugins.Key{Plan: "p", Zone: "z", Step: "s"}, Timeout: time.Second}
-			if o := hooks[i].Do(t.Context(), call, nil); o.Result != plugins.Failed || !strings.Contains(o.Detail, ca) {
-				t.Errorf("%v %q: want failed, and which file is missing", o.Result, o.Detail)
+			if o := hooks[i].Do(t.Context(), call, nil); o.Result != plugins.Unknown || !strings.Contains(o.Detail, ca) {
+				t.Errorf("%v %q: want unknown, since a process before this one may have sent it, and which file is missing", o.Result, o.Detail)
 			}
 			if err := hooks[i].Probe(t.Context()); err == nil || !strings.Contains(err.Error(), ca) {
 				t.Errorf("probe: %v", err)
 			}
 		}
+	}
+}
+
+func readError(path string) error {
+	_, err := os.ReadFile(path)
+	return err
+}
+
+// A disk that hangs while a hook is built, or a session's secrets are read, holds up what needs them no longer
+// than its bound.
+func TestHookOnADiskThatHangs(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "secret") // nobody writes it: whoever reads it hangs
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer letGo(fifo)
+	late := newLateHook(func() (plugins.Hook, error) { return nil, readError(fifo) })
+	for range 2 {
+		if o := late.Do(t.Context(), plugins.Call{Timeout: time.Second}, nil); o.Result != plugins.Unknown || !strings.Contains(o.Detail, "hangs") {
+			t.Errorf("%v %q: want unknown, and that the disk hangs", o.Result, o.Detail)
+		}
+		if err := late.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
+			t.Errorf("probe: %v", err)
+		}
+	}
+	way := sessions(uplink.Broker{Name: "b", URL: "mqtt://127.0.0.1:1", PasswordFile: fifo}, "id")
+	if _, err := way(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
+		t.Errorf("a session: %v", err)
+	}
+}
+
+// The configuration of an open run is looked for on a disk that may hang: the agent starts all the same (S9).
+func TestPinnedOnADiskThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := room(t, in(dir)...)
+	fifo := pinnedPath(c.Journal, "abc")
+	if err := errors.Join(os.MkdirAll(c.Journal, 0o700), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	defer letGo(fifo)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := (&Options{Config: c, Log: discard()}).pinned("abc", nil, nil, nil, "", false)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "hangs") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the start waits for the disk")
+	}
+}
+
+// letGo lets whoever hangs in reading a FIFO go on.
+func letGo(fifo string) {
+	if f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+		_ = f.Close()
 	}
 }
 

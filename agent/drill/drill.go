@@ -193,9 +193,9 @@ func (d *Drill) Run(ctx context.Context) *Report {
 	d.now.Lock()
 	d.loop = g
 	d.now.Unlock()
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = g.Run(ctx) }) // what it leaves behind, its hooks' own end takes care of
-	wg.Go(func() { d.inject(ctx) })
+	parts, ctx := plugins.NewParts(ctx)
+	parts.Go(func() { _ = g.Run(ctx) }) // what it leaves behind, its hooks' own end takes care of
+	parts.Go(func() { d.inject(ctx) })
 	if d.c.Stage > plugins.Watch {
 		err = g.Order(ctx, core.Order{Kind: core.TripPlan, Name: d.c.Plan, Stage: d.c.Stage, By: d.c.By})
 	}
@@ -203,7 +203,10 @@ func (d *Drill) Run(ctx context.Context) *Report {
 		err = d.wait(ctx)
 	}
 	cancel()
-	wg.Wait()
+	if broken := parts.Wait(); broken != nil { // a fault in the exercise is no fault of the real loop (S7)
+		d.c.Log.Error("the drill broke off", "plan", d.c.Plan, "err", broken)
+		err = errors.New("the drill broke off by a fault of firebreak: see the log, and report it")
+	}
 	return d.rec.report(err)
 }
 

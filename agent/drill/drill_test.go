@@ -248,3 +248,19 @@ func TestNewRefusesADrillOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// A fault of the drill's own loop ends the drill, which is no good one, and not the process, whose real
+// loop goes on (S7, S22).
+func TestPanicEndsTheDrillAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := New(Config{Rules: room(), Plan: "evacuate", Stage: plugins.SwitchOver, Clock: sensors.NewClock(), Wall: time.Now(),
+			Hooks: []plugins.Hook{&hook{}, &hook{}, &hook{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.box = nil // asking it for readings panics
+		if r := d.Run(t.Context()); r.Good || !strings.Contains(r.Why, "broke off") {
+			t.Errorf("good: %v, %q", r.Good, r.Why)
+		}
+	})
+}

@@ -155,6 +155,13 @@ func (g *Guard) Run(ctx context.Context) error {
 	for _, f := range g.fans {
 		f.start()
 	}
+	orderly := false
+	defer func() { // a panic of the loop ends the process, but for a drill's: nothing of that is left behind
+		if !orderly {
+			close(g.stopped)
+			g.endFans()
+		}
+	}()
 	if g.c.Journal == nil && g.c.Mark == plugins.MarkReal {
 		err := g.c.JournalErr
 		if err == nil {
@@ -180,6 +187,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.c.Alive()
 		select {
 		case <-ctx.Done():
+			orderly = true
 			return g.stop(endHooks)
 		case <-g.c.Inbox.Ready():
 			g.read(hookCtx)
@@ -293,6 +301,12 @@ func (g *Guard) calendar(ctx context.Context) {
 	}
 }
 
+func (g *Guard) endFans() {
+	for _, f := range g.fans {
+		close(f.end)
+	}
+}
+
 // stop ends what the loop started, in at most twice stopMargin. Hooks are told to let go: exec hooks
 // run on without us (S10). What a hook says from here on is not heard, because it may say "failed"
 // only for having been told to let go; its key stands, and the next start asks again.
@@ -312,9 +326,7 @@ func (g *Guard) stop(endHooks func()) error {
 			errs = append(errs, err)
 		}
 	}
-	for _, f := range g.fans {
-		close(f.end)
-	}
+	g.endFans()
 	limit, cancel := context.WithTimeout(context.Background(), stopMargin) // one for all
 	defer cancel()
 	for _, f := range g.fans {

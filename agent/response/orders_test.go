@@ -218,6 +218,30 @@ func TestTrip(t *testing.T) {
 	}
 }
 
+// An unknown only_if yields to the person at the box for the stages that this person has tripped, and not for one
+// that others have tripped over the network since (S16).
+func TestTripAtTheBoxIsForItsStages(t *testing.T) {
+	off := at(plugins.Shed, "by-mains")
+	off.OnlyIf = mains
+	r := newRig(t, plan(at(plugins.Prepare, "drain"), off))
+	r.j.v[mains] = unknown
+	trip := func(st plugins.Stage, box bool) {
+		t.Helper()
+		if err := r.order(func(o *response.Out) error { return r.m.Trip(r.now, "evacuate", st, "kim", box, o) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trip(plugins.Prepare, true)
+	trip(plugins.Shed, false)
+	r.restart("h1", sameBoot)
+	r.pass(second)
+	r.want("by-mains", response.Withheld)
+	trip(plugins.Shed, true)
+	if s := r.run().Steps["by-mains"]; s == nil || s.State != response.Starting {
+		t.Errorf("tripped at the box: %+v", s)
+	}
+}
+
 // A trip releases a hold, wakes a stale run, and is there after a restart. A plan that observes refuses it.
 func TestTripOverridesHoldAndAge(t *testing.T) {
 	p := plan(at(plugins.Shed, "hosts"))

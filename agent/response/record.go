@@ -105,9 +105,9 @@ type Run struct {
 	Vented  bool                   `json:"vented,omitempty"` // gas and another effect were seen together (S6)
 	Stale   bool                   `json:"stale,omitempty"`  // starts no step without a fresh vote (S8)
 
-	Trip    plugins.Stage `json:"trip,omitempty"`     // a person has tripped this stage and all below it (S16); 0: nobody
-	TripBy  string        `json:"trip_by,omitempty"`  // the last one
-	TripBox bool          `json:"trip_box,omitempty"` // a named person at the box: an unknown only_if yields too
+	Trip    plugins.Stage `json:"trip,omitempty"`        // a person has tripped this stage and all below it (S16); 0: nobody
+	TripBy  string        `json:"trip_by,omitempty"`     // the last one
+	TripBox plugins.Stage `json:"trip_at_box,omitempty"` // the same, by a named person at the box: an unknown only_if yields too
 
 	HoldAt   sensors.Mono  `json:"hold_at,omitempty"`   // the hold in force was renewed last; 0: none is
 	HoldBy   string        `json:"hold_by,omitempty"`   // by whom
@@ -211,7 +211,10 @@ func (m *Machine) Apply(rec Record) error {
 		}
 		p.Run.settle(rec.At)
 		p.Run.HoldAt, p.Run.HoldBy = 0, "" // a hold ends at a manual trip (S16)
-		p.Run.Trip, p.Run.TripBy, p.Run.TripBox = max(p.Run.Trip, st), rec.By, p.Run.TripBox || rec.Box
+		p.Run.Trip, p.Run.TripBy = max(p.Run.Trip, st), rec.By
+		if rec.Box {
+			p.Run.TripBox = max(p.Run.TripBox, st)
+		}
 		p.Run.Stale = false // a person has just decided
 	default:
 		return fmt.Errorf("plan %q: unknown record %q", rec.Plan, rec.Kind)

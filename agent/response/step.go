@@ -116,7 +116,7 @@ func (m *Machine) begin(now sensors.Mono, rule *Plan, p *PlanRun, k int, s StepR
 		if v.Is == hazard.False && v.Basis == hazard.Measured {
 			return m.to(now, rule, p, s, Skipped, "its only_if is false", o), never
 		}
-		byHand := p.Run.TripBox && st.Stage <= p.Run.Trip // an unknown one yields to a named person at the box (S16)
+		byHand := p.Run.TripBox != plugins.Watch && st.Stage <= p.Run.TripBox // an unknown one yields to a named person at the box (S16)
 		if (v.Is != hazard.True || v.Basis != hazard.Measured) && !byHand {
 			return m.withhold(now, rule, p, st, s, "its only_if cannot be known: a person at the box decides", o)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -141,7 +142,15 @@ func (h *Hook) command(ctx context.Context, c plugins.Call, n *call, t topics, s
 	sctx, stop := context.WithCancel(ctx)
 	var senders sync.WaitGroup
 	for _, l := range h.links {
-		senders.Go(func() { l.send(sctx, t.command, text, n.again, func(err error) { n.note(l.b.Name, err) }) })
+		senders.Go(func() {
+			defer func() { // the way to one broker must not take that to another along (S22)
+				if r := recover(); r != nil {
+					n.note(l.b.Name, fmt.Errorf("sending panicked: %v", r))
+					l.log.Error("sending panicked", "panic", r, "stack", string(debug.Stack()))
+				}
+			}()
+			l.send(sctx, t.command, text, n.again, func(err error) { n.note(l.b.Name, err) })
+		})
 	}
 	out, settled := plugins.Outcome{}, false
 	for !settled {

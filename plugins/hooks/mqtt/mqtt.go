@@ -97,17 +97,19 @@ func New(name string, cfg Config, brokers []Broker, log *slog.Logger) (*Hook, er
 
 // Run holds a session with each broker and takes the answers, until ctx ends.
 func (h *Hook) Run(ctx context.Context, seen func(plugins.Evidence)) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	parts, ctx := plugins.NewParts(ctx)
 	for _, l := range h.links {
-		wg.Go(func() { l.run(ctx) })
+		parts.Go(func() { l.run(ctx) })
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case r := <-h.replies:
-			h.take(r, seen)
+	parts.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case r := <-h.replies:
+				h.take(r, seen)
+			}
 		}
-	}
+	})
+	return parts.Wait()
 }

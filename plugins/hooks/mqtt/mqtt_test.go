@@ -367,3 +367,25 @@ func TestMuteBrokerIsSentAgain(t *testing.T) {
 		}
 	})
 }
+
+// A panic on the way to one broker costs that way and no other; one of a part that runs between the calls
+// ends Run with an error, with all that it has started, and not the process (S22).
+func TestPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad, good := &fakeBroker{name: "bad"}, &fakeBroker{name: "good", consume: answering("failover-1 accept")}
+		bad.publish = func(context.Context, string, []byte) error { panic("on purpose") }
+		h, _, stop := newHook(t, nil, []*fakeBroker{bad, good})
+		synctest.Wait()
+		if o := h.Do(t.Context(), callOf(30*time.Second), nil); o.Result != plugins.Done {
+			t.Errorf("%+v", o)
+		}
+		stop()
+
+		h.links[0].b.Connect = func(context.Context) (Session, error) { panic("on purpose") }
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(t.Context(), nil) }()
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "on purpose") {
+			t.Errorf("Run ends with %v", err)
+		}
+	})
+}

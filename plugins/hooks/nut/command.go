@@ -318,7 +318,7 @@ func (c *conn) startTLS() answer {
 	if c.h.cfg.CertFile == "" || c.login != nil {
 		return answer{text: errFeature}
 	}
-	conf, _, err := c.h.certs.get()
+	conf, _, err := c.h.certs.Get()
 	c.h.say("cert", err, "the certificate cannot be read, the last one counts")
 	if conf == nil {
 		return answer{text: errFeature}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/reread"
 	"firebreak/sensors"
 )
 
@@ -41,8 +42,8 @@ type Hook struct {
 	zones  []*zone          // in the order of the configuration
 	byName map[string]*zone // in small letters
 	wanted map[sensors.PointID]bool
-	users  file[[]user]
-	certs  file[*tls.Config]
+	users  *reread.File[[]user]
+	certs  *reread.File[*tls.Config]
 	limit  limiter
 	stores []*store
 
@@ -87,8 +88,8 @@ func New(name string, cfg Config, d Deps) (*Hook, error) {
 	h := &Hook{name: name, cfg: cfg, log: d.Log.With("hook", name), byName: map[string]*zone{}, wanted: map[sensors.PointID]bool{},
 		changed: make(chan struct{}), plans: map[string]*planView{}, readings: map[sensors.PointID]reading{}, conns: map[*conn]struct{}{},
 		ports: map[string]error{}, bound: map[string]string{}, said: map[string]string{}}
-	h.users.load = func() ([]user, error) { return loadUsers(cfg.UsersFile) }
-	h.certs.load = func() (*tls.Config, error) { return loadCert(cfg.CertFile, cfg.KeyFile) }
+	h.users = reread.New(func() ([]user, error) { return loadUsers(cfg.UsersFile) })
+	h.certs = reread.New(func() (*tls.Config, error) { return loadCert(cfg.CertFile, cfg.KeyFile) })
 	for i := range cfg.UPS {
 		z, zerr := newZone(&cfg.UPS[i], d.Point)
 		err = errors.Join(err, zerr)
@@ -242,12 +243,12 @@ func (h *Hook) Probe(ctx context.Context) error {
 	var faults []error
 	bad := func(format string, a ...any) { faults = append(faults, fmt.Errorf(format, a...)) }
 	if h.cfg.UsersFile != "" {
-		if _, _, err := h.users.get(); err != nil {
+		if _, _, err := h.users.Get(); err != nil {
 			faults = append(faults, err)
 		}
 	}
 	if h.cfg.CertFile != "" {
-		if _, _, err := h.certs.get(); err != nil {
+		if _, _, err := h.certs.Get(); err != nil {
 			faults = append(faults, err)
 		}
 	}

@@ -174,7 +174,7 @@ func (h *Hook) restore(ctx context.Context) {
 		h.saveLocked()
 		return
 	}
-	h.seq = s.Seq
+	h.seq = max(h.seq, s.Seq)
 	var faults []error
 	for _, u := range s.UPS {
 		z := h.zone(u.Name)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"firebreak/plugins"
@@ -26,21 +25,20 @@ const (
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // Run answers on the ports until ctx ends, and gives the evidence that comes after calls have
-// ended. A port that cannot be opened is tried again for ever. At the end the connections are
-// closed as they stand: OB is not taken back, because whoever stops the agent in that state has been
-// told what follows (S20).
+// ended. A port that cannot be opened is tried again for ever; a part that panics ends Run, which is
+// started again. At the end the connections are closed as they stand: OB is not taken back, because
+// whoever stops the agent in that state has been told what follows (S20).
 func (h *Hook) Run(ctx context.Context, seen func(plugins.Evidence)) error {
 	h.restore(ctx)
-	var wg sync.WaitGroup
+	parts, ctx := plugins.NewParts(ctx)
 	for _, at := range h.cfg.Listen {
-		wg.Go(func() { h.guarded(func() { h.listen(ctx, at, nil, &wg) }) })
+		parts.Go(func() { h.listen(ctx, at, nil, parts) })
 	}
 	for _, a := range h.cfg.Alias {
-		wg.Go(func() { h.guarded(func() { h.listen(ctx, a.Listen, h.zone(a.UPS), &wg) }) })
+		parts.Go(func() { h.listen(ctx, a.Listen, h.zone(a.UPS), parts) })
 	}
-	wg.Go(func() { h.guarded(func() { h.tellLate(ctx, seen) }) })
-	<-ctx.Done()
-	wg.Wait()
+	parts.Go(func() { h.tellLate(ctx, seen) })
+	err := parts.Wait()
 	h.mu.Lock()
 	h.since = time.Time{}
 	h.changedLocked()
@@ -52,14 +50,14 @@ func (h *Hook) Run(ctx context.Context, seen func(plugins.Evidence)) error {
 			h.log.Error("the state is not kept", "err", err)
 		}
 	}
-	return nil
+	return err
 }
 
-// guarded keeps a fault in the server from ending the agent.
+// guarded keeps a fault in the talk with one client from ending that with others.
 func (h *Hook) guarded(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("a part of the server panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			h.log.Error("the talk with a client panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
 	f()
@@ -67,7 +65,7 @@ func (h *Hook) guarded(f func()) {
 
 // listen keeps one port open and serves what connects to it. only, if not nil, is the one UPS
 // that is shown there, to the published account.
-func (h *Hook) listen(ctx context.Context, at string, only *zone, wg *sync.WaitGroup) {
+func (h *Hook) listen(ctx context.Context, at string, only *zone, parts *plugins.Parts) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	pause := listenPause
 	for ctx.Err() == nil {
@@ -76,7 +74,7 @@ func (h *Hook) listen(ctx context.Context, at string, only *zone, wg *sync.WaitG
 		if err == nil {
 			pause = listenPause
 			stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-			err = h.accept(ctx, ln, only, wg)
+			err = h.accept(ctx, ln, only, parts)
 			stop()
 			_ = ln.Close()
 			if ctx.Err() != nil {
@@ -110,7 +108,7 @@ func (h *Hook) opened(at string, ln net.Listener, err error) {
 }
 
 // accept serves connections until the listener fails.
-func (h *Hook) accept(ctx context.Context, ln net.Listener, only *zone, wg *sync.WaitGroup) error {
+func (h *Hook) accept(ctx context.Context, ln net.Listener, only *zone, parts *plugins.Parts) error {
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
@@ -121,7 +119,7 @@ func (h *Hook) accept(ctx context.Context, ln net.Listener, only *zone, wg *sync
 			_ = nc.Close()
 			continue
 		}
-		wg.Go(func() { h.serve(ctx, c) })
+		parts.Go(func() { h.serve(ctx, c) })
 	}
 }
 

@@ -396,3 +396,18 @@ func TestValidateTellsAll(t *testing.T) {
 	_, err = New("h", cfg, Deps{Point: find, StateDirs: []string{"relative"}})
 	wantErr(t, err, `hook "h"`, `battery.voltage is in "V"`, `no point "nowhere.x"`, "is no binary one", "not absolute")
 }
+
+// A part of the server that panics ends Run with an error, so that it is started again: a port that nobody
+// serves any more would be found out by nobody (S22).
+func TestRunOutlivesAPanic(t *testing.T) {
+	cfg := config(t)
+	r := newRig(t, cfg)
+	ports := r.ports
+	r.ports = nil // noting how the port stands panics
+	if err := r.Run(t.Context(), r.seen); err == nil || !strings.Contains(err.Error(), "panicked") {
+		t.Errorf("Run ends with %v", err)
+	}
+	r.ports = ports
+	r.run()
+	r.dial().login("rack12")
+}

@@ -15,7 +15,6 @@ import (
 
 const (
 	maxUsersFile = 64 << 10
-	readBound    = 500 * time.Millisecond // a disk that hangs must not keep a host from logging in
 )
 
 // user is one account of the users file.
@@ -100,7 +99,7 @@ func (c *conn) account() *user {
 		}
 	} else {
 		if !c.read {
-			users, _, err := c.h.users.get()
+			users, _, err := c.h.users.Get()
 			c.users, c.read = users, true
 			c.h.say("users", err, "the users file cannot be read, the last users count")
 		}
@@ -111,54 +110,6 @@ func (c *conn) account() *user {
 		c.h.say("wrong "+c.addr.String(), errors.New("wrong name or password"), "a client cannot log in", "client", c.addr.String())
 	}
 	return u
-}
-
-// file is a file that may be changed while the agent runs: it is read anew at each use, one read at
-// a time and no longer than readBound, and while it cannot be read the last good content counts.
-type file[T any] struct {
-	load func() (T, error)
-
-	mu    sync.Mutex
-	good  T
-	have  bool
-	err   error         // of the last read
-	doing chan struct{} // closed when the read that runs has ended; nil: none runs
-}
-
-// get returns the newest good content; have is false if there never was one.
-func (f *file[T]) get() (good T, have bool, err error) {
-	f.mu.Lock()
-	if f.doing == nil {
-		f.doing = make(chan struct{})
-		go f.read(f.doing) // owned by the next get that sees it end; a dead disk holds one, never more
-	}
-	doing := f.doing
-	f.mu.Unlock()
-	t := time.NewTimer(readBound)
-	defer t.Stop()
-	late := false
-	select {
-	case <-doing:
-	case <-t.C:
-		late = true
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err = f.err; late {
-		err = fmt.Errorf("not read within %v: the disk hangs", readBound)
-	}
-	return f.good, f.have, err
-}
-
-func (f *file[T]) read(doing chan struct{}) {
-	v, err := f.load()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err = err; err == nil {
-		f.good, f.have = v, true
-	}
-	f.doing = nil
-	close(doing)
 }
 
 // loadUsers reads the users file. One that others may read holds no secret.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"firebreak/plugins"
+	"firebreak/plugins/reread"
 )
 
 // maxEnded bounds the outcomes that are remembered; the oldest goes first. What is forgotten is
@@ -83,13 +84,17 @@ func (f *flights) land(id string, fl *flight) {
 const maxFile = 64 << 10
 
 // secrets reads what is kept in files, anew for each try, so that it can be replaced while the
-// agent runs. Files that cannot be read leave what was read last in force, each by itself.
+// agent runs. Files that cannot be read leave what was read last in force, each by itself; a disk that
+// hangs leaves all of it.
 type secrets struct {
 	headers, token string // paths
 	signing        []string
-	mu             sync.Mutex
-	last           http.Header // nil: never read
-	keys           [maxKeys][]byte
+	readFile       func(path string) (string, error)
+	newest         *reread.File[told]
+
+	// Of the one read that runs.
+	last http.Header // nil: never read
+	keys [maxKeys][]byte
 }
 
 // known is what there is to send and to sign with.
@@ -99,10 +104,29 @@ type known struct {
 	whole  bool // enough for a request: all headers, and one key if there is to be a signature
 }
 
-// read gives an error for each file that cannot be read now, and what is known all the same.
+// told is what one read has come to: what is known, and what could not be read.
+type told struct {
+	known
+	err error
+}
+
+func newSecrets(c *Config) *secrets {
+	s := &secrets{headers: c.HeadersFile, token: c.TokenFile, signing: c.SecretFiles, readFile: readBounded}
+	s.newest = reread.New(func() (told, error) { return s.all(), nil })
+	return s
+}
+
+// read gives an error for each file that cannot be read now, and what is known all the same. It waits for
+// no disk beyond its bound.
 func (s *secrets) read() (known, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	t, _, late := s.newest.Get()
+	if late != nil {
+		late = fmt.Errorf("the files with the secrets: %w", late)
+	}
+	return t.known, errors.Join(t.err, late)
+}
+
+func (s *secrets) all() told {
 	h, err := s.load()
 	if err == nil {
 		s.last = h
@@ -110,7 +134,7 @@ func (s *secrets) read() (known, error) {
 	faults := []error{err}
 	k := known{header: s.last}
 	for i, path := range s.signing {
-		text, err := readBounded(path)
+		text, err := s.readFile(path)
 		var key []byte
 		if err == nil {
 			key, err = parseKey(text)
@@ -125,14 +149,14 @@ func (s *secrets) read() (known, error) {
 		}
 	}
 	k.whole = s.last != nil && (len(s.signing) == 0 || len(k.keys) > 0)
-	return k, errors.Join(faults...)
+	return told{k, errors.Join(faults...)}
 }
 
 func (s *secrets) load() (http.Header, error) {
 	h := http.Header{}
 	var faults []error
 	if s.headers != "" {
-		text, err := readBounded(s.headers)
+		text, err := s.readFile(s.headers)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("headers_file: %w", err))
 		}
@@ -150,7 +174,7 @@ func (s *secrets) load() (http.Header, error) {
 		}
 	}
 	if s.token != "" {
-		text, err := readBounded(s.token)
+		text, err := s.readFile(s.token)
 		text = strings.TrimSpace(text)
 		if err == nil && (text == "" || checkHeader("Authorization", text) != nil) {
 			err = fmt.Errorf("%s holds no token on a single line", s.token)

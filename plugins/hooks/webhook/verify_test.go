@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -183,14 +185,19 @@ func TestVerifyElsewhereWithoutSecrets(t *testing.T) {
 	tg.Start()
 	h := newHook(t, tg.URL, func(c *Config) {
 		c.VerifyURL, c.Headers = other.URL, map[string]string{"X-Team": "power"}
-		c.SecretFiles = nil
+		c.TokenFile = filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(c.TokenFile, []byte("t"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	})
-	h.secrets.last = http.Header{"Authorization": {"Bearer t"}}
 	s := newSightings()
 	running(t, h, s.seen)
 	want(t, h.Do(t.Context(), call(time.Minute), nil), plugins.Done, 200, "")
 	if ev := s.next(t); ev.Name != plugins.SeenVerified {
 		t.Errorf("%+v", ev)
+	}
+	if tg.got[0].Header.Get("Authorization") != "Bearer t" {
+		t.Errorf("the target gets %v: the test proves nothing", tg.got[0].Header)
 	}
 	if r := <-got; r.Header.Get("Authorization")+r.Header.Get("X-Team") != "" {
 		t.Errorf("%v", r.Header)

@@ -27,7 +27,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -55,7 +54,7 @@ type Hook struct {
 	tls     *tls.Config
 	client  *http.Client
 	pauses  []time.Duration // before the second try, the third, ...; the last one repeats
-	secrets secrets
+	secrets *secrets
 	flights flights
 	watches watches
 	spare   spare
@@ -86,7 +85,7 @@ func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
 	h := &Hook{name: name, cfg: cfg, url: u, log: log,
 		tls:     &tls.Config{MinVersion: tls.VersionTLS12, Time: cfg.Now},
 		pauses:  []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 2 * time.Second},
-		secrets: secrets{headers: cfg.HeadersFile, token: cfg.TokenFile, signing: cfg.SecretFiles},
+		secrets: newSecrets(&cfg),
 		watches: newWatches(),
 	}
 	if cfg.CAFile != "" {
@@ -165,23 +164,25 @@ func userTimeout(_, _ string, c syscall.RawConn) error {
 // Run verifies what the calls have begun, and keeps a connection open if that is asked for, until
 // ctx ends.
 func (h *Hook) Run(ctx context.Context, seen func(plugins.Evidence)) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	parts, ctx := plugins.NewParts(ctx)
 	if h.cfg.KeepOpen {
-		wg.Go(func() {
+		parts.Go(func() {
 			h.spare.keep(ctx, func(ctx context.Context) (net.Conn, error) {
 				return h.dial(ctx, h.address(), h.url.Scheme == "https")
 			}, h.log.With("hook", h.name))
 		})
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case w := <-h.watches.fresh:
-			wg.Go(func() { h.verify(ctx, w, seen) })
+	parts.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case w := <-h.watches.fresh:
+				parts.Go(func() { h.verify(ctx, w, seen) })
+			}
 		}
-	}
+	})
+	return parts.Wait()
 }
 
 // Close gives up the idle connections. Calls that run end with their contexts.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"firebreak/plugins"
@@ -304,6 +305,37 @@ func TestSecretsAndTLS(t *testing.T) {
 	}
 }
 
+// A disk that hangs holds up no call: the secrets that were read last go on, and of ten calls none waits for
+// another.
+func TestSecretsOnADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token := filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(token, []byte("t1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h := newHook(t, "https://target.invalid", func(c *Config) { c.TokenFile = token })
+		if k, err := h.secrets.read(); err != nil || !k.whole {
+			t.Fatalf("%+v, %v", k, err)
+		}
+		begin := time.Now()
+		dead := make(chan struct{})
+		defer close(dead)
+		h.secrets.readFile = func(string) (string, error) { <-dead; return "", nil }
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if k, err := h.secrets.read(); !k.whole || k.header.Get("Authorization") != "Bearer t1" || err == nil || !strings.Contains(err.Error(), "hangs") {
+					t.Errorf("%+v, %v", k, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("they took %v", d)
+		}
+	})
+}
+
 func TestAnswerIsBounded(t *testing.T) {
 	tg := newTarget(t, func(_ *target, w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, 10*answerLimit))
@@ -334,4 +366,18 @@ func TestValidateTellsAllFaults(t *testing.T) {
 			t.Errorf("%+v: %v", good, err)
 		}
 	}
+}
+
+// A part of the hook that panics ends Run with an error, and not the process: it is started again (S22).
+func TestRunOutlivesAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHook(t, "http://target.invalid", func(c *Config) { c.VerifyURL = "http://target.invalid/state" })
+		h.client.Transport = fakeNet(func(*http.Request) (*http.Response, error) { panic("on purpose") })
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(t.Context(), nil) }()
+		h.watch(call(time.Minute))
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "on purpose") {
+			t.Errorf("Run ends with %v", err)
+		}
+	})
 }

@@ -1,0 +1,49 @@
+package reread
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFile: the newest content counts, and the last good one while there is none; a read that hangs is
+// waited for no longer than the bound, and there is one of it, however many ask.
+func TestFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now func() (string, error)
+		reads := 0 // by one goroutine at a time
+		f := New(func() (string, error) { reads++; return now() })
+		want := func(good string, have bool, says string) {
+			t.Helper()
+			g, h, err := f.Get()
+			if g != good || h != have || (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("%q, %v, %v: want %q, %v, %q", g, h, err, good, have, says)
+			}
+		}
+		now = func() (string, error) { return "torn", errors.New("no such file") }
+		want("", false, "no such file")
+		now = func() (string, error) { return "a", nil }
+		want("a", true, "")
+		now = func() (string, error) { panic("on purpose") }
+		want("a", true, "on purpose")
+
+		dead := make(chan struct{})
+		now = func() (string, error) { <-dead; return "b", nil }
+		begin, before := time.Now(), reads
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { want("a", true, "hangs") })
+		}
+		wg.Wait()
+		if d := time.Since(begin); d != Bound || reads != before+1 {
+			t.Errorf("%v and %d reads: want %v and one", d, reads-before, Bound)
+		}
+		close(dead)
+		synctest.Wait()
+		now = func() (string, error) { return "c", nil }
+		want("c", true, "")
+	})
+}
