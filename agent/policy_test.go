@@ -108,7 +108,7 @@ var bans = []ban{
 		reason: "a test library"},
 	{what: "github.com/standard-webhooks/standard-webhooks/libraries", except: []string{}, tests: true,
 		reason: "it says in tests that a target would accept what the webhook signs"},
-	{what: "firebreak/agent/wire", except: []string{"agent/uplink", "agent/app"}, tests: true,
+	{what: "firebreak/agent/wire", except: []string{"agent/uplink", "agent/app", "agent/config", "agent/consumer", "agent"}, tests: true,
 		reason: "the way from sensor to hook never passes through MQTT (S11); app hands sessions to the hook that commands by it"},
 	{what: "firebreak/agent/uplink", except: []string{"agent/app"},
 		reason: "telling hangs off the loop as a publisher: nobody but the app knows who tells"},

@@ -185,7 +185,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 4),
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if p.up, err = buildUplink(o, p.boot, p.heard.peer, p.twins.twin); err != nil {
+	if p.up, err = buildUplink(o, p.boot, p); err != nil {
 		return nil, err
 	}
 	way := &devicesByName{}
@@ -287,23 +287,6 @@ func instance() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
-}
-
-func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin func(error)) (*uplink.Uplink, error) {
-	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
-		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
-		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
-		Clock: newClockState(clockSynced, time.Now).state}
-	for i := range o.Config.Rules.Response.Plans {
-		if p := &o.Config.Rules.Response.Plans[i]; p.Peer != "" {
-			c.Peers = append(c.Peers, uplink.Peer{Agent: p.Peer, Plan: p.Name})
-		}
-	}
-	c.Heard, c.Twin = heard, twin
-	for _, b := range o.Config.Brokers {
-		c.Brokers = append(c.Brokers, brokerOf(b))
-	}
-	return uplink.New(c)
 }
 
 func startControl(o *Options, d *desk, ends *cleanups) {

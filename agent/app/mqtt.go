@@ -17,7 +17,7 @@ import (
 
 func brokerOf(b config.Broker) uplink.Broker {
 	return uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
-		CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key}
+		CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key, TelemetryCertFile: b.TelemetryCert, TelemetryKeyFile: b.TelemetryKey, Sessions: b.Sessions}
 }
 
 // mqttHook makes a hook that commands through brokers of the configuration. It has a session of its

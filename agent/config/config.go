@@ -97,8 +97,13 @@ type Broker struct {
 	Cert, Key    string // PEM files of the client
 	UsernameFile string // files are read at each connection, so that they can be changed
 	PasswordFile string
-	Stands       Stands
-	At           Pos
+
+	TelemetryCert, TelemetryKey string // PEM files of the telemetry's session; empty: the same
+
+	Sessions  int  // 1: telemetry has no session of its own
+	PlainText bool // over a network, as somebody said outright
+	Stands    Stands
+	At        Pos
 }
 
 // Config is a configuration without a fault.
@@ -116,6 +121,10 @@ type Config struct {
 
 	Profiles    string   // directory of profiles of one's own; empty: none
 	OwnProfiles []string // the profiles that were taken from there, sorted
+
+	SigningKey    string // file of the key that messages are signed with; empty: they are not
+	SignTelemetry bool   // readings too
+	TrustedKeys   string // file of the keys of those who give orders and answer; empty: nobody does
 
 	Buses   []Bus
 	Devices []Device // by DeviceID

@@ -169,13 +169,20 @@ func (b *backlog) dropAlarm(t *tree) {
 // alarm whose newest state waits in the queue is not in the snapshot, since telling it before the
 // transitions that led to it would put them out of order.
 func (b *backlog) reconnected() {
-	b.snapshot = nil
-	b.pendingPlans = 0
 	b.states.rewind()
 	for i := range b.trees {
+		b.trees[i].alarms.rewind()
+		b.trees[i].events.rewind()
+	}
+	b.present()
+}
+
+// present makes the state of all plans and alarms due to be told.
+func (b *backlog) present() {
+	b.snapshot = nil
+	b.pendingPlans = 0
+	for i := range b.trees {
 		t := &b.trees[i]
-		t.alarms.rewind()
-		t.events.rewind()
 		for _, s := range t.plans {
 			s.pending = true
 			b.pendingPlans++
@@ -189,6 +196,19 @@ func (b *backlog) reconnected() {
 	slices.SortFunc(b.snapshot, func(x, y *wire.Message) int {
 		return cmp.Or(boolCmp(x.Drill, y.Drill), boolCmp(!x.Active, !y.Active), cmp.Compare(x.Priority, y.Priority), cmp.Compare(x.Seq, y.Seq))
 	})
+}
+
+// again makes the newest word on a topic due to be told once more.
+func (b *backlog) again(topic string) {
+	s := b.trees[0].byName[topic]
+	switch {
+	case s == nil || s.pending:
+	case s.m.Class == wire.Plan:
+		s.pending = true
+		b.pendingPlans++
+	case !slices.Contains(b.snapshot, s.m):
+		b.snapshot = slices.Insert(b.snapshot, 0, s.m)
+	}
 }
 
 func boolCmp(x, y bool) int {

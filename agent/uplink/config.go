@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/sensors"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	Peers             []Peer         // agents whose word on a plan is listened to
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
 	Twin              func(error)    // must not wait: another agent of this name lives; nil: not any more (S13)
+	Tamper            func(error)    // must not wait: somebody else writes what only this agent may; nil: not any more
+	SigningKey        string         // file of the private key; empty: messages are not signed
+	SignState         bool           // the readings too
 	Drill             bool           // everything goes below drill (S7): the demo
 	Log               *slog.Logger
 
@@ -56,9 +60,12 @@ type Broker struct {
 	Name     string
 	URL      string // mqtt:// or mqtts://
 	ClientID string // empty: the agent's name, which brokers bind to its certificate
+	Sessions int    // 1: telemetry goes by the session of the alarms; otherwise it has one of its own, AGENT:t
 
 	UsernameFile, PasswordFile string
 	CAFile, CertFile, KeyFile  string
+	// Of the telemetry's session, where brokers bind the client id to the certificate; empty: the same.
+	TelemetryCertFile, TelemetryKeyFile string
 }
 
 func (c *Config) defaults() {
@@ -105,7 +112,7 @@ func (c *Config) validate() error {
 		if err := session.CheckURL(b.URL); err != nil {
 			fault("broker %s: %w", b.Name, err)
 		}
-		if (b.CertFile == "") != (b.KeyFile == "") {
+		if (b.CertFile == "") != (b.KeyFile == "") || (b.TelemetryCertFile == "") != (b.TelemetryKeyFile == "") {
 			fault("broker %s: cert and key belong together: give both or none", b.Name)
 		}
 	}
@@ -130,7 +137,7 @@ func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
 	}
 	tc := &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
 	if b.CAFile != "" {
-		pem, err := os.ReadFile(b.CAFile)
+		pem, err := os.ReadFile(wire.SecretPath(b.CAFile))
 		if err != nil {
 			return fmt.Errorf("ca of broker %s: %w", b.Name, err)
 		}
@@ -140,7 +147,7 @@ func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
 		}
 	}
 	if b.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(b.CertFile, b.KeyFile)
+		pair, err := tls.LoadX509KeyPair(wire.SecretPath(b.CertFile), wire.SecretPath(b.KeyFile))
 		if err != nil {
 			return fmt.Errorf("certificate of broker %s: %w", b.Name, err)
 		}
@@ -154,6 +161,6 @@ func secret(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(file)
+	b, err := os.ReadFile(wire.SecretPath(file))
 	return string(bytes.TrimRight(b, "\r\n")), err
 }

@@ -15,6 +15,7 @@ type flight struct {
 	s       *session.Session
 	session uint64
 	birth   wire.Message
+	signer  *wire.Signer // nil: nothing is signed
 	out     []outgoing
 	good    bool
 }
@@ -70,17 +71,17 @@ func (f *flight) serve(ctx context.Context) error {
 
 // begin tells the birth and makes the backlog ready to be told from its start.
 func (f *flight) begin() error {
-	d := f.drops()
+	if f.lane == telemetry {
+		f.ready()
+		return nil
+	}
+	d := f.both().Dropped
 	var err error
 	f.birth, err = f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Birth(f.session, f.u.cfg.Now(), d) })
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.backlog.reconnected()
-	f.rebirth = false
-	f.st.Connected, f.st.LastError = true, ""
-	f.mu.Unlock()
+	f.ready()
 	first := f.birth.Retained() && f.short >= 2
 	if first {
 		ctx, cancel := context.WithTimeout(context.Background(), twinWait)
@@ -94,12 +95,22 @@ func (f *flight) begin() error {
 			defer cancel()
 			if told.Err() == nil { // before it, what is retained is rightly older
 				f.watch(ctx, f.s, f.session, f.birth.Topic)
+				f.protect(ctx)
 			}
 		})
 	}
 	f.wg.Go(func() { f.listen(f.s) })
 	f.log.Info("broker connected")
 	return nil
+}
+
+// ready makes the backlog ready to be told from its start.
+func (f *flight) ready() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.backlog.reconnected()
+	f.rebirth = false
+	f.st.Connected, f.st.LastError, f.st.Refused = true, "", ""
 }
 
 // fill sends all that may be sent now. A hello does not wait for the window.
@@ -114,6 +125,10 @@ func (f *flight) fill() {
 		f.mu.Unlock()
 		if rebirth {
 			f.send(&f.birth, fromNowhere, false)
+		}
+		if f.mate != nil && hello != nil {
+			t := f.mate.stats()
+			queued, drops = queued+t.Queued, drops.Add(t.Dropped)
 		}
 		if hello != nil {
 			if h, err := hello.Hello(f.session, queued, drops); err == nil {
@@ -133,7 +148,11 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	if !m.Made.IsZero() {
 		held = now.Sub(m.Made)
 	}
-	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), m.Aged(held, replayed))
+	payload := m.Aged(held, replayed)
+	if m.Class.Signed() || f.u.cfg.SignState {
+		payload = f.signer.Sign(m.Topic, payload)
+	}
+	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), payload)
 	f.out = append(f.out, outgoing{m, from, ack, now})
 	f.mu.Lock()
 	f.st.Published++
@@ -177,9 +196,9 @@ func (f *flight) settle() error {
 func (f *flight) farewell() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	d := f.drops()
+	d := f.both().Dropped
 	m, err := f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Offline(f.session, f.u.cfg.Now(), "stopped", d) })
-	if err == nil {
+	if err == nil && f.lane != telemetry {
 		f.send(&m, fromNowhere, false)
 		select {
 		case <-f.out[len(f.out)-1].ack.Done():

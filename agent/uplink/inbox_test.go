@@ -25,7 +25,7 @@ func config(urls ...string) Config {
 		Points: []sensors.Point{{ID: 0, Name: "ups-a.battery.temperature", Unit: sensors.Celsius, Physics: sensors.Temperature},
 			{ID: 1, Name: "ups-a.input.ok", Kind: sensors.Binary}}}
 	for i, u := range urls {
-		c.Brokers = append(c.Brokers, Broker{Name: fmt.Sprint("b", i), URL: u})
+		c.Brokers = append(c.Brokers, Broker{Name: fmt.Sprint("b", i), URL: u, Sessions: 1})
 	}
 	return c
 }

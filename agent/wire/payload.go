@@ -150,6 +150,11 @@ type Drops struct {
 	Superseded uint64 `json:"superseded"` // plan states replaced by a newer one before they were sent
 }
 
+// Add sums up two lanes.
+func (d Drops) Add(o Drops) Drops {
+	return Drops{d.Alarm + o.Alarm, d.Event + o.Event, d.State + o.State, d.Superseded + o.Superseded}
+}
+
 // Sequences holds the last sequence number given out in each class.
 type Sequences struct {
 	Status uint64 `json:"status"`

@@ -1,0 +1,26 @@
+package app
+
+import (
+	"time"
+
+	"firebreak/agent/guard"
+	"firebreak/agent/uplink"
+)
+
+func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) {
+	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
+		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
+		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
+		Clock: newClockState(clockSynced, time.Now).state}
+	for i := range o.Config.Rules.Response.Plans {
+		if k := &o.Config.Rules.Response.Plans[i]; k.Peer != "" {
+			c.Peers = append(c.Peers, uplink.Peer{Agent: k.Peer, Plan: k.Name})
+		}
+	}
+	c.Heard, c.Twin, c.Tamper = p.heard.peer, p.twins.twin, p.twins.tamper
+	c.SigningKey, c.SignState = o.Config.SigningKey, o.Config.SignTelemetry
+	for _, b := range o.Config.Brokers {
+		c.Brokers = append(c.Brokers, brokerOf(b))
+	}
+	return uplink.New(c)
+}
