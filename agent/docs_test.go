@@ -73,6 +73,7 @@ var commands = map[string]string{
 	"firebreak release":        "here without an agent",
 	"firebreak bundle":         "TestBundle makes several; here there is no journal",
 	"firebreak version":        "here",
+	"firebreak watch":          "TestWatch follows an agent",
 	"firebreak key":            "TestKeys gives each of its commands",
 	"firebreak outstanding":    "TestOrdersOfARunningAgent asks it; here without an agent",
 	"firebreak shelve":         "TestOrdersOfARunningAgent gives it; here without an agent",

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"firebreak/agent/wire"
+	"firebreak/agent/wire/secret"
 )
 
 // broker reads one [[broker]].
@@ -82,7 +82,7 @@ func (b *Broker) local() bool {
 // secretFile reads the path of a file that is read while the agent runs.
 func (c *compiler) secretFile(t *Table, key string) string {
 	s := t.String(key, "")
-	if s != "" && !wire.GoodSecretPath(s) {
+	if s != "" && !secret.Good(s) {
 		t.Fault(key, "%q must be the absolute path of a file, or credential:NAME for one that systemd hands in", s)
 	}
 	return s

@@ -113,7 +113,7 @@ func TestCredentialsFromFiles(t *testing.T) {
 	cfg := config(b.URL())
 	cfg.Brokers[0].UsernameFile, cfg.Brokers[0].PasswordFile = user, pass
 	u, _ := start(t, cfg)
-	awaitStats(t, u, func(s BrokerStats) bool { return strings.Contains(s.LastError, "password of broker b0") })
+	awaitStats(t, u, func(s BrokerStats) bool { return strings.Contains(s.LastError, "credentials of broker b0: password") })
 	for _, secret := range []string{"s3cret", "0ther"} {
 		if err := os.WriteFile(pass+".new", []byte(secret), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,18 +1,13 @@
 package uplink
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
-	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/sensors"
 )
@@ -128,39 +123,9 @@ func (b *Broker) Session(clientID string, now func() time.Time) (session.Config,
 
 // credentials reads the broker's files into a session's configuration.
 func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
-	var err error
-	if sc.Username, err = secret(b.UsernameFile); err != nil {
-		return fmt.Errorf("username of broker %s: %w", b.Name, err)
+	f := session.Files{Username: b.UsernameFile, Password: b.PasswordFile, CA: b.CAFile, Cert: b.CertFile, Key: b.KeyFile}
+	if err := f.Apply(sc, now); err != nil {
+		return fmt.Errorf("credentials of broker %s: %w", b.Name, err)
 	}
-	if sc.Password, err = secret(b.PasswordFile); err != nil {
-		return fmt.Errorf("password of broker %s: %w", b.Name, err)
-	}
-	tc := &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
-	if b.CAFile != "" {
-		pem, err := os.ReadFile(wire.SecretPath(b.CAFile))
-		if err != nil {
-			return fmt.Errorf("ca of broker %s: %w", b.Name, err)
-		}
-		tc.RootCAs = x509.NewCertPool()
-		if !tc.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca of broker %s: %s holds no certificate in PEM form", b.Name, b.CAFile)
-		}
-	}
-	if b.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(wire.SecretPath(b.CertFile), wire.SecretPath(b.KeyFile))
-		if err != nil {
-			return fmt.Errorf("certificate of broker %s: %w", b.Name, err)
-		}
-		tc.Certificates = []tls.Certificate{pair}
-	}
-	sc.TLS = tc
 	return nil
-}
-
-func secret(file string) (string, error) {
-	if file == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(wire.SecretPath(file))
-	return string(bytes.TrimRight(b, "\r\n")), err
 }

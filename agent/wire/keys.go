@@ -14,8 +14,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"firebreak/agent/wire/secret"
 )
 
 // Role is who a key belongs to.
@@ -111,7 +112,7 @@ func ParseTrust(line string) (Key, error) {
 
 // ReadRing reads a file of trusted keys.
 func ReadRing(path string) (*Ring, error) {
-	f, err := os.Open(SecretPath(path))
+	f, err := os.Open(secret.Path(path))
 	if err != nil {
 		return nil, fmt.Errorf("trusted keys: %w", err)
 	}
@@ -149,25 +150,6 @@ func ParseRing(from io.Reader) (*Ring, error) {
 	return r, nil
 }
 
-// credentialPrefix names a credential that systemd hands to the service, in place of a path.
-const credentialPrefix = "credential:"
-
-// SecretPath is the path of a file of keys or passwords: as given, or, for credential:NAME, where
-// systemd has put it (LoadCredential= in the unit).
-func SecretPath(path string) string {
-	name, ok := strings.CutPrefix(path, credentialPrefix)
-	if !ok {
-		return path
-	}
-	return filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), filepath.Base(name))
-}
-
-// GoodSecretPath tells whether a configuration may name the path.
-func GoodSecretPath(path string) bool {
-	name, credential := strings.CutPrefix(path, credentialPrefix)
-	return credential && name != "" && name == filepath.Base(name) || filepath.IsAbs(path)
-}
-
 // NewKey makes a private key, in the form in which openssl and others read it (PKCS #8, PEM).
 func NewKey() (pemText []byte, s *Signer, err error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -183,7 +165,7 @@ func NewKey() (pemText []byte, s *Signer, err error) {
 
 // ReadSigner reads a private key. One that others may read is refused: it signs for nobody any more.
 func ReadSigner(path string) (*Signer, error) {
-	at := SecretPath(path)
+	at := secret.Path(path)
 	fi, err := os.Stat(at)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"firebreak/agent/wire/secret"
 	"firebreak/plugins"
 )
 
@@ -131,12 +132,12 @@ func TestKeyFiles(t *testing.T) {
 		if got, err := ReadSigner(path); err != nil || got.KeyID() != s.KeyID() {
 			t.Errorf("%s: %v", path, err)
 		}
-		if !GoodSecretPath(path) {
+		if !secret.Good(path) {
 			t.Errorf("%s is refused", path)
 		}
 	}
 	for _, path := range []string{"agent.key", "credential:", "credential:../agent.key", ""} {
-		if GoodSecretPath(path) {
+		if secret.Good(path) {
 			t.Errorf("%q is taken", path)
 		}
 	}
