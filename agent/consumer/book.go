@@ -116,6 +116,7 @@ type Book struct {
 	refused  map[string]uint64
 	noted    map[string]time.Time // refusals, so that a storm is a few notes
 	out      []Note
+	repeats  []Note // told before: their receipts may be lost
 }
 
 // NewBook makes an empty book. Without keys nothing is believed, unless unsigned is true.
@@ -173,11 +174,14 @@ type topic struct {
 
 // Take takes one message and returns what is to be told; the slice is good until the next call.
 func (b *Book) Take(now time.Time, broker, topicName string, payload []byte, retained bool) []Note {
-	b.out = b.out[:0]
+	b.out, b.repeats = b.out[:0], b.repeats[:0]
 	p, ok := wire.ParseTopic(topicName)
 	if !ok || p.Class > wire.State {
 		b.refuse(now, broker, p, "no topic of an agent", topicName)
 		return b.out
+	}
+	if p.Sub == wire.EchoName {
+		return b.out // an agent tries what it may write
 	}
 	if len(payload) == 0 {
 		b.wiped(now, broker, p)

@@ -170,7 +170,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) hear(take func(time.Time) []Note) {
 	c.mu.Lock()
 	notes := append([]Note(nil), take(time.Now())...)
+	repeats := append([]Note(nil), c.book.repeats...)
+	c.book.repeats = c.book.repeats[:0]
 	c.mu.Unlock()
+	for _, n := range repeats {
+		if c.signer != nil && n.Act() {
+			_ = c.Answer(n, wire.AnswerReceipt, "")
+		}
+	}
 	for _, n := range notes {
 		if c.signer != nil {
 			switch {

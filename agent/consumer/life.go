@@ -184,6 +184,12 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 		l.topics[k] = t
 	}
 	if m.head.Seq <= t.seq {
+		if m.head.Seq == t.seq && l == a.cur && !m.retained {
+			told := len(b.out)
+			b.tell(a, m.now, m.broker, t)
+			b.repeats = append(b.repeats, b.out[told])
+			b.out = b.out[:told]
+		}
 		return
 	}
 	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real(), m.now, false

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/sensors"
 )
@@ -26,10 +27,17 @@ type Config struct {
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
 	Twin              func(error)    // must not wait: another agent of this name lives; nil: not any more (S13)
 	Tamper            func(error)    // must not wait: somebody else writes what only this agent may; nil: not any more
-	SigningKey        string         // file of the private key; empty: messages are not signed
-	SignState         bool           // the readings too
-	Drill             bool           // everything goes below drill (S7): the demo
-	Log               *slog.Logger
+	Consumers         []string       // those whose receipts are awaited, in the order in which they are asked
+	TrustedKeys       string         // file of the keys of persons and consumers; empty: nobody is listened to
+	Unheard           func(error)    // must not wait: no consumer answers; nil: one does
+
+	Order    func(context.Context, Order) error // carries out a verified command; nil: none is
+	Answered func(wire.ReceiptMessage)          // must not wait: a consumer accepts, declines, or is done
+
+	SigningKey string // file of the private key; empty: messages are not signed
+	SignState  bool   // the readings too
+	Drill      bool   // everything goes below drill (S7): the demo
+	Log        *slog.Logger
 
 	Window         int           // messages in flight; 64. A quarter is kept free of telemetry
 	MaxQueued      int           // events and alarm transitions; 10000. They may take telemetry's place too

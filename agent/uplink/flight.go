@@ -51,7 +51,11 @@ func (f *flight) serve(ctx context.Context) error {
 		case <-f.s.Lost():
 			_ = f.settle() // what was acknowledged before the loss need not be sent again
 			return f.s.Cause()
-		case <-check.C:
+		case now := <-check.C:
+			if f.mute(now) {
+				f.s.Abort(errMute)
+				return errMute
+			}
 			if len(f.out) > 0 {
 				if d := time.Since(f.out[0].at); d > f.u.cfg.AckTimeout {
 					f.s.Abort(silent(d))
@@ -73,6 +77,7 @@ func (f *flight) serve(ctx context.Context) error {
 func (f *flight) begin() error {
 	if f.lane == telemetry {
 		f.ready()
+		f.wg.Go(f.tryGrants)
 		return nil
 	}
 	d := f.both().Dropped
@@ -100,6 +105,7 @@ func (f *flight) begin() error {
 		})
 	}
 	f.wg.Go(func() { f.listen(f.s) })
+	f.wg.Go(f.tryGrants)
 	f.log.Info("broker connected")
 	return nil
 }
@@ -109,7 +115,7 @@ func (f *flight) ready() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.backlog.reconnected()
-	f.rebirth = false
+	f.rebirth, f.echoAt = false, time.Now()
 	f.st.Connected, f.st.LastError, f.st.Refused = true, "", ""
 }
 

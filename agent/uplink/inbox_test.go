@@ -87,6 +87,9 @@ type received struct {
 func newInbox() *inbox { return &inbox{new: make(chan struct{}, 1)} }
 
 func (b *inbox) add(conn int, topic string, retain bool, payload []byte) {
+	if strings.HasSuffix(topic, "/"+wire.EchoName) {
+		return // TestGrants looks at these
+	}
 	r := received{conn: conn, topic: topic, retain: retain, payload: string(payload)}
 	var p struct {
 		wire.Head

@@ -48,6 +48,8 @@ type link struct {
 	backlog *backlog
 	hello   *wire.Beat      // the newest that was not sent
 	rebirth bool            // the broker says that we are offline
+	echoAt  time.Time       // the last own hello that the broker passed on, or the begin of the session
+	echoed  bool            // it has, ever
 	again   map[string]bool // topics on which another than our word stands
 	st      BrokerStats
 }
@@ -208,7 +210,7 @@ func (l *link) watch(ctx context.Context, s *session.Session, n uint64, topic st
 	})
 	if err == nil {
 		hello := strings.Replace(topic, "/"+wire.Status.String()+"/", "/"+wire.Hello.String()+"/", 1)
-		err = s.Subscribe(ctx, hello, 0, l.u.twins.hello)
+		err = s.Subscribe(ctx, hello, 0, l.ownHello)
 	}
 	if err != nil && !errors.Is(err, session.ErrLost) {
 		l.log.Debug("own status topic cannot be watched", "error", err)

@@ -40,14 +40,16 @@ type Uplink struct {
 	links []*link // of the alarms, one a broker
 	lanes []*link // all
 
-	mu      sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
-	enc     *wire.Encoder
-	peers   *peers
-	twins   twins
-	tampers tampers
-	voice   voice
-	untold  uint64 // updates that could not be encoded
-	lastErr error
+	mu       sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
+	enc      *wire.Encoder
+	peers    *peers
+	twins    twins
+	tampers  tampers
+	voice    voice
+	orders   *orders
+	receipts *receipts
+	untold   uint64 // updates that could not be encoded
+	lastErr  error
 }
 
 // New checks the configuration. It opens nothing.
@@ -57,7 +59,7 @@ func New(cfg Config) (*Uplink, error) {
 		return nil, err
 	}
 	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}},
-		tampers: tampers{tell: cfg.Tamper}}
+		tampers: tampers{tell: cfg.Tamper}, orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
 		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock}, cfg.Devices, cfg.Points)
@@ -89,6 +91,7 @@ func (u *Uplink) Offer(up plugins.Update) {
 		return
 	}
 	m.Made = time.Now()
+	u.receipts.told(&up, &m)
 	for _, l := range u.lanes {
 		l.put(&m)
 	}
@@ -101,8 +104,11 @@ func (u *Uplink) Run(ctx context.Context) error {
 	for _, l := range u.lanes {
 		wg.Go(func() { l.run(ctx) })
 	}
+	wg.Go(func() { u.obey(ctx) })
 	t := time.NewTicker(u.cfg.HelloEvery)
 	defer t.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,6 +118,8 @@ func (u *Uplink) Run(ctx context.Context) error {
 			u.hello(now)
 			u.twins.look(now)
 			u.tampers.look(now)
+		case now := <-second.C:
+			u.missing(now)
 		}
 	}
 }
@@ -119,9 +127,11 @@ func (u *Uplink) Run(ctx context.Context) error {
 func (u *Uplink) hello(now time.Time) {
 	var c [16]byte
 	_, _ = rand.Read(c[:]) // never fails
+	challenge := hex.EncodeToString(c[:])
 	u.mu.Lock()
-	b := u.enc.Beat(now, hex.EncodeToString(c[:]))
+	b := u.enc.Beat(now, challenge)
 	u.mu.Unlock()
+	u.orders.said(b.Seq(), challenge)
 	for _, l := range u.links {
 		l.beat(b)
 	}
@@ -158,6 +168,10 @@ type Stats struct {
 	LastError string // of those
 	Signing   string // why messages are not signed, or with an old key; empty: as configured
 	Tampered  uint64 // words of others, or wiped, on topics that are this agent's
+
+	Commands uint64            // taken
+	Dropped  map[string]uint64 // commands and receipts that were not, by reason
+	Trusted  string            // why the trusted keys cannot be read; empty: they can, or none are named
 }
 
 // Stats takes a snapshot.
@@ -170,6 +184,7 @@ func (u *Uplink) Stats() Stats {
 	}
 	u.mu.Unlock()
 	s.Signing, s.Tampered = u.voice.problem(), u.tampers.count()
+	u.orders.stats(&s)
 	for _, l := range u.links {
 		b := l.both()
 		s.Brokers = append(s.Brokers, b)

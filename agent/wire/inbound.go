@@ -72,17 +72,29 @@ type CosignedMessage struct {
 	Command string `json:"command"` // a whole signed CommandMessage
 }
 
+// EchoName is the last level of the topics on which an agent tries what it may write. No alarm, plan or
+// device has this name, and nobody else listens to it.
+const EchoName = "_echo"
+
 // OrderResync asks an agent to tell all that stands, once more. It is no order to the core.
 const OrderResync = "resync"
 
 // ReceiptTopic is where a consumer answers the agent.
 func (p *Place) ReceiptTopic(consumer string) string {
-	return strings.Join([]string{Root, Receipt.String(), p.Site, p.Zone, p.Agent, TopicName(consumer)}, "/")
+	return p.tree(Receipt) + "/" + TopicName(consumer)
 }
 
 // CommandTopic is where the agent takes orders.
 func (p *Place) CommandTopic() string {
-	return strings.Join([]string{Root, Cmd.String(), p.Site, p.Zone, p.Agent}, "/")
+	return p.tree(Cmd)
+}
+
+func (p *Place) tree(c Class) string {
+	root := Root
+	if p.Drill {
+		root += "/drill"
+	}
+	return strings.Join([]string{root, c.String(), p.Site, p.Zone, p.Agent}, "/")
 }
 
 // Signers reads a command: what is asked, and whose keys have signed it, one or two.

@@ -84,6 +84,9 @@ func (e *Encoder) Beat(now time.Time, challenge string) Beat {
 	return b
 }
 
+// Seq is the number of the hello, the same to all brokers.
+func (b *Beat) Seq() uint64 { return b.head.Seq }
+
 func (e *Encoder) sequences(tree int) Sequences {
 	s := &e.seq[tree]
 	return Sequences{Alarm: s[Alarm], Plan: s[Plan], Event: s[Event], State: s[State]}

@@ -41,7 +41,7 @@ const (
 	Classes
 )
 
-var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state", "receipt", "cmd", "echo"}
+var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state", "receipt", "cmd"}
 
 func (c Class) String() string {
 	if c < Classes {
