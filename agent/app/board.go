@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 
+	"firebreak/agent/uplink"
 	"firebreak/plugins"
 )
 
@@ -66,6 +67,8 @@ func (b *Board) episode(plan string) (e uint64, told bool) {
 type Status struct {
 	Alarms []plugins.AlarmState `json:"alarms"`
 	Plans  []plugins.PlanState  `json:"plans"`
+
+	Telling uplink.Stats `json:"telling"` // set by the desk
 }
 
 func (b *Board) Status() Status {

@@ -1,12 +1,15 @@
 package app
 
 import (
+	"context"
 	"time"
 
 	"firebreak/agent/guard"
 	"firebreak/agent/uplink"
 )
 
+// buildUplink joins the brokers of the configuration to the loop. What comes back of them goes through
+// bounded channels and the desk, which waits for nobody and holds nobody up.
 func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) {
 	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
@@ -18,6 +21,11 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		}
 	}
 	c.Heard, c.Twin, c.Tamper = p.heard.peer, p.twins.twin, p.twins.tamper
+	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
+	c.Consumers, c.TrustedKeys = o.Config.Rules.Consumers, o.Config.TrustedKeys
+	if c.TrustedKeys == "" {
+		c.Consumers = nil // nobody's receipt could be believed, so none is missed
+	}
 	c.SigningKey, c.SignState = o.Config.SigningKey, o.Config.SignTelemetry
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, brokerOf(b))

@@ -116,7 +116,7 @@ func (f *flight) ready() {
 	defer f.mu.Unlock()
 	f.backlog.reconnected()
 	f.rebirth, f.echoAt = false, time.Now()
-	f.st.Connected, f.st.LastError, f.st.Refused = true, "", ""
+	f.st.Connected, f.st.LastError, f.st.Refused, f.st.Granted = true, "", "", false
 }
 
 // fill sends all that may be sent now. A hello does not wait for the window.

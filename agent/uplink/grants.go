@@ -66,6 +66,9 @@ func (f *flight) tryGrants() {
 	}
 	select {
 	case <-all:
+		f.mu.Lock()
+		f.st.Granted = true
+		f.mu.Unlock()
 		return
 	case <-f.s.Lost():
 		return

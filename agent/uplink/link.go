@@ -103,6 +103,10 @@ func (l *link) both() BrokerStats {
 	}
 	t := l.mate.stats()
 	s.Telemetry, s.TelemetryError = t.Connected, t.LastError
+	s.Granted = s.Granted && t.Granted
+	if s.Refused == "" {
+		s.Refused = t.Refused
+	}
 	s.Published, s.Acked, s.Queued = s.Published+t.Published, s.Acked+t.Acked, s.Queued+t.Queued
 	s.Dropped = s.Dropped.Add(t.Dropped)
 	return s

@@ -193,3 +193,10 @@ func (l *link) receipt(topic string, payload []byte, retained bool) {
 		l.u.cfg.Answered(m)
 	}
 }
+
+// Unanswered counts what no named consumer has answered yet.
+func (u *Uplink) Unanswered() int {
+	u.receipts.mu.Lock()
+	defer u.receipts.mu.Unlock()
+	return len(u.receipts.open)
+}

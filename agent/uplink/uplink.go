@@ -157,6 +157,7 @@ type BrokerStats struct {
 
 	Telemetry      bool   // connected; false too where it has no session of its own
 	TelemetryError string // of its own session
+	Granted        bool   // what was tried came back, in each class
 	Refused        string // what the broker does not allow; empty: nothing is known
 }
 
