@@ -122,7 +122,7 @@ var bans = []ban{
 		reason: "telling hangs off the loop as a publisher: nobody but the app knows who tells; main prints how it stands"},
 	{what: "firebreak/agent/history", except: []string{"agent/app"},
 		reason: "what remembers readings hangs off the loop as a publisher: only the app writes it and reads it back"},
-	{what: "firebreak/agent/hub", except: []string{"agent/demo"},
+	{what: "firebreak/agent/hub", except: []string{"agent/demo"}, tests: true,
 		reason: "the agent runs with any broker or none"},
 	{what: "firebreak/agent", in: []string{"sensors", "plugins"},
 		reason: "sensors and hooks are used without the agent too, and never see core or response"},

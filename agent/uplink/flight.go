@@ -77,7 +77,7 @@ func (f *flight) serve(ctx context.Context) error {
 func (f *flight) begin() error {
 	if f.lane == telemetry {
 		f.ready()
-		f.wg.Go(f.tryGrants)
+		f.tryGrantsBeside()
 		return nil
 	}
 	d := f.both().Dropped
@@ -100,12 +100,11 @@ func (f *flight) begin() error {
 			defer cancel()
 			if told.Err() == nil { // before it, what is retained is rightly older
 				f.watch(ctx, f.s, f.session, f.birth.Topic)
-				f.protect(ctx)
 			}
 		})
 	}
 	f.wg.Go(func() { f.listen(f.s) })
-	f.wg.Go(f.tryGrants)
+	f.tryGrantsBeside()
 	f.log.Info("broker connected")
 	return nil
 }
@@ -116,7 +115,7 @@ func (f *flight) ready() {
 	defer f.mu.Unlock()
 	f.backlog.reconnected()
 	f.rebirth, f.echoAt = false, time.Now()
-	f.st.Connected, f.st.LastError, f.st.Refused, f.st.Granted = true, "", "", false
+	f.st.Connected, f.st.LastError, f.st.Granted = true, "", false
 }
 
 // fill sends all that may be sent now. A hello does not wait for the window.

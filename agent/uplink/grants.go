@@ -30,16 +30,26 @@ func (n lane) echoes() []wire.Class {
 	return []wire.Class{wire.Alarm, wire.Plan, wire.Event, wire.State}
 }
 
+func (f *flight) tryGrantsBeside() {
+	short := f.short
+	f.wg.Go(func() { f.tryGrants(short) })
+}
+
 // tryGrants is one round of echoes, and of the subscriptions by which orders and receipts come.
-func (f *flight) tryGrants() {
+//
+// mosquitto 2.0.11 ends the session of whoever publishes with QoS 1 what it forbids. So the echo has QoS
+// 0, and sessions that end soon, again and again, say what did not come back.
+func (f *flight) tryGrants(short int) {
 	ctx, cancel := context.WithTimeout(context.Background(), grantWait)
 	defer cancel()
 	id := f.u.identity()
+	clean := true
 	if f.lane != telemetry {
-		f.hear(ctx, id.Topic(wire.Cmd, false, ""), f.command)
+		clean = f.hear(ctx, id.Topic(wire.Cmd, false, ""), f.command)
 		if len(f.u.cfg.Consumers) > 0 {
-			f.hear(ctx, id.Topic(wire.Receipt, false, "")+"/+", f.receipt)
+			clean = f.hear(ctx, id.Topic(wire.Receipt, false, "")+"/+", f.receipt) && clean
 		}
+		clean = f.protect(ctx) && clean
 	}
 	var mu sync.Mutex
 	back := map[string]bool{}
@@ -62,16 +72,20 @@ func (f *flight) tryGrants() {
 		}
 	}
 	for _, topic := range want {
-		f.s.Publish(topic, 1, false, []byte(`{"echo":true}`))
+		f.s.Publish(topic, 0, false, []byte(`{"echo":true}`))
 	}
 	select {
 	case <-all:
 		f.mu.Lock()
-		f.st.Granted = true
+		if f.st.Granted = clean; clean {
+			f.st.Refused = ""
+		}
 		f.mu.Unlock()
 		return
 	case <-f.s.Lost():
-		return
+		if short < 2 {
+			return
+		}
 	case <-ctx.Done():
 	}
 	mu.Lock()

@@ -256,3 +256,38 @@ func TestMosquittoTwins(t *testing.T) {
 	m.start()
 	testTwins(t, "mqtt://"+m.address())
 }
+
+func TestMosquittoTamper(t *testing.T) {
+	m := newMosquitto(t)
+	m.start()
+	testTamper(t, "mqtt://"+m.address())
+}
+
+func TestMosquittoCommands(t *testing.T) {
+	m := newMosquitto(t)
+	m.start()
+	testCommands(t, "mqtt://"+m.address())
+}
+
+// mosquitto acknowledges what its access list forbids: the echo finds it out.
+func TestMosquittoGrants(t *testing.T) {
+	m := newMosquitto(t)
+	acl := filepath.Join(t.TempDir(), "acl")
+	if err := os.WriteFile(acl, []byte("topic readwrite firebreak/1/status/#\ntopic readwrite firebreak/1/hello/#\ntopic readwrite firebreak/1/alarm/#\ntopic readwrite firebreak/1/event/#\ntopic read firebreak/1/#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(m.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.conf, append(b, "acl_file "+acl+"\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	c := config("mqtt://" + m.address())
+	c.Brokers[0].Sessions = 2
+	u, _ := start(t, c)
+	awaitStats(t, u, func(s BrokerStats) bool {
+		return s.Connected && strings.Contains(s.Refused, "firebreak/1/plan/site/zone/agent/_echo") && !strings.Contains(s.Refused, "alarm/")
+	})
+}

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"firebreak/agent/wire"
-	"firebreak/agent/wire/session"
 )
 
 // voice is the key that the agent signs with. The file is read for each session, so that a key can be
@@ -89,14 +89,13 @@ func (t *tampers) count() uint64 {
 // protect follows the agent's own alarms and plans on one broker. An empty message wipes what is
 // retained, and somebody else's hides it: both are tampering, since a clear is a normal state, in this
 // agent's own words. What stood there is told again with the next hello.
-func (f *flight) protect(ctx context.Context) {
-	id := wire.Identity{Site: f.u.cfg.Site, Zone: f.u.cfg.Zone, Agent: f.u.cfg.Agent}
-	for _, c := range []wire.Class{wire.Alarm, wire.Plan} {
-		err := f.s.Subscribe(ctx, id.Topic(c, false, "")+"/#", 0, f.own)
-		if err != nil && !errors.Is(err, session.ErrLost) {
-			f.refused("its own "+c.String()+" topics cannot be watched, so that nobody sees when they are wiped", err)
-		}
+func (f *flight) protect(ctx context.Context) bool {
+	if f.u.cfg.Drill { // nothing of a drill is retained
+		return true
 	}
+	id := f.u.identity()
+	alarms := f.hear(ctx, id.Topic(wire.Alarm, false, "")+"/#", f.own)
+	return f.hear(ctx, id.Topic(wire.Plan, false, "")+"/#", f.own) && alarms
 }
 
 // own takes what was written on a topic of this agent.
@@ -104,6 +103,7 @@ func (f *flight) own(topic string, payload []byte, retained bool) {
 	id := &f.u.cfg
 	var h wire.Head
 	switch err := json.Unmarshal(payload, &h); {
+	case strings.HasSuffix(topic, "/"+wire.EchoName):
 	case len(payload) == 0:
 		f.tampered(topic, "it was wiped")
 	case err != nil:
