@@ -57,14 +57,14 @@ func testTamper(t *testing.T, url string) {
 	cfg.Tamper = func(err error) { said <- err }
 	var ring *wire.Ring
 	cfg.SigningKey, ring = keyFile(t)
+	in := newInbox()
+	listen(t, url, "watcher", "firebreak/1/+/site/zone/agent/+", func(topic string, payload []byte, retained bool) { in.add(1, topic, retained, payload) })
 	u, _ := start(t, cfg)
 	u.Offer(alarm("smoke", 1, 1, true))
 	u.Offer(plugins.Update{Plan: &plugins.PlanState{Plan: "evacuate", Zone: "zone", Stage: "1", Episode: 3}})
 	awaitStats(t, u, func(s BrokerStats) bool { return s.Queued == 0 && s.Connected && s.Telemetry })
 
-	in := newInbox()
-	listen(t, url, "watcher", "firebreak/1/+/site/zone/agent/+", func(topic string, payload []byte, retained bool) { in.add(1, topic, retained, payload) })
-	in.await(t, "what is retained", func(got []received) bool { return count(got, "alarm") == 1 && count(got, "plan") == 1 })
+	in.await(t, "alarm and plan", func(got []received) bool { return count(got, "alarm") == 1 && count(got, "plan") == 1 })
 	forger := connect(t, url, "forger")
 	const smoke, plan = "firebreak/1/alarm/site/zone/agent/smoke", "firebreak/1/plan/site/zone/agent/evacuate"
 	// The agent's own subscription comes after its birth: until it stands nobody sees a wipe.
