@@ -93,3 +93,27 @@ func rotate(file string, finish bool, as, name string, stdout io.Writer) error {
 	}
 	return err
 }
+
+// acl prints an access list for a broker.
+func acl(args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("firebreak acl", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	trusted := fs.String("trusted", "/etc/firebreak/trusted", "`FILE` of trusted keys: whoever is named there gets what its role needs")
+	engine := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		engine, args = args[0], args[1:]
+	}
+	if fs.Parse(args) != nil || fs.NArg() > 0 || engine == "" {
+		fmt.Fprintln(stderr, "usage: firebreak acl mosquitto|nats --trusted FILE")
+		return 2
+	}
+	keys, err := wire.ReadRing(*trusted)
+	if err == nil {
+		err = app.ACL(stdout, engine, keys)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 1
+	}
+	return 0
+}

@@ -86,3 +86,38 @@ func TestKeys(t *testing.T) {
 	do(2, "show", file, "--nonsense")
 	do(1, "show", filepath.Join(dir, "none"))
 }
+
+// An access list names whoever is trusted, and each session of an agent.
+func TestACL(t *testing.T) {
+	dir := t.TempDir()
+	file, ring := filepath.Join(dir, "agent.key"), filepath.Join(dir, "trusted")
+	var out, errs bytes.Buffer
+	if code := run([]string{"acl", "mosquitto", "--trusted", ring}, &out, &errs); code != 1 {
+		t.Errorf("no file: %d", code)
+	}
+	run([]string{"key", "new", file, "--as", "agent", "--name", "pangyo/b3-rack1"}, &out, &errs)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	run(append([]string{"key", "trust", ring}, strings.Fields(lines[len(lines)-1])...), &out, &errs)
+	for engine, want := range map[string][]string{
+		"mosquitto": {"\nuser b3-rack1\n", "\nuser b3-rack1:t\n", "topic write firebreak/1/alarm/pangyo/+/b3-rack1/#", "topic read firebreak/1/cmd/pangyo/+/b3-rack1/#"},
+		"nats":      {`user: "CN=b3-rack1:t"`, `"firebreak.1.alarm.pangyo.*.b3-rack1", "firebreak.1.alarm.pangyo.*.b3-rack1.>"`},
+	} {
+		out.Reset()
+		if code := run([]string{"acl", engine, "--trusted", ring}, &out, &errs); code != 0 {
+			t.Errorf("%s: %d: %s", engine, code, &errs)
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: no %q in %s", engine, w, &out)
+			}
+		}
+	}
+	for _, args := range [][]string{{"acl"}, {"acl", "--trusted", ring}, {"acl", "mosquitto", "x"}} {
+		if code := run(args, &out, &errs); code != 2 {
+			t.Errorf("%v: %d", args, code)
+		}
+	}
+	if code := run([]string{"acl", "emqx", "--trusted", ring}, &out, &errs); code != 1 {
+		t.Error("another engine is taken")
+	}
+}

@@ -40,6 +40,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        follow agents over their brokers: verified, gaps and silence told
   firebreak key new|show|trust|rotate FILE
                                        keys that messages are signed with, and whose are trusted
+  firebreak acl mosquitto|nats --trusted FILE
+                                       an access list for a broker: each may what its role needs
   firebreak version
 
 Orders, at the box; each with -c FILE and --by NAME:
@@ -94,6 +96,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return runDrill(args, stdout, stderr)
 	case "watch":
 		return watch(args, stdout, stderr)
+	case "acl":
+		return acl(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
 	case "version":

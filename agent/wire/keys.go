@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"firebreak/agent/wire/secret"
@@ -199,4 +202,14 @@ func ParseSigner(text []byte) (*Signer, error) {
 		return nil, fmt.Errorf("it is a key of another kind (%T): ed25519 is needed", k)
 	}
 	return NewSigner(key), nil
+}
+
+// All lists the keys, by role and name.
+func (r *Ring) All() []Key {
+	if r == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(r.keys), func(a, b Key) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 }
