@@ -41,13 +41,13 @@ func ACL(w io.Writer, engine string, keys *wire.Ring) error {
 func grantsOf(k wire.Key) []grant {
 	tree := func(c wire.Class, rest string) string { return wire.Root + "/" + c.String() + "/" + rest }
 	drill := wire.Root + "/drill/+/"
-	told := []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello, wire.State}
+	told := []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello, wire.State, wire.History}
 	switch k.Role {
 	case wire.RoleAgent:
 		site, agent, _ := strings.Cut(k.Name, "/")
 		own := wire.TopicName(site) + "/+/" + wire.TopicName(agent) + "/#"
 		a := grant{user: agent}
-		t := grant{user: agent + uplink.TelemetryClient, write: []string{tree(wire.State, own), drill + own}, read: []string{tree(wire.State, own)}}
+		t := grant{user: agent + uplink.TelemetryClient, write: []string{tree(wire.State, own), tree(wire.History, own), drill + own}, read: []string{tree(wire.State, own)}}
 		for _, c := range told {
 			a.write = append(a.write, tree(c, own)) // readings too, where a broker grants one session only
 			a.read = append(a.read, tree(c, wire.TopicName(site)+"/#"))

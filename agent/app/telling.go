@@ -6,6 +6,7 @@ import (
 
 	"firebreak/agent/guard"
 	"firebreak/agent/uplink"
+	"firebreak/sensors"
 )
 
 // buildUplink joins the brokers of the configuration to the loop. What comes back of them goes through
@@ -15,6 +16,12 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
 		Clock: newClockState(clockSynced, time.Now).state}
+	c.Exceptions = map[sensors.DeviceID]uplink.Exception{}
+	for i := range o.Config.Devices {
+		if d := &o.Config.Devices[i]; d.Integrity > 0 {
+			c.Exceptions[d.ID] = uplink.Exception{Deadband: float64(d.Deadband) / 100, Integrity: d.Integrity}
+		}
+	}
 	for i := range o.Config.Rules.Response.Plans {
 		if k := &o.Config.Rules.Response.Plans[i]; k.Peer != "" {
 			c.Peers = append(c.Peers, uplink.Peer{Agent: k.Peer, Plan: k.Name})

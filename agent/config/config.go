@@ -64,6 +64,8 @@ type Device struct {
 	Poll      time.Duration
 	Stale     time.Duration
 	Transport time.Duration // pipe transport of an aspirating detector
+	Deadband  int           // percent of a point's range, with Integrity
+	Integrity time.Duration // telemetry by exception: a poll is told after so long in any case; 0: every poll is told
 	First     sensors.PointID
 	Count     int // its points are First .. First+Count-1
 	At        Pos

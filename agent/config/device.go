@@ -30,6 +30,10 @@ func (c *compiler) device(t *Table) {
 		t.Fault("stale", "stale after %s with a poll every %s: one missed poll would already count as silence, use at least %s", short(d.Stale), short(d.Poll), short(2*d.Poll))
 	}
 	d.Transport = t.Duration("transport", 0, 0, 10*time.Minute)
+	d.Integrity, d.Deadband = t.Duration("integrity", 0, 0, time.Hour), int(t.Int("deadband", 0, 0, 20))
+	if t.Has("deadband") && d.Integrity == 0 {
+		t.Fault("deadband", "telemetry by exception needs an integrity period too, such as integrity = \"60s\": without it nobody sees that nothing has changed")
+	}
 	c.end(t)
 	if !ok {
 		return

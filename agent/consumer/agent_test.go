@@ -76,7 +76,7 @@ func (f *fake) state() said {
 
 func (f *fake) hello() said {
 	f.t.Helper()
-	m, err := f.enc.Beat(time.Now(), "c").Hello(1, 0, wire.Drops{})
+	m, err := f.enc.Beat(time.Now(), "c").Hello(1, 0, wire.Drops{}, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

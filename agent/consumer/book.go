@@ -77,6 +77,7 @@ type Note struct {
 
 	Class    wire.Class
 	From, To uint64 // Gap
+	Past     bool   // State: it waited for its broker, and newer ones may have come before it
 	Text     string
 
 	of    wire.Ref
@@ -176,6 +177,10 @@ type topic struct {
 func (b *Book) Take(now time.Time, broker, topicName string, payload []byte, retained bool) []Note {
 	b.out, b.repeats = b.out[:0], b.repeats[:0]
 	p, ok := wire.ParseTopic(topicName)
+	past := p.Class == wire.History
+	if past {
+		p.Class = wire.State // numbered among them
+	}
 	if !ok || p.Class > wire.State {
 		b.refuse(now, broker, p, "no topic of an agent", topicName)
 		return b.out
@@ -196,7 +201,7 @@ func (b *Book) Take(now time.Time, broker, topicName string, payload []byte, ret
 		b.refuse(now, broker, p, err.Error(), "")
 		return b.out
 	}
-	m := &message{now: now, broker: broker, Place: p, retained: retained, signed: err == nil, key: k}
+	m := &message{past: past, now: now, broker: broker, Place: p, retained: retained, signed: err == nil, key: k}
 	if why := m.read(payload); why != "" {
 		b.refuse(now, broker, p, why, "")
 		return b.out
@@ -210,6 +215,7 @@ type message struct {
 	wire.Place
 	now      time.Time
 	broker   string
+	past     bool // readings that waited
 	retained bool
 	signed   bool
 	key      wire.Key

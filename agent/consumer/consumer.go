@@ -314,6 +314,7 @@ func (c *Consumer) filters() map[string]byte {
 			}
 			if c.cfg.Readings {
 				out[root+"/"+wire.State.String()+"/"+site] = 0
+				out[root+"/"+wire.History.String()+"/"+site] = 0
 			}
 		}
 	}

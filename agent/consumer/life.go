@@ -230,7 +230,7 @@ func (b *Book) takeState(a *agent, m *message) {
 	if m.retained || l == nil || l.epoch != m.state.Epoch || !l.seqs[wire.State].take(m.now, m.state.Seq) {
 		return
 	}
-	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, real: m.real()})
+	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
 }
 
 // compare holds the active alarms that are known to those of the last hello.

@@ -74,11 +74,8 @@ func TestCutSessions(t *testing.T) {
 	got := in.await(t, "everything", func(got []received) bool {
 		return len(got) >= n && len(distinct(got, "state")) == n && len(distinct(got, "alarm")) == n/10
 	})
-	for _, class := range []string{"state", "alarm"} {
-		s := distinct(got, class)
-		if !slices.IsSorted(s) {
-			t.Errorf("%s came out of order", class)
-		}
+	if !slices.IsSorted(distinct(got, "alarm")) { // of readings those of now go before those that waited
+		t.Error("alarms came out of order")
 	}
 	stop()
 	b.Stop()

@@ -22,6 +22,7 @@ type Config struct {
 	Started           time.Time
 	Devices           []sensors.Device
 	Points            []sensors.Point
+	Exceptions        map[sensors.DeviceID]Exception // devices whose polls are told by exception
 	Brokers           []Broker
 	Peers             []Peer         // agents whose word on a plan is listened to
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
@@ -44,6 +45,8 @@ type Config struct {
 	MaxQueuedBytes int           // of these; 16 MiB
 	MaxState       int           // polls kept; 50000
 	MaxStateBytes  int           // of these; 16 MiB
+	MaxStateAge    time.Duration // of polls that wait for a session; 24 h
+	ReplayRate     int           // of these, told a second after those of now; 500
 	HelloEvery     time.Duration // 2 s, real time
 	AckTimeout     time.Duration // 10 s: a broker that owes a PUBACK for longer is left
 	StopTimeout    time.Duration // 2 s to tell what is queued, and 1 s to say farewell
@@ -75,7 +78,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v *int
 		d int
-	}{{&c.Window, 64}, {&c.MaxQueued, 10000}, {&c.MaxQueuedBytes, 16 << 20}, {&c.MaxState, 50000}, {&c.MaxStateBytes, 16 << 20}} {
+	}{{&c.Window, 64}, {&c.MaxQueued, 10000}, {&c.MaxQueuedBytes, 16 << 20}, {&c.MaxState, 50000}, {&c.MaxStateBytes, 16 << 20}, {&c.ReplayRate, 500}} {
 		if *d.v <= 0 {
 			*d.v = d.d
 		}
@@ -83,7 +86,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&c.HelloEvery, 2 * time.Second}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
+	}{{&c.HelloEvery, 2 * time.Second}, {&c.MaxStateAge, 24 * time.Hour}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
 		{&c.BackoffMin, 250 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.d

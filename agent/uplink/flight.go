@@ -2,22 +2,27 @@ package uplink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 )
 
+// replayStep is how often some of the history may follow what is of now.
+const replayStep = 100 * time.Millisecond
+
 // flight is one session at work: the messages in flight, oldest first. It belongs to the link's
 // goroutine.
 type flight struct {
 	*link
-	s       *session.Session
-	session uint64
-	birth   wire.Message
-	signer  *wire.Signer // nil: nothing is signed
-	out     []outgoing
-	good    bool
+	s         *session.Session
+	session   uint64
+	birth     wire.Message
+	allowance int          // of history that may still be sent in this step of time
+	signer    *wire.Signer // nil: nothing is signed
+	out       []outgoing
+	good      bool
 }
 
 type outgoing struct {
@@ -36,6 +41,11 @@ func (f *flight) serve(ctx context.Context) error {
 	check := time.NewTicker(f.u.cfg.AckTimeout / 4)
 	defer check.Stop()
 	stopping, stopped := ctx.Done(), (<-chan time.Time)(nil)
+	replay := time.NewTicker(replayStep)
+	defer replay.Stop()
+	if f.lane == alarms {
+		replay.Stop() // nothing of it goes by here
+	}
 	for {
 		f.fill()
 		if stopped != nil && len(f.out) == 0 {
@@ -48,6 +58,8 @@ func (f *flight) serve(ctx context.Context) error {
 				return err
 			}
 		case <-f.wake:
+		case <-replay.C:
+			f.allowance = max(1, int(float64(f.u.cfg.ReplayRate)*replayStep.Seconds()))
 		case <-f.s.Lost():
 			_ = f.settle() // what was acknowledged before the loss need not be sent again
 			return f.s.Cause()
@@ -114,6 +126,10 @@ func (f *flight) ready() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.backlog.reconnected()
+	f.backlog.allow = func() bool {
+		f.allowance--
+		return f.allowance >= 0
+	}
 	f.rebirth, f.echoAt = false, time.Now()
 	f.st.Connected, f.st.LastError, f.st.Granted = true, "", false
 }
@@ -126,17 +142,17 @@ func (f *flight) fill() {
 		f.hello, f.rebirth = nil, false
 		m, from := f.backlog.next(len(f.out))
 		replayed := m != nil && f.backlog.superseded(m, from)
-		queued, drops := f.backlog.waiting(), f.backlog.dropped
+		queued, drops, gaps := f.backlog.waiting(), f.backlog.dropped, slices.Clone(f.backlog.gaps)
 		f.mu.Unlock()
 		if rebirth {
 			f.send(&f.birth, fromNowhere, false)
 		}
 		if f.mate != nil && hello != nil {
 			t := f.mate.stats()
-			queued, drops = queued+t.Queued, drops.Add(t.Dropped)
+			queued, drops, gaps = queued+t.Queued, drops.Add(t.Dropped), append(gaps, t.Gaps...)
 		}
 		if hello != nil {
-			if h, err := hello.Hello(f.session, queued, drops); err == nil {
+			if h, err := hello.Hello(f.session, queued, drops, gaps); err == nil {
 				f.send(&h, fromNowhere, false)
 			}
 		}
@@ -153,11 +169,14 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	if !m.Made.IsZero() {
 		held = now.Sub(m.Made)
 	}
-	payload := m.Aged(held, replayed)
-	if m.Class.Signed() || f.u.cfg.SignState {
-		payload = f.signer.Sign(m.Topic, payload)
+	topic, payload := m.Topic, m.Aged(held, replayed)
+	if from == fromHistory {
+		topic, payload = m.Past()
 	}
-	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), payload)
+	if m.Class.Signed() || f.u.cfg.SignState {
+		payload = f.signer.Sign(topic, payload)
+	}
+	ack := f.s.Publish(topic, m.QoS(), m.Retained(), payload)
 	f.out = append(f.out, outgoing{m, from, ack, now})
 	f.mu.Lock()
 	f.st.Published++

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ func (l *link) stats() BrokerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.st
-	s.Queued, s.Dropped = l.backlog.waiting(), l.backlog.dropped
+	s.Queued, s.Dropped, s.Gaps = l.backlog.waiting(), l.backlog.dropped, slices.Clone(l.backlog.gaps)
 	return s
 }
 
@@ -108,7 +109,7 @@ func (l *link) both() BrokerStats {
 		s.Refused = t.Refused
 	}
 	s.Published, s.Acked, s.Queued = s.Published+t.Published, s.Acked+t.Acked, s.Queued+t.Queued
-	s.Dropped = s.Dropped.Add(t.Dropped)
+	s.Dropped, s.Gaps = s.Dropped.Add(t.Dropped), append(s.Gaps, t.Gaps...)
 	return s
 }
 

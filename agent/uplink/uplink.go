@@ -40,16 +40,17 @@ type Uplink struct {
 	links []*link // of the alarms, one a broker
 	lanes []*link // all
 
-	mu       sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
-	enc      *wire.Encoder
-	peers    *peers
-	twins    twins
-	tampers  tampers
-	voice    voice
-	orders   *orders
-	receipts *receipts
-	untold   uint64 // updates that could not be encoded
-	lastErr  error
+	mu         sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
+	enc        *wire.Encoder
+	peers      *peers
+	twins      twins
+	tampers    tampers
+	voice      voice
+	exceptions *exceptions // under mu
+	orders     *orders
+	receipts   *receipts
+	untold     uint64 // updates that could not be encoded
+	lastErr    error
 }
 
 // New checks the configuration. It opens nothing.
@@ -59,7 +60,7 @@ func New(cfg Config) (*Uplink, error) {
 		return nil, err
 	}
 	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}},
-		tampers: tampers{tell: cfg.Tamper}, orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
+		tampers: tampers{tell: cfg.Tamper}, exceptions: newExceptions(cfg.Exceptions, cfg.Points), orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
 		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock}, cfg.Devices, cfg.Points)
@@ -83,6 +84,9 @@ func (u *Uplink) Offer(up plugins.Update) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if up.State != nil && u.exceptions.leave(up.State, time.Now()) {
+		return
+	}
 	m, err := u.enc.Encode(up)
 	if err != nil {
 		// Not logged here: the caller is the safety loop, and a log may block.
@@ -153,7 +157,8 @@ type BrokerStats struct {
 	Acked     uint64 // messages that the broker has acknowledged; hellos: written
 	Queued    int
 	Dropped   wire.Drops
-	LastError string // empty while connected
+	Gaps      []wire.GapRange // the last of what was dropped
+	LastError string          // empty while connected
 
 	Telemetry      bool   // connected; false too where it has no session of its own
 	TelemetryError string // of its own session

@@ -93,8 +93,8 @@ func (e *Encoder) sequences(tree int) Sequences {
 }
 
 // Hello encodes a beat for one broker. It needs no Encoder, so each link does it for itself.
-func (b Beat) Hello(session uint64, queued int, d Drops) (Message, error) {
-	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Challenge: b.challenge}
+func (b Beat) Hello(session uint64, queued int, d Drops, gaps []GapRange) (Message, error) {
+	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Gaps: gaps, Challenge: b.challenge}
 	p.Last.Status = 2*session - 1
 	m := Message{Class: Hello, Drill: b.drill, Seq: p.Seq, Topic: b.topic}
 	var err error

@@ -37,11 +37,12 @@ const (
 	State                // one poll of one device
 	Receipt              // a consumer answers an alarm or a plan
 	Cmd                  // an order to the agent
+	History              // one poll of a device that waited for its broker
 	Echo                 // the agent tries whether it may write and read
 	Classes
 )
 
-var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state", "receipt", "cmd"}
+var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state", "receipt", "cmd", "history"}
 
 func (c Class) String() string {
 	if c < Classes {
