@@ -254,6 +254,8 @@ var tables = []struct{ section, text, given string }{
 	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
+	{"[[source.agent]]", "[[source.agent]]\n", ""},
+	{"[[source.agent.point]]", "[[source.agent]]\n[[source.agent.point]]\n", ""},
 	{"[[detector]]", "[[detector]]\n", ""},
 	{"[[vote]]", "[[vote]]\n", ""},
 	{"[[target]]", "[[target]]\n", ""},

@@ -16,6 +16,13 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
 		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
 		Clock: newClockState(clockSynced, time.Now).state}
+	if len(o.Config.Sources) > 0 {
+		f := newForeigners(o.Config, o.Clock.Now, p.inbox.Put)
+		for _, s := range o.Config.Sources {
+			c.Sources = append(c.Sources, s.Agent)
+		}
+		c.Foreign = f.heard
+	}
 	c.Exceptions = map[sensors.DeviceID]uplink.Exception{}
 	for i := range o.Config.Devices {
 		if d := &o.Config.Devices[i]; d.Integrity > 0 {

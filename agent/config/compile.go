@@ -71,6 +71,7 @@ func (c *compiler) compile() {
 	for _, t := range r.Tables("device") {
 		c.device(t)
 	}
+	c.sources(r)
 	for _, t := range r.Tables("detector") {
 		c.detector(t)
 	}

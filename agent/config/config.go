@@ -134,6 +134,8 @@ type Config struct {
 	Targets []Target
 	Brokers []Broker
 
+	Sources []AgentSource // other agents, by their word
+
 	Drills []DrillSchedule
 
 	Rules *core.Rules

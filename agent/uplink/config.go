@@ -28,6 +28,8 @@ type Config struct {
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
 	Twin              func(error)    // must not wait: another agent of this name lives; nil: not any more (S13)
 	Tamper            func(error)    // must not wait: somebody else writes what only this agent may; nil: not any more
+	Sources           []string       // agents of the site whose alarms and readings are heard
+	Foreign           func(Foreign)  // must not wait: what one of them said
 	Consumers         []string       // those whose receipts are awaited, in the order in which they are asked
 	TrustedKeys       string         // file of the keys of persons and consumers; empty: nobody is listened to
 	Unheard           func(error)    // must not wait: no consumer answers; nil: one does

@@ -117,6 +117,9 @@ func (f *flight) begin() error {
 	}
 	f.wg.Go(func() { f.listen(f.s) })
 	f.tryGrantsBeside()
+	if f.u.cfg.Foreign != nil {
+		f.wg.Go(f.hearForeign)
+	}
 	f.log.Info("broker connected")
 	return nil
 }

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"firebreak/agent/consumer"
 	"firebreak/agent/wire"
 	"firebreak/plugins"
 )
@@ -47,6 +48,7 @@ type Uplink struct {
 	tampers    tampers
 	voice      voice
 	exceptions *exceptions // under mu
+	foreigners foreigners
 	orders     *orders
 	receipts   *receipts
 	untold     uint64 // updates that could not be encoded
@@ -60,7 +62,7 @@ func New(cfg Config) (*Uplink, error) {
 		return nil, err
 	}
 	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}},
-		tampers: tampers{tell: cfg.Tamper}, exceptions: newExceptions(cfg.Exceptions, cfg.Points), orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
+		tampers: tampers{tell: cfg.Tamper}, foreigners: foreigners{book: consumer.NewBook(nil, false), tell: cfg.Foreign}, exceptions: newExceptions(cfg.Exceptions, cfg.Points), orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
 		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock}, cfg.Devices, cfg.Points)
