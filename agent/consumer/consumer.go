@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,6 +69,7 @@ type Consumer struct {
 	mu       sync.Mutex
 	book     *Book
 	sessions map[string]*session.Session // by broker
+	again    map[string]chan struct{}    // by broker: ask once more for what is retained
 	overrun  uint64
 	ringAt   time.Time // when the file of trusted keys was last changed
 	begun    time.Time
@@ -88,7 +90,7 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.Heard == nil {
 		cfg.Heard = func(Note) {}
 	}
-	c := &Consumer{cfg: cfg, in: make(chan incoming, inbox), sessions: map[string]*session.Session{}}
+	c := &Consumer{cfg: cfg, in: make(chan incoming, inbox), sessions: map[string]*session.Session{}, again: map[string]chan struct{}{}}
 	var errs []error
 	if cfg.Name == "" || wire.TopicName(cfg.Name) != cfg.Name {
 		errs = append(errs, fmt.Errorf("consumer: name %q: use up to 48 letters, digits, - and _", cfg.Name))
@@ -179,6 +181,9 @@ func (c *Consumer) hear(take func(time.Time) []Note) {
 		}
 	}
 	for _, n := range notes {
+		if n.Kind == Incomplete {
+			c.askAgain()
+		}
 		if c.signer != nil {
 			switch {
 			case n.Act() && (n.Kind == AlarmTold || n.Kind == PlanTold):
@@ -188,6 +193,19 @@ func (c *Consumer) hear(take func(time.Time) []Note) {
 			}
 		}
 		c.cfg.Heard(n)
+	}
+}
+
+// askAgain subscribes once more to what is retained: nats-server may acknowledge an alarm before it hands
+// it to new subscribers, and who subscribes in between gets neither.
+func (c *Consumer) askAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.again {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -268,7 +286,44 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 			c.mu.Unlock()
 		}
 	}
-	for filter, qos := range c.filters() {
+	if err := c.subscribe(ctx, s, got); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	again := make(chan struct{}, 1)
+	c.sessions[b.Name], c.again[b.Name] = s, again
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.sessions, b.Name)
+		delete(c.again, b.Name)
+		c.mu.Unlock()
+	}()
+	c.cfg.Log.Info("broker connected", "broker", b.Name)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.Lost():
+			return s.Cause()
+		case <-again:
+			if err := c.subscribe(ctx, s, got, wire.Alarm, wire.Plan); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// subscribe asks for classes; none: for all that the configuration wants.
+func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(string, []byte, bool), classes ...wire.Class) error {
+	for filter, class := range c.filters() {
+		if len(classes) > 0 && !slices.Contains(classes, class) {
+			continue
+		}
+		qos := class.QoS()
+		if class == wire.State || class == wire.History {
+			qos = 0
+		}
 		sub, cancel := context.WithTimeout(ctx, subLimit)
 		err := s.Subscribe(sub, filter, qos, got)
 		cancel()
@@ -276,26 +331,12 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 			return err
 		}
 	}
-	c.mu.Lock()
-	c.sessions[b.Name] = s
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.sessions, b.Name)
-		c.mu.Unlock()
-	}()
-	c.cfg.Log.Info("broker connected", "broker", b.Name)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.Lost():
-		return s.Cause()
-	}
+	return nil
 }
 
-// filters are the subscriptions and their QoS.
-func (c *Consumer) filters() map[string]byte {
-	out := map[string]byte{}
+// filters are the subscriptions and their classes.
+func (c *Consumer) filters() map[string]wire.Class {
+	out := map[string]wire.Class{}
 	roots := []string{wire.Root}
 	if c.cfg.Drills {
 		roots = append(roots, wire.Root+"/drill")
@@ -310,11 +351,11 @@ func (c *Consumer) filters() map[string]byte {
 	for _, root := range roots {
 		for _, site := range sites {
 			for _, cl := range []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello} {
-				out[root+"/"+cl.String()+"/"+site] = cl.QoS()
+				out[root+"/"+cl.String()+"/"+site] = cl
 			}
 			if c.cfg.Readings {
-				out[root+"/"+wire.State.String()+"/"+site] = 0
-				out[root+"/"+wire.History.String()+"/"+site] = 0
+				out[root+"/"+wire.State.String()+"/"+site] = wire.State
+				out[root+"/"+wire.History.String()+"/"+site] = wire.History
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package consumer
+package consumer_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/consumer"
 	"firebreak/agent/hub"
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
@@ -21,13 +22,13 @@ const patience = 20 * time.Second
 // ear collects what a consumer is told.
 type ear struct {
 	mu  sync.Mutex
-	got []Note
+	got []consumer.Note
 	new chan struct{}
 }
 
 func newEar() *ear { return &ear{new: make(chan struct{}, 1)} }
 
-func (e *ear) heard(n Note) {
+func (e *ear) heard(n consumer.Note) {
 	e.mu.Lock()
 	e.got = append(e.got, n)
 	e.mu.Unlock()
@@ -37,7 +38,7 @@ func (e *ear) heard(n Note) {
 	}
 }
 
-func (e *ear) await(t testing.TB, what string, ok func(Note) bool) Note {
+func (e *ear) await(t testing.TB, what string, ok func(consumer.Note) bool) consumer.Note {
 	t.Helper()
 	for late := time.After(patience); ; {
 		e.mu.Lock()
@@ -47,7 +48,7 @@ func (e *ear) await(t testing.TB, what string, ok func(Note) bool) Note {
 				return n
 			}
 		}
-		all := lines(e.got)
+		all := fmt.Sprintf("%+v", e.got)
 		e.mu.Unlock()
 		select {
 		case <-e.new:
@@ -84,7 +85,7 @@ func newSite(t *testing.T) *site {
 	if err := os.WriteFile(s.trusted, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := uplink.Config{Site: "site", Zone: "b3", Agent: "rack1", Epoch: 41, Instance: "i1", HelloEvery: 100 * time.Millisecond, Devices: devices, Points: points,
+	cfg := uplink.Config{Site: "site", Zone: "b3", Agent: "rack1", Epoch: 41, Instance: "i1", HelloEvery: 100 * time.Millisecond,
 		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) { s.answers <- m }}
 	for i := range s.hubs {
 		h, err := hub.Start(filepath.Join(dir, fmt.Sprint("hub", i)))
@@ -122,14 +123,14 @@ func run(t *testing.T, f func(context.Context) error) {
 	})
 }
 
-func (s *site) listen(t *testing.T, name string, hubs ...int) (*Consumer, *ear) {
+func (s *site) listen(t *testing.T, name string, hubs ...int) (*consumer.Consumer, *ear) {
 	t.Helper()
 	e := newEar()
-	cfg := Config{Name: name, Trusted: s.trusted, SigningKey: s.key(name), Heard: e.heard}
+	cfg := consumer.Config{Name: name, Trusted: s.trusted, SigningKey: s.key(name), Heard: e.heard}
 	for _, i := range hubs {
-		cfg.Brokers = append(cfg.Brokers, Broker{Name: fmt.Sprint("b", i), URL: s.hubs[i].URL()})
+		cfg.Brokers = append(cfg.Brokers, consumer.Broker{Name: fmt.Sprint("b", i), URL: s.hubs[i].URL()})
 	}
-	c, err := New(cfg)
+	c, err := consumer.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,8 @@ func TestTwoConsumersOnTwoBrokers(t *testing.T) {
 	noc, nocEar := s.listen(t, "noc", 0)
 	failover, failEar := s.listen(t, "failover-1", 1)
 	s.plan("2a")
-	at := func(stage string) func(Note) bool {
-		return func(n Note) bool { return n.Plan != nil && n.Plan.Stage == stage && n.Act() }
+	at := func(stage string) func(consumer.Note) bool {
+		return func(n consumer.Note) bool { return n.Plan != nil && n.Plan.Stage == stage && n.Act() }
 	}
 	a, b := nocEar.await(t, "stage 2a at the NOC", at("2a")), failEar.await(t, "stage 2a at the failover system", at("2a"))
 	if a.Plan.DecisionID == "" || a.Plan.DecisionID != b.Plan.DecisionID || a.Broker == b.Broker {
@@ -179,7 +180,9 @@ func TestTwoConsumersOnTwoBrokers(t *testing.T) {
 	if cs := failover.Compartments(); len(cs) != 1 || cs[0].Zone != "b3" || cs[0].Stage != plugins.SwitchOver || !cs[0].Leave {
 		t.Errorf("%+v", cs)
 	}
-	nocEar.await(t, "the NOC hears nothing any more, and knows it", func(n Note) bool { return n.Kind == VerdictNow && n.Verdict == SilentAfterAlarm })
+	nocEar.await(t, "the NOC hears nothing any more, and knows it", func(n consumer.Note) bool {
+		return n.Kind == consumer.VerdictNow && n.Verdict == consumer.SilentAfterAlarm
+	})
 	if len(noc.Connected()) != 0 {
 		t.Error("it is connected")
 	}
@@ -189,11 +192,11 @@ func TestTwoConsumersOnTwoBrokers(t *testing.T) {
 func TestSlowestBrokerDelaysNothing(t *testing.T) {
 	s := newSite(t)
 	_, e := s.listen(t, "noc", 0, 1)
-	e.await(t, "it lives", func(n Note) bool { return n.Kind == VerdictNow && n.Verdict == Live })
+	e.await(t, "it lives", func(n consumer.Note) bool { return n.Kind == consumer.VerdictNow && n.Verdict == consumer.Live })
 	for i := range 100 {
 		s.up.Offer(plugins.Update{Event: &plugins.Event{Type: "x", Detail: fmt.Sprint(i)}})
 	}
-	e.await(t, "the last", func(n Note) bool { return n.Event != nil && n.Event.Detail == "99" })
+	e.await(t, "the last", func(n consumer.Note) bool { return n.Event != nil && n.Event.Detail == "99" })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen := map[string]int{}
@@ -201,8 +204,8 @@ func TestSlowestBrokerDelaysNothing(t *testing.T) {
 		if n.Event != nil {
 			seen[n.Event.Detail]++
 		}
-		if n.Kind == Gap || n.Kind == Refused {
-			t.Error(line(n))
+		if n.Kind == consumer.Gap || n.Kind == consumer.Refused {
+			t.Errorf("%+v", n)
 		}
 	}
 	for d, n := range seen {
@@ -213,13 +216,13 @@ func TestSlowestBrokerDelaysNothing(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	_, err := New(Config{Name: "a/b", Brokers: []Broker{{Name: "x", URL: "mqtt://hub.example"}, {Name: "x", URL: "http://y"}}, SigningKey: "/nonexistent"})
+	_, err := consumer.New(consumer.Config{Name: "a/b", Brokers: []consumer.Broker{{Name: "x", URL: "mqtt://hub.example"}, {Name: "x", URL: "http://y"}}, SigningKey: "/nonexistent"})
 	for _, want := range []string{"name", "used twice", "plain text", "scheme", "no key is trusted", "signing key"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
 	}
-	if _, err := New(Config{Name: "a"}); err == nil {
+	if _, err := consumer.New(consumer.Config{Name: "a"}); err == nil {
 		t.Error("no broker is taken")
 	}
 }

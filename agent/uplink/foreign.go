@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -47,11 +48,24 @@ func (f *foreigners) take(keys *wire.Ring, broker, topic string, payload []byte,
 	f.book.Tick(now)
 }
 
-// hearForeign subscribes to the agents whose word is taken. A broker that does not allow it leaves the
-// others.
+// incomplete names the agents that live and of whose alarms not all are known.
+func (f *foreigners) incomplete() (names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.book.Agents() {
+		if a.Verdict == consumer.Live && !a.Complete {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// hearForeign subscribes to the agents whose word is taken, and stays until the session is lost: what is
+// retained may not have come (see listen), and is then asked for again. A broker that does not allow it
+// leaves the others.
 func (f *flight) hearForeign() {
-	for _, agent := range f.u.cfg.Sources {
-		for _, c := range []wire.Class{wire.Hello, wire.Alarm, wire.Plan, wire.State} {
+	ask := func(agent string, classes ...wire.Class) bool {
+		for _, c := range classes {
 			filter := wire.Filter(c, f.u.cfg.Site, agent)
 			if c != wire.Hello {
 				filter += "/+"
@@ -62,8 +76,32 @@ func (f *flight) hearForeign() {
 			})
 			cancel()
 			if !ok {
+				return false
+			}
+		}
+		return true
+	}
+	for _, agent := range f.u.cfg.Sources {
+		if !ask(agent, wire.Hello, wire.Alarm, wire.Plan, wire.State) {
+			return
+		}
+	}
+	for pause := f.u.cfg.BackoffMin; ; {
+		t := time.NewTimer(pause/2 + time.Duration(rand.Int64N(int64(pause))))
+		select {
+		case <-f.s.Lost():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		missing := f.u.foreigners.incomplete()
+		for _, agent := range missing {
+			if !ask(agent, wire.Alarm, wire.Plan) {
 				return
 			}
+		}
+		if pause = min(2*pause, f.u.cfg.BackoffMax); len(missing) == 0 {
+			pause = f.u.cfg.BackoffMin
 		}
 	}
 }
