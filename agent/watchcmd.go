@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -22,6 +23,13 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	if code != 0 {
 		return code
 	}
+	ctx, stop := signals()
+	defer stop()
+	return follow(ctx, cfg, asJSON, stdout, stderr)
+}
+
+// follow prints until the context ends.
+func follow(ctx context.Context, cfg consumer.Config, asJSON bool, stdout, stderr io.Writer) int {
 	enc := json.NewEncoder(stdout)
 	cfg.Heard = func(n consumer.Note) {
 		if asJSON {
@@ -35,8 +43,6 @@ func watch(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 2
 	}
-	ctx, stop := signals()
-	defer stop()
 	if err := c.Run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 1
