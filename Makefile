@@ -15,7 +15,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build test lint race demo fuzz bench peers soak crash ci clean help
+.PHONY: build test lint race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
@@ -29,13 +29,13 @@ race: ## run the same tests with the race detector
 
 lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
 	@bad=$$(gofmt -l agent sensors plugins configs); if [ -n "$$bad" ]; then echo "not in gofmt's form:"; echo "$$bad"; exit 1; fi
-	$(GO) vet -tags peers ./...
-	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers ./...
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers ./...
+	$(GO) vet -tags peers,board ./...
+	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
 	for dir in ./agent ./plugins/hooks/exec/helper; do \
 		GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir && \
 		GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir || exit 1; done
-	$(GO) tool staticcheck -tags peers ./...
+	$(GO) tool staticcheck -tags peers,board ./...
 	$(GO) mod verify
 	$(GO) mod tidy -diff
 	@if [ "$$CI" = true ]; then dirty=$$(git status --porcelain); if [ -n "$$dirty" ]; then echo "building and testing changed the tree:"; echo "$$dirty"; exit 1; fi; fi
@@ -44,10 +44,7 @@ demo: build ## build, and play the fire of 2022 in the simulated room
 	bin/firebreak demo
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
-	@set -e; grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' agent sensors plugins | sed 's/:func /:/' | sort | while IFS=: read -r file name; do \
-		echo "== $$name ($$(dirname $$file)), $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file) </dev/null; \
-	done
+	GO="$(GO)" bash .ci/fuzz $(FUZZTIME)
 
 bench: ## run the benchmarks; with mosquitto there, also cold start and flip to hook
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
@@ -57,11 +54,17 @@ bench: ## run the benchmarks; with mosquitto there, also cold start and flip to 
 peers: ## run the tests against pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
-crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; tear its journal at every byte
+board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C bus (needs apt, qemu-system-arm, mosquitto)
+	bash .ci/board-kernel .ci/tmp/board
+	BOARD_KERNEL=$(CURDIR)/.ci/tmp/board $(GO) test -tags board -count=1 -timeout 15m -v ./agent/e2e/board
+
+crash: ## kill the agent at 50 random moments of a plan, ROUNDS (1) times; fail its disk at 100 operations; tear its journal
 	$(GO) test -count=$(ROUNDS) -timeout 2h -v -run 'Crash|Kill' ./agent/guard ./agent/journal
 
 soak: ## the long versions: hours
 	$(MAKE) crash ROUNDS=20
+	FIREBREAK_CRASH_RUNS=all $(GO) test -count=1 -timeout 2h -v -run TestCrashAtEveryWrite ./agent/guard
+	$(GO) test -count=1 -timeout 2h -v -run TestEveryRunEndsWithinItsCaps ./agent/guard -rapid.checks=20000
 	$(MAKE) fuzz FUZZTIME=5m
 	$(GO) test -race -count=10 -timeout 2h ./...
 	for i in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) peers || exit 1; done
@@ -73,4 +76,4 @@ clean: ## remove what was built
 	rm -rf bin .ci/tmp
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'

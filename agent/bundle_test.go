@@ -144,6 +144,10 @@ func TestBundle(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "status.json")); err == nil {
 		t.Error("a killed agent has told its status")
 	}
+	code, out, errs := firebreak("replay", filepath.Join(dir, "a.tar.gz")) // under the configuration in it
+	if code != 0 || !strings.Contains(out, "STAGE 2a of evacuate opens") || !strings.Contains(out, "origin replay") {
+		t.Errorf("the archive replayed: exit %d: %s%s", code, out, errs)
+	}
 	var v struct {
 		Episode struct {
 			Plan   string

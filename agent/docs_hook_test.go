@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"firebreak/agent/app"
 )
 
 // callPower runs the sample program of a hook as the exec hook would, and gives its exit and output.
@@ -88,5 +90,42 @@ func TestSampleHookFilledIn(t *testing.T) {
 	code, out = callPower(t, []string{"sh", mine}, append(env, "FIREBREAK_MARK=real")...)
 	if made, _ := filepath.Glob(filepath.Join(dir, "[ab]")); code != 1 || len(made) != 2 || !strings.Contains(out, "failed: test a = b") {
 		t.Errorf("in earnest: exit %d, made %v, %q", code, made, out)
+	}
+}
+
+// TestAddAHook: what CONTRIBUTING lists is what each kind of hook has, and each of its files is there.
+func TestAddAHook(t *testing.T) {
+	_, rest, _ := strings.Cut(readFile(t, "CONTRIBUTING.md"), "## Add a hook")
+	list, _, ok := strings.Cut(rest, "\n## ")
+	if !ok {
+		t.Fatal(`CONTRIBUTING.md has no chapter "Add a hook"`)
+	}
+	kinds := app.Kinds().Hooks
+	dirs, err := os.ReadDir(filepath.Join(repo, "plugins/hooks"))
+	if err != nil || len(dirs) != len(kinds) {
+		t.Fatalf("%d packages, %d kinds: %v", len(dirs), len(kinds), err)
+	}
+	files := regexp.MustCompile("`([\\w/]+\\.(?:go|md))`").FindAllStringSubmatch(list, -1)
+	if len(files) < 8 {
+		t.Fatalf("the chapter names %v: the search is broken", files)
+	}
+	for name := range kinds {
+		var own string
+		for _, f := range []string{"docs/hooks.md", "docs/hooks-" + name + ".md"} {
+			if text, err := os.ReadFile(filepath.Join(repo, f)); err == nil {
+				own += string(text)
+			}
+		}
+		if !strings.Contains(own, "\n## "+name+"\n") || !regexp.MustCompile(`kind += "`+name+`"`).MatchString(own) {
+			t.Errorf("kind %s: docs/hooks.md has no chapter of it, or none of its documents an example", name)
+		}
+		for _, f := range files {
+			if f[1] != "docs/safety.md" && !strings.Contains(readFile(t, f[1]), name) {
+				t.Errorf("kind %s: nothing of it is in %s", name, f[1])
+			}
+		}
+		if test := regexp.MustCompile(`(?i)func TestDoc` + name + `\(`); !test.MatchString(readFile(t, "agent/app/examples_test.go")) {
+			t.Errorf("kind %s: no test runs the example of its document", name)
+		}
 	}
 }

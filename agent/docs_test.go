@@ -63,6 +63,7 @@ var commands = map[string]string{
 	"firebreak run":              "TestRunStatusAckKillAndGoOn starts it",
 	"firebreak check":            "here",
 	"firebreak demo":             "TestDemoJSON and .ci/run play it",
+	"firebreak replay":           "here: the scenarios, and the recordings of docs/replay.md",
 	"firebreak status":           "TestRunStatusAckKillAndGoOn asks it; here without an agent",
 	"firebreak ack":              "TestRunStatusAckKillAndGoOn gives it; here without an agent",
 	"firebreak reset":            "TestResetAfterClearTime gives it; here without an agent",
@@ -73,10 +74,6 @@ var commands = map[string]string{
 	"firebreak release":          "here without an agent",
 	"firebreak bundle":           "TestBundle makes several; here there is no journal",
 	"firebreak version":          "here",
-	"firebreak watch":            "TestWatch follows an agent",
-	"firebreak acl":              "TestACL prints both",
-	"sh configs/deploy/certs.sh": "TestCertificates runs it",
-	"firebreak key":              "TestKeys gives each of its commands",
 	"firebreak outstanding":      "TestOrdersOfARunningAgent asks it; here without an agent",
 	"firebreak shelve":           "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak trip":             "TestOrdersOfARunningAgent gives it; here without an agent",
@@ -86,6 +83,8 @@ var commands = map[string]string{
 	"firebreak settle":           "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak drill":            "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak prove":            "TestOrdersOfARunningAgent gives it; here without an agent",
+	"firebreak restart":          "TestOrdersOfARunningAgent and TestPeerDeadManRestarts give it; here without an agent",
+	"firebreak learn":            "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak reload":           "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"sudo firebreak-helper":      "TestCheck of the helper runs it, and TestSampleList on the sample",
@@ -94,6 +93,10 @@ var commands = map[string]string{
 	"sudo systemctl":             "installing: by a person",
 	"mosquitto_sub":              "seeing the readings: by a person",
 	"echo":                       "trying a hook: TestSampleHook calls the program",
+	"firebreak watch":            "TestWatch follows an agent",
+	"firebreak acl":              "TestACL prints both",
+	"sh configs/deploy/certs.sh": "TestCertificates runs it",
+	"firebreak key":              "TestKeys gives each of its commands",
 }
 
 // shown are the command lines in the code blocks of the documents for users, without comments.
@@ -159,6 +162,10 @@ func understood(t *testing.T, args []string) {
 		}
 		return
 	}
+	if args[0] == "replay" {
+		replayed(t, args[1:])
+		return
+	}
 	want := 1 // no agent answers
 	switch args[0] {
 	case "check", "version":
@@ -177,24 +184,46 @@ func understood(t *testing.T, args []string) {
 	}
 }
 
+// replayed runs a shown replay. The recordings of docs/replay.md are in the testdata of the package; a bundle
+// that a document names is nobody's.
+func replayed(t *testing.T, args []string) {
+	t.Helper()
+	args = slices.Clone(args)
+	want := 0
+	for i, a := range args {
+		switch {
+		case strings.HasSuffix(a, ".tar.gz"):
+			want = 2
+		case exists("agent/replay/testdata/recordings/" + a):
+			args[i] = path.Join(repo, "agent/replay/testdata/recordings", a)
+		case exists(a):
+			args[i] = path.Join(repo, a)
+		}
+	}
+	var stderr bytes.Buffer
+	if code := run(append([]string{"replay"}, args...), io.Discard, &stderr); code != want {
+		t.Errorf("firebreak replay %s: exit %d, want %d: %s", strings.Join(args, " "), code, want, stderr.String())
+	}
+}
+
 // mustHold are the clauses that hold in this version, with tests; a part of one may be open.
 var mustHold = []string{"S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S15", "S24"}
 
-// TestSafetyScripts: the scripts that docs/safety.md names exist, each script is named, and the
-// clauses that must hold name tests.
+// TestSafetyScripts: the scripts that docs/safety.md and docs/detection.md name exist, each script is
+// named, and the clauses that must hold name tests.
 func TestSafetyScripts(t *testing.T) {
 	const dir = "agent/core/testdata/timelines/"
 	text := readFile(t, "docs/safety.md")
 	named := map[string]bool{}
-	for _, s := range regexp.MustCompile(`\b[\w-]+\.txt\b`).FindAllString(text, -1) {
+	for _, s := range regexp.MustCompile(`\b[\w-]+\.txt\b`).FindAllString(text+readFile(t, "docs/detection.md"), -1) {
 		named[s] = true
 		if !exists(dir + s) {
-			t.Errorf("docs/safety.md names %s, which is not in %s", s, dir)
+			t.Errorf("docs/safety.md or docs/detection.md names %s, which is not in %s", s, dir)
 		}
 	}
 	for _, f := range allFiles(t) {
 		if s, ok := strings.CutPrefix(f, dir); ok && strings.HasSuffix(s, ".txt") && !named[s] {
-			t.Errorf("no clause of docs/safety.md names the script %s", s)
+			t.Errorf("neither docs/safety.md nor docs/detection.md names the script %s", s)
 		}
 	}
 	for _, clause := range mustHold {
@@ -259,6 +288,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[source.agent.point]]", "[[source.agent]]\n[[source.agent.point]]\n", ""},
 	{"[[detector]]", "[[detector]]\n", ""},
 	{"[[vote]]", "[[vote]]\n", ""},
+	{"[[pack]]", "[[pack]]\n", ""},
 	{"[[target]]", "[[target]]\n", ""},
 	{"[[broker]]", "[[broker]]\n", ""},
 	{"[[hook]]", "[[hook]]\nkind = \"exec\"\n", "kind"},

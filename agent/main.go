@@ -32,6 +32,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
             --peer FILE                of another agent: what both drive; may be given again
   firebreak demo  [--scenario NAME] [--speed N] [--headless] [--json]
                                        a simulated room catches fire; watch the racks leave
+  firebreak replay SCENARIO|RECORDING [--config FILE] [--map FILE] [--json]
+                                       what happened, or was recorded, through the same core in seconds
   firebreak status -c FILE             alarms and plans of the running agent
   firebreak outstanding -c FILE        what was done and is not taken back
   firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
@@ -46,7 +48,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
 
 Orders, at the box; each with -c FILE and --by NAME:
 
-  ack ALARM | shelve ALARM --for TIME | unshelve ALARM | reset-alarm ALARM
+  ack ALARM | shelve ALARM --for TIME [--once] | unshelve ALARM | reset-alarm ALARM
   trip PLAN --stage 2a|2b|3|4          open a stage by hand: over votes, countdown and hold
   hold PLAN                            stop countdowns and irreversible steps until interrupted, for
                                        max_hold at most; release PLAN ends any hold
@@ -57,9 +59,13 @@ Orders, at the box; each with -c FILE and --by NAME:
                                        exercise a plan, marked as a drill; end-drill PLAN ends it
   prove POINT | answered CONSUMER      what arming asks for: a point seen to move, a consumer that has
                                        its alarm
+  learn INPUT                          take the baseline of a point, or of all of a device, in a room at
+                                       rest, over the window of its detectors
   bypass INPUT --for TIME [--reason MEASURE] | end-bypass INPUT
-  out-of-service POINT | in-service POINT
+  out-of-service POINT|ALARM | in-service POINT|ALARM
+                                       a point: out of every vote; an alarm: not shown, and votes as before
   reload [--reason TEXT] [--force]     take the configuration file anew
+  restart [--reason TEXT] [--force]    end in order and be started again, as after an upgrade
   energise HOOK --lockout-removed      switch something on again; a person's act, at stage 0
 
 It is not a fire alarm or extinguishing system, and replaces none: on a fire alarm leave and call
@@ -84,6 +90,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return check(args, stdout, stderr)
 	case "demo":
 		return runDemo(args, stdout, stderr)
+	case "replay":
+		return runReplay(args, stdout, stderr)
 	case "status":
 		return status(args, stdout, stderr)
 	case "hold":

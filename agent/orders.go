@@ -18,12 +18,13 @@ import (
 type takes struct {
 	what                             string // PLAN, ALARM ...; empty: it is about no one thing
 	stage, long, reason, safe, force bool
+	once                             bool
 }
 
 // orders are the subcommands that are one request to the running agent.
 var orders = map[string]takes{
 	"ack":            {what: "ALARM"},
-	"shelve":         {what: "ALARM", long: true, reason: true},
+	"shelve":         {what: "ALARM", long: true, reason: true, once: true},
 	"unshelve":       {what: "ALARM"},
 	"reset-alarm":    {what: "ALARM"},
 	"trip":           {what: "PLAN", stage: true, reason: true},
@@ -36,11 +37,13 @@ var orders = map[string]takes{
 	"end-drill":      {what: "PLAN"},
 	"prove":          {what: "POINT", reason: true},
 	"answered":       {what: "CONSUMER"},
+	"learn":          {what: "INPUT"},
 	"bypass":         {what: "INPUT", long: true, reason: true},
 	"end-bypass":     {what: "INPUT"},
-	"out-of-service": {what: "POINT"},
-	"in-service":     {what: "POINT"},
+	"out-of-service": {what: "POINT|ALARM"},
+	"in-service":     {what: "POINT|ALARM"},
 	"reload":         {reason: true, force: true},
+	"restart":        {reason: true, force: true},
 	"energise":       {what: "HOOK", safe: true},
 }
 
@@ -57,6 +60,9 @@ func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func
 	}
 	if t.reason {
 		fs.StringVar(&r.Reason, "reason", "", "`TEXT`: why, or what is done instead")
+	}
+	if t.once {
+		fs.BoolVar(&r.Once, "once", false, "come back as soon as it clears, if that is earlier")
 	}
 	if t.safe {
 		fs.BoolVar(&r.Confirm, "lockout-removed", false, "the lock-out is removed, and nobody works on what will be live")

@@ -31,6 +31,7 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(0, `"good": true`, "drill", "evacuate", "--stage", "2a", "--json")
 	order(1, "no drill runs", "end-drill", "evacuate")
 	order(0, "nothing to do", "reload")
+	order(1, "not run under a service manager", "restart")
 	order(1, "nothing can be switched on", "energise", "feed-b", "--lockout-removed")
 	order(1, "nothing of step", "settle", "evacuate/freeze", "--reason", "done by hand")
 	order(1, "nothing that is outstanding", "undo", "evacuate")
@@ -41,7 +42,14 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(0, "", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
 	until(t, 0, "alarm P1 plan/maintain/mode: shelved", "status", "-c", b.file)
 	order(0, "", "unshelve", "plan/maintain/mode")
-	order(1, "no alarm", "shelve", "smoke", "--for", "1h")
+	order(0, "", "shelve", "smoke", "--for", "1h", "--once") // before it comes
+	order(0, "", "unshelve", "smoke")
+	order(1, "no alarm", "shelve", "smoak", "--for", "1h")
+	order(0, "", "out-of-service", "smoke")
+	until(t, 0, "smoke: out-of-service", "status", "-c", b.file)
+	order(0, "", "in-service", "smoke")
+	order(1, "no point", "in-service", "smoak")
+	order(1, "no detector compares", "learn", "duct-1")
 
 	order(0, "", "trip", "evacuate", "--stage", "2a", "--reason", "seen with own eyes")
 	b.hook(t, "freeze")

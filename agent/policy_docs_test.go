@@ -14,7 +14,7 @@ import (
 var (
 	backticked = regexp.MustCompile("`([^`\n]+)`")
 	linked     = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
-	makeTarget = regexp.MustCompile(`^make ([a-z]+)$`)
+	makeTarget = regexp.MustCompile(`^make ([a-z-]+)$`)
 	alarmRow   = regexp.MustCompile("(?m)^\\| `(agent/[a-z-]+)` \\| [1-4]")
 	fenced     = regexp.MustCompile("(?ms)^```.*?^```")
 )

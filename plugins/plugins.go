@@ -166,6 +166,7 @@ type Outcome struct {
 // come late and more than once.
 type Evidence struct {
 	Key    Key
+	Mark   Mark   // of the call: what a drill has shown is no evidence of the real plan (S7)
 	Name   string // what was seen: "verified", "client-logged-out"
 	Detail string
 	OK     bool
@@ -205,6 +206,12 @@ type Declarer interface {
 type Runner interface {
 	Run(ctx context.Context, seen func(Evidence)) error
 }
+
+// StandbyError is what Probe returns when a call would work now, and one of the ways that it has
+// would not: the alarm comes before the last one is gone.
+type StandbyError struct{ Lost string }
+
+func (e *StandbyError) Error() string { return e.Lost }
 
 // Hook does one kind of action. Do with a Key that is running attaches to it; with one that has
 // ended it returns the stored outcome; it never does the work twice (S10). Do returns by

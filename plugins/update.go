@@ -33,6 +33,29 @@ type AlarmState struct {
 	SinceMs    int64    `json:"since_ms"`           // since the condition changed, at the time of the message
 	Vote       *Vote    `json:"vote,omitempty"`     // of the alarm of a vote, as of the message
 	Evidence   []Member `json:"evidence,omitempty"` // while active: what its verdict rests on, bounded
+
+	SuppressedBy string `json:"suppressed_by,omitempty"` // the alarms that say it already
+	Part9        *Part9 `json:"part9,omitempty"`
+}
+
+// Part9 is an alarm in the words of OPC UA Part 9; times are in milliseconds.
+type Part9 struct {
+	ActiveState         bool   `json:"ActiveState"`
+	AckedState          bool   `json:"AckedState"`
+	LatchedState        bool   `json:"LatchedState"`
+	ShelvingState       string `json:"ShelvingState"` // Unshelved, TimedShelved, OneShotShelved
+	UnshelveTime        int64  `json:"UnshelveTime,omitempty"`
+	SuppressedState     bool   `json:"SuppressedState"`
+	OutOfServiceState   bool   `json:"OutOfServiceState"`
+	SuppressedOrShelved bool   `json:"SuppressedOrShelved"`
+	OnDelay             int64  `json:"OnDelay"`
+	OffDelay            int64  `json:"OffDelay"`
+	ReAlarmTime         int64  `json:"ReAlarmTime"`
+	MaxTimeShelved      int64  `json:"MaxTimeShelved"`
+	FirstInGroup        string `json:"FirstInGroup"` // the group
+	FirstInGroupFlag    bool   `json:"FirstInGroupFlag"`
+	Severity            int    `json:"Severity"`
+	Retain              bool   `json:"Retain"`
 }
 
 // PlanState is the present state of one plan.
@@ -121,6 +144,9 @@ type MemberReading struct {
 	Unit    string   `json:"unit,omitempty"`
 	Quality string   `json:"quality"`
 	AgeMs   int64    `json:"age_ms"` // at the time of the verdict
+
+	State   string   `json:"state,omitempty"`   // of the detector on it, in words
+	Against *float64 `json:"against,omitempty"` // what it was compared with, in unit
 }
 
 // StepState is one step of a plan as it stands.

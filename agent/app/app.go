@@ -54,6 +54,7 @@ type Running struct {
 	Guard  *guard.Guard
 	Buses  []*bus.Bus
 	Board  *Board
+	Hooks  []plugins.Hook // in the order of the configuration
 }
 
 // Limits of starting and stopping.
@@ -119,7 +120,7 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	}
 	p.start(ends)
 	if o.Ready != nil {
-		o.Ready(Running{p.up, p.guard, p.buses, p.board})
+		o.Ready(Running{p.up, p.guard, p.buses, p.board, p.hooks})
 	}
 	p.note.send("READY=1")
 	o.Log.Info("firebreak runs", "agent", o.Config.Agent, "config", o.Config.Rules.Hash, "epoch", p.boot.Epoch, "version", p.boot.Version)
@@ -127,6 +128,9 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	go func() { ended <- p.guard.Run(ctx) }()
 	select {
 	case n = <-p.change.change:
+		if n == nil {
+			p.note.send("STOPPING=1")
+		}
 		stop()
 		err = <-ended
 	case err = <-ended:
@@ -209,7 +213,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1)}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.conn != nil}
 	p.desk = &desk{board: p.board, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
 	return p, nil
 }
@@ -224,7 +228,7 @@ func (p *parts) start(ends *cleanups) {
 	}
 	for i, h := range p.hooks {
 		if r, ok := h.(plugins.Runner); ok {
-			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.guard.Post, o.Log))
+			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
 	ends.push("drills", 2*stopLimit, p.drills.close)
@@ -243,6 +247,16 @@ func (p *parts) start(ends *cleanups) {
 		ends.task("sweeps", stopLimit, sweeps.run)
 		ends.task("kept configuration", stopLimit, func(context.Context) error { keepSource(o); return nil })
 	})
+}
+
+// seen takes what a hook has seen between its calls to the loop that it concerns: that of the drill, or
+// the real one (S7).
+func (p *parts) seen(ctx context.Context, ev core.Event) {
+	if ev.Evidence.Mark == plugins.MarkReal {
+		p.guard.Post(ctx, ev)
+		return
+	}
+	p.drills.seen(ctx, ev.Evidence)
 }
 
 // publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points

@@ -194,7 +194,7 @@ func (b *bundle) hooks() error {
 func keyFile(k plugins.Key) string { return strings.ReplaceAll(k.String(), "/", ".") }
 
 // configs writes the configuration that the episode ran under, and the present one. Nothing else that
-// a configuration names is read, but for device profiles: secrets lie in files of their own.
+// a configuration names is read, but for device profiles and hazard packs: secrets lie in files of their own.
 func (b *bundle) configs() error {
 	hash := b.jr.hash(b.ep)
 	if hash == "" {
@@ -219,16 +219,26 @@ func (b *bundle) configs() error {
 	}
 	for _, name := range b.o.Config.OwnProfiles {
 		file := filepath.Base(strings.TrimSuffix(name, ".toml")) + ".toml"
-		data, err := readBounded(filepath.Join(b.o.Config.Profiles, file), maxSource)
-		if err != nil {
-			b.gap("The device profile " + file + " cannot be read: " + err.Error())
-			continue
+		if err := b.own("device profile", filepath.Join(b.o.Config.Profiles, file), "profiles/"+file); err != nil {
+			return err
 		}
-		if err := b.dir.write("profiles/"+file, data); err != nil {
+	}
+	for i, path := range b.o.Config.OwnPacks { // two may have one name, in several directories
+		if err := b.own("hazard pack", path, fmt.Sprintf("hazards/%d-%s", i+1, filepath.Base(path))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// own takes a file of the site's own along that the configuration is made of.
+func (b *bundle) own(what, path, name string) error {
+	data, err := readBounded(path, maxSource)
+	if err != nil {
+		b.gap("The " + what + " " + filepath.Base(path) + " cannot be read: " + err.Error())
+		return nil
+	}
+	return b.dir.write(name, data)
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {

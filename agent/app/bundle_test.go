@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +83,34 @@ func TestBundleReadings(t *testing.T) {
 `
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What the configuration is made of beside its own text goes along: device profiles and hazard packs
+// of the site's own. One that is gone is a gap.
+func TestBundleOwnFiles(t *testing.T) {
+	dir := t.TempDir()
+	pack := filepath.Join(dir, "own.toml")
+	if err := os.WriteFile(pack, []byte("name = \"own\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := room(t, in(dir)...)
+	c.OwnPacks = []string{pack, filepath.Join(dir, "gone.toml")}
+	if err := os.MkdirAll(c.Journal, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	openRun(t, c.Journal, c.Rules.Hash)
+	out := filepath.Join(dir, "a.tar.gz")
+	_, missing, err := Bundle(t.Context(), BundleOptions{Episode: "last", Journal: c.Journal, Config: c, Out: out, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := exec.Command("tar", "-tzf", out).Output()
+	if err != nil || !strings.Contains(string(list), "hazards/1-own.toml\n") {
+		t.Errorf("%v, the archive holds\n%s", err, list)
+	}
+	if !slices.ContainsFunc(missing, func(s string) bool { return strings.Contains(s, "hazard pack gone.toml cannot be read") }) {
+		t.Errorf("missing: %q", missing)
 	}
 }
 

@@ -161,7 +161,7 @@ Files
   hooks/          what the target of each call said, by the call's key: plan.zone.stage.step.episode.do.attempt
   journal.jsonl   records of the agent's journal, which it writes before it acts
   config.toml     the configuration that the episode ran under; config-present.toml is that of the day of the archive.
-                  profiles/ holds device profiles of the site's own
+                  profiles/ and hazards/ hold device profiles and hazard packs of the site's own
   versions.json   versions, starts (epoch, instance), boots of the machine, and whether its clock was synchronised
   status.json     what the running agent said when the archive was made, if one ran
 

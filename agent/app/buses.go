@@ -115,6 +115,11 @@ func votingDevices(c *config.Config) map[sensors.DeviceID]bool {
 		k := &c.Rules.Hazard.Conds[id]
 		for _, m := range k.Members {
 			out[m.Device] = true
+			for _, ref := range m.Ref {
+				if ref != hazard.NoPoint {
+					out[c.Rules.Hazard.Points[ref].Device] = true
+				}
+			}
 		}
 		for _, of := range k.Of {
 			walk(of)

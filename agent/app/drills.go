@@ -48,6 +48,16 @@ func (d *drills) Offer(u plugins.Update) {
 	}
 }
 
+// seen takes late evidence of a drilled call to the drill that runs.
+func (d *drills) seen(ctx context.Context, ev plugins.Evidence) {
+	d.mu.Lock()
+	now := d.current
+	d.mu.Unlock()
+	if now != nil {
+		now.Seen(ctx, ev)
+	}
+}
+
 // start begins a drill, or says why not.
 func (d *drills) start(r Request) error {
 	c := drill.Config{Rules: d.config.Rules, Plan: r.Name, Inject: r.Inject, By: r.By, Hooks: d.hooks, Publishers: d.tell,

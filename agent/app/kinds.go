@@ -25,6 +25,7 @@ const maxWait = time.Hour
 func Kinds() config.Kinds {
 	return config.Kinds{
 		Profiles: configs.Profiles(),
+		Packs:    configs.Hazards(),
 		Hooks:    map[string]config.HookKind{"exec": execKind, "modbus": modbusKind, "mqtt": mqttKind, "nut": nutKind, "webhook": webhookKind},
 	}
 }

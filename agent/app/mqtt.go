@@ -13,6 +13,7 @@ import (
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/plugins/hooks/mqtt"
+	"firebreak/sensors"
 )
 
 func brokerOf(b config.Broker) uplink.Broker {
@@ -24,6 +25,7 @@ func brokerOf(b config.Broker) uplink.Broker {
 // own with each: what is told there, however much, does not stand before a command.
 func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*mqtt.Hook, error) {
 	k.Site, k.Agent = c.Site, c.Agent
+	k.Simulated = c.Rules != nil && c.Rules.Hazard.Origin != sensors.Real
 	k.Levels = strings.Join([]string{wire.TopicName(c.Site), wire.TopicName(c.Zone), wire.TopicName(c.Agent), wire.TopicName(name)}, "/")
 	var brokers []mqtt.Broker
 	for _, n := range k.Brokers {
@@ -33,7 +35,8 @@ func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*
 		}
 		b := brokerOf(c.Brokers[i])
 		brokers = append(brokers, mqtt.Broker{Name: n, Connect: func(ctx context.Context) (mqtt.Session, error) {
-			return connect(ctx, &b, c.Agent+".h."+name)
+			// No name holds a colon, so that it is nobody else's; NATS refuses a dot.
+			return connect(ctx, &b, c.Agent+":h:"+name)
 		}})
 	}
 	return mqtt.New(name, k, brokers, log)

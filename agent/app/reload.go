@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,7 +35,8 @@ type reloader struct {
 
 	mu     sync.Mutex
 	waits  *next
-	change chan *next // has room for one
+	change chan *next // has room for one; nil: the process ends, and its service manager starts it again
+	kept   bool       // a service manager keeps it running
 }
 
 // ask answers a request to reload. The text is for the person who asked.
@@ -60,8 +62,8 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	if weaker := config.Weaker(r.running, c); len(weaker) > 0 && req.Reason == "" {
 		return "", fmt.Errorf("refused: it protects less, and no reason was given (--reason):\n%s", strings.Join(weaker, "\n"))
 	}
-	if names := r.standing(); len(names) > 0 && !req.Force {
-		return "", fmt.Errorf("refused: %s would take this for the death of the agent and shut down (dead-man mode); --force does it all the same", strings.Join(names, ", "))
+	if err := r.interrupts(req); err != nil {
+		return "", err
 	}
 	o := req.order()
 	if err := r.order(ctx, o); err != nil {
@@ -76,6 +78,30 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	}
 	r.put(n)
 	return "taken: configuration " + c.Rules.Hash, nil
+}
+
+// interrupts refuses what takes the agent away for a moment while hosts would take that for a fire (S20).
+func (r *reloader) interrupts(req Request) error {
+	if names := r.standing(); len(names) > 0 && !req.Force {
+		return fmt.Errorf("refused: %s would take this for the death of the agent and shut down (dead-man mode); --force does it all the same", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// restart answers a request to end in order and be started again, as after an upgrade of the program. What
+// is open goes on where it stood (S8).
+func (r *reloader) restart(ctx context.Context, req Request) (string, error) {
+	if !r.kept {
+		return "", errors.New("refused: the agent does not run under a service manager, and nobody would start it again: stop it and start it yourself")
+	}
+	if err := r.interrupts(req); err != nil {
+		return "", err
+	}
+	if err := r.order(ctx, req.order()); err != nil {
+		return "", err
+	}
+	r.put(nil)
+	return "taken: the agent ends in order, and its service manager starts it again", nil
 }
 
 // fixed names what differs and belongs to the process: its name, and where its state is and its orders

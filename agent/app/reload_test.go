@@ -64,11 +64,11 @@ func TestReload(t *testing.T) {
 	if a, err := Ask(c.Control, reload); err != nil || !strings.Contains(a.Text, "nothing to do") {
 		t.Errorf("the same file: %q, %v", a.Text, err)
 	}
-	write(`need        = 3`, `need        = 99`)
+	write("need = 1\n", "need = 99\n")
 	if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), path+":") {
 		t.Errorf("a file with a fault: %v", err)
 	}
-	write(`above     = "55 C"`, `above     = "58 C"`)
+	write(`above  = "52 C"`, `above  = "58 C"`)
 	if _, err := Ask(c.Control, reload); err == nil || !strings.Contains(err.Error(), "threshold 58") {
 		t.Errorf("a weaker file without a reason: %v", err)
 	}
@@ -79,7 +79,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("another %s: %v", k, err)
 		}
 	}
-	write(`above     = "55 C"`, `above     = "58 C"`)
+	write(`above  = "52 C"`, `above  = "58 C"`)
 	if g := first.Guard; g.Stats().Steps == 0 || len(ready) > 0 {
 		t.Error("a refused reload has restarted the agent")
 	}
@@ -116,7 +116,7 @@ func TestReloadWaits(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.run(ctx) }()
-		stronger := strings.Replace(string(text), `above     = "55 C"`, `above     = "52 C"`, 1)
+		stronger := strings.Replace(string(text), `above  = "52 C"`, `above  = "50 C"`, 1)
 		if err := os.WriteFile(path, []byte(stronger), 0o600); err != nil {
 			t.Fatal(err)
 		}

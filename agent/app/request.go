@@ -22,7 +22,8 @@ type Request struct {
 	For     string             `json:"for,omitempty"`    // shelve, bypass: a duration
 	Reason  string             `json:"reason,omitempty"` // why, or the compensating measure
 	Confirm bool               `json:"confirm,omitempty"`
-	Force   bool               `json:"force,omitempty"`  // reload over a dead-man mode (S20)
+	Once    bool               `json:"once,omitempty"`   // shelve: only until it clears
+	Force   bool               `json:"force,omitempty"`  // reload, restart over a dead-man mode (S20)
 	Inject  map[string]float64 `json:"inject,omitempty"` // drill
 
 	channel core.Channel // how it came; nobody can write it
@@ -39,7 +40,7 @@ type Answer struct {
 // order is the request as the core hears it. What cannot be read leaves a field empty, and the core
 // says what is missing.
 func (r *Request) order() core.Order {
-	o := core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By, Second: r.Second, Channel: r.channel, Reason: r.Reason, Confirm: r.Confirm}
+	o := core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By, Second: r.Second, Channel: r.channel, Reason: r.Reason, Confirm: r.Confirm, Once: r.Once}
 	o.Stage, _ = plugins.ParseStage(r.Stage)
 	o.For, _ = time.ParseDuration(r.For)
 	return o
@@ -58,6 +59,9 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 		return answerOf("", err, rep)
 	case core.ReloadConfig:
 		text, err := d.reload.ask(ctx, r)
+		return answerOf(text, err, nil)
+	case core.RestartAgent:
+		text, err := d.reload.restart(ctx, r)
 		return answerOf(text, err, nil)
 	case core.DrillPlan:
 		if err := d.order(ctx, r.order()); err != nil {

@@ -128,15 +128,18 @@ func (d *difference) cond(was *hazard.Cond) {
 		d.say("fewer: %s is gone", was.Name)
 		return
 	}
-	is, at := &conds[i], was.Name
+	d.weaker(was.Name, was, &conds[i])
+}
+
+// weaker compares two conditions, whatever their members are.
+func (d *difference) weaker(at string, was, is *hazard.Cond) {
 	d.later(at+": on_delay", was.OnDelay, is.OnDelay)
 	if was.Kind == is.Kind {
-		d.later(at+": window of the rate", was.Window, is.Window)
-		up := is.Threshold > was.Threshold
-		if was.Kind == hazard.Above && up || was.Kind == hazard.Below && is.Threshold < was.Threshold ||
-			was.Kind == hazard.Rate && abs(is.Threshold) > abs(was.Threshold) {
+		d.later(at+": window", was.Window, is.Window)
+		if harder(was, is) {
 			d.say("weaker: %s: threshold %g, was %g", at, is.Threshold, was.Threshold)
 		}
+		d.kind(at, was, is)
 	} else {
 		d.say("weaker: %s is another kind of condition: look at it", at)
 	}
@@ -157,6 +160,38 @@ func (d *difference) cond(was *hazard.Cond) {
 	}
 	if was.Priority > 0 && (is.Priority == 0 || is.Priority > was.Priority) {
 		d.say("weaker: %s: priority of its alarm %d, was %d", at, is.Priority, was.Priority)
+	}
+}
+
+// harder: it takes more for it to be true.
+func harder(was, is *hazard.Cond) bool {
+	switch was.Kind {
+	case hazard.Above, hazard.Jump:
+		return is.Threshold > was.Threshold
+	case hazard.Below:
+		return is.Threshold < was.Threshold
+	case hazard.Rate, hazard.Runaway:
+		return abs(is.Threshold) > abs(was.Threshold)
+	case hazard.Deviation:
+		if is.Ratio && is.Side == hazard.Down {
+			return is.Threshold < was.Threshold
+		}
+		return is.Threshold > was.Threshold
+	}
+	return false
+}
+
+// kind compares what only some kinds have.
+func (d *difference) kind(at string, was, is *hazard.Cond) {
+	switch {
+	case was.Kind == hazard.Deviation && (was.From != is.From || was.Ratio != is.Ratio) || was.Side != is.Side && is.Side != hazard.Either:
+		d.say("weaker: %s is measured from something else, or the other way: look at it", at)
+	case was.Floor < is.Floor:
+		d.say("weaker: %s: floor %g, was %g", at, is.Floor, was.Floor)
+	case was.HasLimit && (!is.HasLimit || is.Limit > was.Limit):
+		d.say("weaker: %s: limit %g, was %g", at, is.Limit, was.Limit)
+	case was.Drop > 0 && (is.Drop == 0 || is.Drop > was.Drop || is.DropOver < was.DropOver):
+		d.say("weaker: %s: voltage_drop %g %% over %s, was %g %% over %s", at, 100*is.Drop, short(is.DropOver), 100*was.Drop, short(was.DropOver))
 	}
 }
 

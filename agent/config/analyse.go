@@ -37,6 +37,7 @@ type PlanReport struct {
 type StageReport struct {
 	Stage        plugins.Stage
 	When         string
+	WhenID       hazard.CondID
 	Sensors      []string // members that open it, by itself or by opening a higher stage
 	Steps        []string
 	Opens        []FailureSet // smallest sets of failures that can open it
@@ -110,7 +111,7 @@ func (c *compiler) noGateway(m *model, p *response.Plan) (out []string) {
 
 func (c *compiler) analyseStage(m *model, p *response.Plan, src *planSource, j int) StageReport {
 	s, t := &p.Stages[j], src.stages[j]
-	r := StageReport{Stage: s.Level, When: c.hz.Conds[s.When].Name, AcceptSingle: s.AcceptSingle, IfBlind: s.IfBlind, plan: p.Name}
+	r := StageReport{Stage: s.Level, When: c.hz.Conds[s.When].Name, WhenID: s.When, AcceptSingle: s.AcceptSingle, IfBlind: s.IfBlind, plan: p.Name}
 	for _, st := range p.Steps {
 		if st.Stage == s.Level {
 			r.Steps = append(r.Steps, st.Name)

@@ -30,7 +30,8 @@ type compiler struct {
 	devices  map[string]int
 	points   map[string]sensors.PointID
 	conds    map[string]hazard.CondID
-	condTab  []*Table // by CondID; nil for evidence and only_if
+	absent   map[string]string // detectors and votes of packs that are left out here, and why
+	condTab  []*Table          // by CondID; nil for evidence and only_if
 	hooks    map[string]int
 	targets  map[string]int
 	brokers  map[string]int
@@ -53,7 +54,6 @@ type planSource struct {
 var later = map[string]string{
 	"inputs":  "Telegraf inputs are",
 	"outputs": "Telegraf outputs are",
-	"pack":    "hazard packs are",
 	"include": "including other files is",
 }
 
@@ -61,6 +61,7 @@ func (c *compiler) compile() {
 	c.buses, c.devices, c.points = map[string]int{}, map[string]int{}, map[string]sensors.PointID{}
 	c.profiles = map[string]*profile.Profile{}
 	c.conds, c.hooks = map[string]hazard.CondID{}, map[string]int{}
+	c.absent = map[string]string{}
 	c.targets, c.brokers = map[string]int{}, map[string]int{}
 
 	r := c.root
@@ -72,10 +73,11 @@ func (c *compiler) compile() {
 		c.device(t)
 	}
 	c.sources(r)
+	packVotes := c.packs(r.Tables("pack"))
 	for _, t := range r.Tables("detector") {
 		c.detector(t)
 	}
-	c.votes(r.Tables("vote"))
+	c.votes(append(packVotes, r.Tables("vote")...))
 	for _, t := range r.Tables("target") {
 		c.target(t)
 	}
@@ -125,6 +127,7 @@ func (c *compiler) top(t *Table) {
 	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
 	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Consumers: c.consumers(t),
 		ProofMax:     t.Duration("proof_max", defProofMax, time.Hour, maxCalendar),
+		MaxShelve:    t.Duration("max_shelve", defMaxShelve, time.Minute, 24*time.Hour),
 		MaxBypass:    int(t.Int("max_bypass", 1, 1, 8)),
 		JournalBound: t.Duration("journal_bound", defJournalBound, time.Millisecond, 10*time.Second)}
 }

@@ -31,6 +31,7 @@ type HookKind func(t *Table) any
 // Kinds is what the application hands in: this package knows no concrete hook and no profile.
 type Kinds struct {
 	Profiles fs.FS               // device profiles, NAME.toml
+	Packs    fs.FS               // hazard packs, NAME.toml
 	Hooks    map[string]HookKind // by kind
 }
 
@@ -128,6 +129,9 @@ type Config struct {
 	SignTelemetry bool   // readings too
 	TrustedKeys   string // file of the keys of those who give orders and answer; empty: nobody does
 
+	Packs    []PackReport // in the order of the file
+	OwnPacks []string     // files of packs that are no built-in ones
+
 	Buses   []Bus
 	Devices []Device // by DeviceID
 	Hooks   []Hook   // in the order of Rules.Response.Hooks
@@ -172,7 +176,7 @@ func parse(file string, data []byte, k Kinds) (*Config, []Fault) {
 		return nil, []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes: it cannot be a configuration", maxFile)}}
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	root := parseTree(src, data)
+	root := parseTree(src, data, "")
 	if root == nil {
 		return nil, src.sorted()
 	}

@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func testKinds() Kinds {
 	return Kinds{
 		Profiles: os.DirFS("testdata/profiles"),
+		Packs:    os.DirFS("testdata/hazards"),
 		Hooks: map[string]HookKind{
 			"web": func(t *Table) any {
 				t.Require("url")

@@ -66,6 +66,17 @@ const (
 	maxDelay = time.Hour
 	maxSpan  = 7 * 24 * time.Hour
 
+	defMaxShelve = 8 * time.Hour // S17: a shift
+	minReAlarm   = time.Minute
+	maxReAlarm   = 7 * 24 * time.Hour
+
+	minLearn    = time.Minute
+	maxLearn    = 30 * 24 * time.Hour
+	learnPolls  = 60 // polls in a learning window at least: one for each part of it
+	minMedian   = 3  // points of a group that has one
+	minDropOver = 10 * time.Second
+	minPersist  = 3 * time.Second // a confirmed runaway lasts for more (GB 38031)
+
 	minReview     = time.Minute
 	maxCalendar   = 5 * 365 * 24 * time.Hour
 	minHistory    = 16 << 20

@@ -13,6 +13,7 @@ import (
 func exampleKinds() Kinds {
 	return Kinds{
 		Profiles: configs.Profiles(),
+		Packs:    configs.Hazards(),
 		Hooks: map[string]HookKind{
 			"webhook": func(t *Table) any { t.Require("url"); return t.String("url", "") },
 			"exec":    func(t *Table) any { t.Require("action"); return t.String("action", "") },
@@ -26,7 +27,7 @@ const exampleFile = "../../configs/firebreak.toml"
 func TestExampleShowsEveryKey(t *testing.T) {
 	text := readFile(t, exampleFile)
 	c := &compiler{source: &source{file: "f"}, kinds: exampleKinds(), cfg: &Config{}}
-	c.root = parseTree(c.source, text)
+	c.root = parseTree(c.source, text, "")
 	c.compile()
 	known := map[string]bool{}
 	var walk func(tab *Table)

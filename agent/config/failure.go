@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"firebreak/agent/hazard"
+	"firebreak/sensors"
 )
 
 // Bounds of the search: with more causes than maxCauses only single failures are looked at, with
@@ -47,15 +48,16 @@ func (c *compiler) causes(m *model, scope []int) []cause {
 		sets[name][leaf] = true
 	}
 	for _, i := range scope {
-		l := &m.leaves[i]
-		add("device "+m.rules.Devices[l.device].Name, i)
-		add("bus "+l.path.Bus, i)
-		if l.path.Gateway != "" {
-			add("gateway "+l.path.Gateway, i)
+		for _, name := range c.behind(m.leaves[i].device) {
+			add(name, i)
 		}
-		add(supplyTitle(l.path.Supply), i)
-		if d := &c.cfg.Devices[l.device]; d.Supply != "" {
-			add(supplyTitle(c.cfg.Buses[d.Bus].Supply), i)
+		for _, d := range m.leaves[i].refs {
+			for _, name := range c.behind(d) {
+				add(name, i)
+			}
+		}
+		for _, name := range c.swayed(&m.leaves[i]) {
+			add(name, i)
 		}
 	}
 	var out []cause
@@ -70,6 +72,40 @@ next:
 		out = append(out, cause{[]string{n}, sets[n]})
 	}
 	return out
+}
+
+// behind names all that takes a device along.
+func (c *compiler) behind(id sensors.DeviceID) []string {
+	d, dev := &c.cfg.Devices[id], &c.hz.Devices[id]
+	out := []string{"device " + dev.Name, "bus " + dev.Path.Bus}
+	if dev.Path.Gateway != "" {
+		out = append(out, "gateway "+dev.Path.Gateway)
+	}
+	out = append(out, supplyTitle(dev.Path.Supply))
+	if d.Supply != "" {
+		out = append(out, supplyTitle(c.cfg.Buses[d.Bus].Supply))
+	}
+	return out
+}
+
+// swayed names what takes half of a group or more along: its median goes with it, and all others
+// seem to deviate.
+func (c *compiler) swayed(l *leaf) (out []string) {
+	k := &c.hz.Conds[l.cond]
+	if k.Kind != hazard.Deviation || k.From != hazard.FromMedian {
+		return nil
+	}
+	n, total := map[string]int{}, 0
+	for i := range k.Members {
+		total += len(k.Members[i].Points)
+		for _, name := range c.behind(k.Members[i].Device) {
+			if n[name] == 0 {
+				out = append(out, name)
+			}
+			n[name] += len(k.Members[i].Points)
+		}
+	}
+	return slices.DeleteFunc(out, func(name string) bool { return 2*n[name] < total })
 }
 
 func supplyTitle(s string) string {
@@ -221,7 +257,9 @@ func (c *compiler) judgeIndependence(m *model, r *StageReport, t *Table, when ha
 		return
 	}
 	c.walkConds(when, map[hazard.CondID]bool{}, func(id hazard.CondID) {
-		if k := &c.hz.Conds[id]; k.OnFault == hazard.FaultVotes && c.condTab[id] != nil {
+		if k := &c.hz.Conds[id]; k.Kind == hazard.Silent && c.condTab[id] != nil {
+			c.condTab[id].Fault("stale", "detector %q takes part in stage %s of plan %q: silence must not vote for an irreversible stage (S2)", k.Name, r.Stage, r.plan)
+		} else if k.OnFault == hazard.FaultVotes && c.condTab[id] != nil {
 			c.condTab[id].Fault("on_fault", `detector %q takes part in stage %s of plan %q: a fault must not vote for an irreversible stage, use "no-vote" there`, k.Name, r.Stage, r.plan)
 		}
 	})

@@ -26,19 +26,27 @@ func (f Fault) String() string {
 func (f Fault) Error() string { return f.String() }
 
 // Pos is a place in the file: line and column from one, the column in bytes.
-type Pos struct{ Line, Column int }
+type Pos struct {
+	Line, Column int
+	File         string // of a pack; empty: the configuration itself
+}
 
-// source is one file and the faults found in it so far.
+// source is one file and the faults found in it, and in the packs that it uses, so far.
 type source struct {
 	file   string
+	via    map[string]string // by file of a pack: who uses it, at the end of each fault in it
 	faults []Fault
 }
 
 func (s *source) fault(at Pos, format string, args ...any) {
-	s.faults = append(s.faults, Fault{s.file, at.Line, at.Column, fmt.Sprintf(format, args...)})
+	f := Fault{s.file, at.Line, at.Column, fmt.Sprintf(format, args...)}
+	if at.File != "" {
+		f.File, f.Text = at.File, f.Text+s.via[at.File]
+	}
+	s.faults = append(s.faults, f)
 }
 
-// sorted returns the faults by position, each once; those of other files, which are profiles, come
+// sorted returns the faults by position, each once; those of other files, which are profiles and packs, come
 // behind.
 func (s *source) sorted() []Fault {
 	slices.SortStableFunc(s.faults, func(a, b Fault) int {

@@ -3,6 +3,7 @@ package config
 import (
 	"io"
 	"testing"
+	"testing/fstest"
 
 	"firebreak/agent/core"
 	"firebreak/agent/hazard"
@@ -19,23 +20,42 @@ func FuzzParse(f *testing.F) {
 	f.Add(readFile(f, exampleFile))
 	f.Add([]byte("a.b.c = { d = [1, { e = 2 }] }\n[[plan]]\n[[plan.stage]]\n[x.y]\n"))
 	f.Add([]byte("site = \"\"\nstands = 7\nbus = [1]\n[[device]]\n[[vote]]\nof=[1]\n"))
+	f.Add(append(base, "\n[[pack]]\nuse = \"more\"\nroles = { cabinet = \"cab.temperature\" }\n[[pack.detector]]\nname = \"m-hot\"\nrate = \"5 C/min over 1m\"\n[[pack.vote]]\nname = \"m-any\"\nof = [\"m-hot\"]\n"...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, faults := parse("f", data, testKinds()) // not Parse, which would hide a panic
-		if (c == nil) != (len(faults) > 0) {
-			t.Fatalf("config %v with %d faults", c != nil, len(faults))
-		}
-		for i, ft := range faults {
-			if ft.Text == "" || ft.Line < 1 || ft.Column < 1 {
-				t.Fatalf("fault without place or text: %+v", ft)
-			}
-			if i > 0 && faults[i-1].File == ft.File && (faults[i-1].Line > ft.Line || faults[i-1].Line == ft.Line && faults[i-1].Column > ft.Column) {
-				t.Fatalf("faults are not in order: %v before %v", faults[i-1], ft)
-			}
-		}
-		if c != nil {
-			checkRules(t, c)
-		}
+		fuzzed(t, data, testKinds())
 	})
+}
+
+// FuzzPack: nor does any pack.
+func FuzzPack(f *testing.F) {
+	for _, name := range []string{"mini", "more", "bad", "loop"} {
+		f.Add(readFile(f, "testdata/hazards/"+name+".toml"))
+	}
+	use := append(readFile(f, "testdata/base.toml"), "\n[[pack]]\nuse = \"x\"\n[[pack.detector]]\nname = \"m-hot\"\nabove = \"50 C\"\n[[pack.vote]]\nname = \"m-two\"\nof = [\"m-hot\"]\n"...)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k := testKinds()
+		k.Packs = fstest.MapFS{"x.toml": &fstest.MapFile{Data: data}, "mini.toml": &fstest.MapFile{Data: data}}
+		fuzzed(t, use, k)
+	})
+}
+
+func fuzzed(t *testing.T, data []byte, kinds Kinds) {
+	t.Helper()
+	c, faults := parse("f", data, kinds) // not Parse, which would hide a panic
+	if (c == nil) != (len(faults) > 0) {
+		t.Fatalf("config %v with %d faults", c != nil, len(faults))
+	}
+	for i, ft := range faults {
+		if ft.Text == "" || ft.Line < 1 || ft.Column < 1 {
+			t.Fatalf("fault without place or text: %+v", ft)
+		}
+		if i > 0 && faults[i-1].File == ft.File && (faults[i-1].Line > ft.Line || faults[i-1].Line == ft.Line && faults[i-1].Column > ft.Column) {
+			t.Fatalf("faults are not in order: %v before %v", faults[i-1], ft)
+		}
+	}
+	if c != nil {
+		checkRules(t, c)
+	}
 }
 
 // checkRules holds the compiled rules to what the rooms below rely on.

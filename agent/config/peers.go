@@ -12,7 +12,7 @@ import (
 func Peers(a, b *Config) []Fault {
 	p := &pair{a: a, b: b}
 	if a.Site == b.Site && a.Agent == b.Agent {
-		p.fault(a, Pos{1, 1}, "%s describes an agent %q of site %q too: brokers would end the session of one for the other, give each its own name (S13)", b.File, b.Agent, b.Site)
+		p.fault(a, Pos{Line: 1, Column: 1}, "%s describes an agent %q of site %q too: brokers would end the session of one for the other, give each its own name (S13)", b.File, b.Agent, b.Site)
 	}
 	p.named(a, b)
 	p.named(b, a)

@@ -114,7 +114,9 @@ func (c *compiler) stage(t *Table, plan *planSource) *stageDraft {
 		t.Fault("level", "a stage has one of the levels 0, 1, 2a, 2b, 3 and 4, in quotes")
 	}
 	if when := t.String("when", ""); when != "" {
-		if id, ok := lookup(c, t.Pos("when"), "vote or detector", when, c.conds); ok {
+		if c.leftOut(t.Pos("when"), "vote or detector", when) {
+			s.When = hazard.NoCond // said there
+		} else if id, ok := lookup(c, t.Pos("when"), "vote or detector", when, c.conds); ok {
 			s.When = id
 		}
 	}

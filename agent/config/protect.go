@@ -19,7 +19,7 @@ func (c *compiler) checkProtection() {
 	if !cyclic {
 		c.checkTakeDowns()
 	}
-	if c.hasFaultIn("detector", "vote") || cyclic {
+	if c.hasFaultIn("detector", "vote", "pack") || c.hasFaultInPack() || cyclic {
 		return // a vote that could not be read must not be blamed as missing
 	}
 	c.checkDirections()
@@ -100,7 +100,7 @@ func before(a, b Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Col
 
 func (c *compiler) faultBetween(from, to Pos) bool {
 	for _, f := range c.faults {
-		at := Pos{f.Line, f.Column}
+		at := Pos{Line: f.Line, Column: f.Column}
 		if f.File == c.file && !before(at, from) && before(at, to) {
 			return true
 		}
@@ -115,6 +115,9 @@ func (c *compiler) pointsThatOpen(plan *response.Plan) map[sensors.PointID]bool 
 	for _, s := range plan.Stages {
 		if s.Level > plugins.Watch {
 			c.walkConds(s.When, seen, func(id hazard.CondID) {
+				if c.hz.Conds[id].Kind == hazard.Silent {
+					return // it is told when the sensor is dead, not what it sees
+				}
 				for _, m := range c.hz.Conds[id].Members {
 					for _, p := range m.Points {
 						out[p] = true
@@ -162,6 +165,10 @@ func (c *compiler) away(id hazard.CondID) map[string]*sensors.Point {
 				return map[string]*sensors.Point{"below": p}
 			case k.Kind == hazard.Rate && dir*k.Threshold < 0:
 				return map[string]*sensors.Point{"rate": p}
+			case k.Kind == hazard.Deviation && (dir > 0 && k.Side == hazard.Down || dir < 0 && k.Side == hazard.Up):
+				return map[string]*sensors.Point{map[bool]string{false: "deviation", true: "ratio"}[k.Ratio]: p}
+			case k.Kind == hazard.Jump && (dir > 0 && k.Side == hazard.Down || dir < 0 && k.Side == hazard.Up):
+				return map[string]*sensors.Point{"jump": p}
 			case k.Kind == hazard.In && (dir > 0 && only(0) || dir < 0 && only(1)):
 				return map[string]*sensors.Point{"is": p}
 			case k.Kind == hazard.NotIn && (dir > 0 && only(1) || dir < 0 && only(0)):

@@ -17,6 +17,7 @@ type leaf struct {
 	path    sensors.Path
 	physics sensors.Physics
 	panel   bool
+	refs    []sensors.DeviceID // other devices that it is compared with
 }
 
 // model tells which conditions are true when given leaves are. It asks the engine itself, with
@@ -35,7 +36,7 @@ type model struct {
 
 func newModel(r *hazard.Rules) (*model, error) {
 	m := &model{rules: r, byCond: make([][]int, len(r.Conds))}
-	plain := &hazard.Rules{Devices: r.Devices, HeldTrue: time.Hour, LossPersist: time.Hour}
+	plain := &hazard.Rules{Devices: r.Devices, HeldTrue: time.Hour, LossPersist: time.Hour, AlikeWithin: -1}
 	for id := range r.Conds {
 		k := r.Conds[id]
 		c := hazard.Cond{Name: k.Name, Kind: k.Kind, Of: k.Of, Need: k.Need, Independent: k.Independent}
@@ -61,7 +62,7 @@ func newModel(r *hazard.Rules) (*model, error) {
 // physics, panel.
 func addPoints(plain, r *hazard.Rules, from *hazard.Member) hazard.Member {
 	mem := hazard.Member{Device: from.Device}
-	for _, p := range from.Points {
+	add := func(p sensors.PointID) sensors.PointID {
 		pt := r.Points[p]
 		if pt.Register == "" {
 			pt.Register = pt.Name
@@ -69,7 +70,13 @@ func addPoints(plain, r *hazard.Rules, from *hazard.Member) hazard.Member {
 		id := sensors.PointID(len(plain.Points))
 		plain.Points = append(plain.Points, sensors.Point{ID: id, Device: pt.Device, Name: pt.Name, Register: pt.Register,
 			Kind: sensors.Binary, Physics: pt.Physics, Panel: pt.Panel, Stale: maxSpan})
-		mem.Points = append(mem.Points, id)
+		return id
+	}
+	for _, p := range from.Points {
+		mem.Points = append(mem.Points, add(p))
+	}
+	for _, p := range from.Ref {
+		mem.Ref = append(mem.Ref, add(p))
 	}
 	return mem
 }
@@ -85,6 +92,11 @@ func newLeaf(r *hazard.Rules, id hazard.CondID, i int) leaf {
 	for _, p := range mem.Points {
 		l.physics = r.Points[p].Physics
 		l.panel = l.panel || r.Points[p].Panel
+	}
+	for _, p := range mem.Ref {
+		if d := r.Points[p].Device; d != mem.Device && !slices.Contains(l.refs, d) {
+			l.refs = append(l.refs, d)
+		}
 	}
 	return l
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"firebreak/agent/hazard"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
@@ -43,6 +44,9 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.OwnProfiles) > 0 {
 		p.line("profiles from %s: %s", c.Profiles, strings.Join(c.OwnProfiles, ", "))
 	}
+	for i := range c.Packs {
+		p.pack(&c.Packs[i])
+	}
 	for _, name := range c.noRefresh() {
 		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
 	}
@@ -59,10 +63,65 @@ func Report(w io.Writer, c *Config) error {
 			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())
 		}
 	}
+	p.detectors(c)
+	p.votes(c)
 	for i := range c.Plans {
 		p.plan(c, &c.Plans[i])
 	}
 	return p.err
+}
+
+// detectors prints what each detector waits for, those that no plan looks at apart.
+func (p *printer) detectors(c *Config) {
+	rules, used := c.Rules.Hazard, map[string]bool{}
+	for i := range c.Plans {
+		for _, s := range c.Plans[i].Stages {
+			for _, n := range s.Sensors {
+				name, _, _ := strings.Cut(n, "@")
+				used[name] = true
+			}
+		}
+	}
+	for _, part := range []struct {
+		title string
+		used  bool
+	}{{"detectors that open stages", true}, {"detectors that only raise alarms", false}} {
+		title := part.title
+		for i := range rules.Conds {
+			k := &rules.Conds[i]
+			if k.Kind == hazard.Vote || strings.Contains(k.Name, "/") || used[k.Name] != part.used {
+				continue
+			}
+			if title != "" {
+				p.line("")
+				p.line("%s", title)
+				title = ""
+			}
+			p.line("  %-20s %s", k.Name, detectorWords(rules, k))
+		}
+	}
+}
+
+// votes prints the votes that others are made of, since a stage names its own only.
+func (p *printer) votes(c *Config) {
+	rules := c.Rules.Hazard
+	var inner []hazard.CondID
+	for i := range c.Plans {
+		for _, s := range c.Plans[i].Stages {
+			for _, id := range votesBelow(rules, s.WhenID)[1:] {
+				if !slices.Contains(inner, id) {
+					inner = append(inner, id)
+				}
+			}
+		}
+	}
+	if len(inner) > 0 {
+		p.line("")
+		p.line("votes within those of the stages")
+	}
+	for _, id := range inner {
+		p.line("  %-20s %s", rules.Conds[id].Name, voteWords(rules, &rules.Conds[id]))
+	}
 }
 
 // noRefresh lists the own profiles in use with a measurement of which nobody said how often it is renewed.
@@ -107,24 +166,34 @@ func (p *printer) plan(c *Config, r *PlanReport) {
 	for _, b := range r.NoGateway {
 		p.line("  note: bus %s names no gateway: check assumes that no switch is shared", b)
 	}
+	p.line("  below, \"falsely\" is without any hazard, because those named lie; \"blocked\" is in spite of one, because")
+	p.line("  those named are silent. All else works then.")
 	for i := range r.Stages {
-		p.stage(r, &r.Stages[i])
+		p.stage(c, r, i)
 	}
 	p.clock(r)
 }
 
-func (p *printer) stage(r *PlanReport, s *StageReport) {
+// stage prints what opens a stage, what can go wrong with that, and how long it takes.
+func (p *printer) stage(c *Config, r *PlanReport, i int) {
+	s := &r.Stages[i]
 	p.line("")
-	p.line("  stage %s", s.Stage)
-	p.line("    opened by      %s: %s", s.When, strings.Join(s.Sensors, ", "))
 	if len(s.Steps) > 0 {
-		p.line("    steps          %s", strings.Join(s.Steps, ", "))
+		p.line("  stage %s: %s", s.Stage, strings.Join(s.Steps, ", "))
+	} else {
+		p.line("  stage %s", s.Stage)
 	}
 	if s.Stage == plugins.Watch {
+		p.line("    opened by      %s", s.When)
 		return
 	}
-	p.sets("can be opened by", s.Opens, s.Causes)
-	p.sets("can be blocked by", s.Blocks, s.Causes)
+	if i > 0 && s.opensAs(&r.Stages[i-1]) {
+		p.line("    opened by      %s, as stage %s: by the same, falsely and blocked by the same", s.When, r.Stages[i-1].Stage)
+	} else {
+		p.opened(c, r, i)
+		p.sets("opened falsely by", s.Opens, s.Causes)
+		p.sets("blocked by", s.Blocks, s.Causes)
+	}
 	for _, f := range s.PanelOpens {
 		p.line("    accepted       %s opens it: a supervised contact of the fire panel", f)
 	}
@@ -137,7 +206,37 @@ func (p *printer) stage(r *PlanReport, s *StageReport) {
 	case response.BlindProceed:
 		p.line("    if blind       proceed: with all of its sensors burnt, steps go on")
 	}
+	if i > 0 && s.opensAs(&r.Stages[i-1]) && s.takesAs(&r.Stages[i-1]) {
+		p.line("    worst case     as stage %s", r.Stages[i-1].Stage)
+		return
+	}
 	p.worst(r, s)
+}
+
+// takesAs tells whether two stages take the same time.
+func (s *StageReport) takesAs(o *StageReport) bool {
+	return s.Slack == o.Slack && s.Worst.Countdown == o.Worst.Countdown && s.Worst.Sum() == o.Worst.Sum() && s.Worst.Never == o.Worst.Never && slices.Equal(s.Worst.Quorum, o.Worst.Quorum)
+}
+
+// opened prints the vote of a stage; the votes in it are printed once, before the plans.
+func (p *printer) opened(c *Config, r *PlanReport, i int) {
+	rules, s := c.Rules.Hazard, &r.Stages[i]
+	what := s.When
+	if k := &rules.Conds[s.WhenID]; k.Kind == hazard.Vote {
+		what += ", " + voteWords(rules, k)
+	}
+	if i+1 < len(r.Stages) {
+		what += "; or by what opens a stage above"
+	}
+	p.line("    opened by      %s", what)
+}
+
+// opensAs tells whether two stages are opened and blocked by the same.
+func (s *StageReport) opensAs(o *StageReport) bool {
+	same := func(a, b []FailureSet) bool {
+		return slices.EqualFunc(a, b, func(x, y FailureSet) bool { return slices.Equal(x, y) })
+	}
+	return o.Stage != plugins.Watch && s.WhenID == o.WhenID && same(s.Opens, o.Opens) && same(s.Blocks, o.Blocks)
 }
 
 // sets prints the smallest sets of failures, and what was not searched for them.
@@ -171,18 +270,14 @@ func (p *printer) worst(r *PlanReport, s *StageReport) {
 	if w.Never {
 		p.line("    worst case     never, when %s has failed (accepted); with nothing failed:", w.Lost)
 	} else {
-		p.line("    worst case     at %s, whichever one member has failed:", strings.Join(w.Quorum, " with "))
+		p.line("    worst case     by %s, even when any one sensor has failed:", strings.Join(w.Quorum, " with "))
 	}
-	for _, part := range w.Parts {
-		if part.Dur > 0 {
-			p.line("      %10s  %s", show(part.Dur), part.Name)
-		}
-	}
-	p.line("      %10s  from the condition to the first hook; %s within the deadline", show(w.Total), show(r.Deadline-w.Total))
+	p.line("      %10s  from the condition to the first hook, %s within the deadline", show(w.Total), show(r.Deadline-w.Total))
+	p.line("      %10s  = %s", "", w.Sum())
 	if w.Countdown > 0 {
 		p.line("      %10s  countdown, on top", show(w.Countdown))
 	}
-	p.line("      %10s  slack until the power is lost", show(s.Slack))
+	p.line("      %10s  left then, until the power is lost", show(s.Slack))
 }
 
 // clock prints whether the plan fits the time to its power loss, and where time is to be found.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -212,6 +214,14 @@ func (t *Table) FaultErrors(err error) {
 	t.Fault(key, "%s", text)
 }
 
+// text is the value of key as a person reads it, without quotes.
+func (t *Table) text(key string) string {
+	if v := t.vals[key]; v != nil {
+		return v.text()
+	}
+	return ""
+}
+
 // itemPos is the place of the item of the list at key that is s.
 func (t *Table) itemPos(key, s string) Pos {
 	if v := t.vals[key]; v != nil {
@@ -259,4 +269,36 @@ func short(d time.Duration) string {
 		s = s[:len(s)-2]
 	}
 	return s
+}
+
+// Float reads a number, whole or not, from lo to hi.
+func (t *Table) Float(key string, def, lo, hi float64) float64 {
+	v := t.get(key, "a number", unstable.Integer, unstable.Float)
+	if v == nil {
+		return def
+	}
+	f := v.f
+	if v.kind == unstable.Integer {
+		f = float64(v.i)
+	}
+	if !(f >= lo && f <= hi) { // not a number is no number of the range
+		t.src.fault(v.at, "%q is %g: it must be from %g to %g", key, f, lo, hi)
+		return def
+	}
+	return f
+}
+
+// ReadFile reads another TOML file of ours with the same strictness: read asks the root for its keys, and
+// calls Unknown for each table below it. Every fault of the file comes at once.
+func ReadFile(file string, data []byte, read func(*Table)) []Fault {
+	src := &source{file: file}
+	if len(data) > maxFile {
+		return []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes", maxFile)}}
+	}
+	root := parseTree(src, bytes.TrimPrefix(data, []byte("\ufeff")), "")
+	if root != nil {
+		read(root)
+		root.Unknown()
+	}
+	return src.sorted()
 }

@@ -46,8 +46,8 @@ func (c *compiler) threshold(t *Table, key string, d *hazard.Cond, unit sensors.
 	}
 	faulted := false
 	c.memberPoints(d, func(p *sensors.Point) {
-		never := p.Min != p.Max && (key == "above" && v >= p.Max || key == "below" && v <= p.Min) // at the end itself only what was clamped stands (S3)
-		always := p.Min != p.Max && (key == "above" && v <= p.Min || key == "below" && v >= p.Max)
+		never := p.Min != p.Max && (key != "below" && v >= p.Max || key == "below" && v <= p.Min) // at the end itself only what was clamped stands (S3)
+		always := p.Min != p.Max && (key != "below" && v <= p.Min || key == "below" && v >= p.Max)
 		if faulted || !never && !always {
 			return
 		}
@@ -65,34 +65,34 @@ func (c *compiler) threshold(t *Table, key string, d *hazard.Cond, unit sensors.
 // hole of half the window, so that with four polls one may be missed (S24).
 const ratePolls = 4
 
-// rate reads "5 C/min over 1m".
-func (c *compiler) rate(t *Table, d *hazard.Cond, unit sensors.Unit) {
-	s := t.String("rate", "")
+// rate reads "5 C/min over 1m" at rate or runaway.
+func (c *compiler) rate(t *Table, key string, d *hazard.Cond, unit sensors.Unit) {
+	s := t.String(key, "")
 	if s == "" {
 		return
 	}
 	r, err := parseRate(s)
 	if err != nil {
-		t.Fault("rate", `"rate": %v`, err)
+		t.Fault(key, "%q: %v", key, err)
 		return
 	}
 	v, err := r.perSecond.span(unit)
 	if err != nil {
-		t.Fault("rate", `"rate": %v`, err)
+		t.Fault(key, "%q: %v", key, err)
 		return
 	}
 	d.Kind, d.Threshold, d.Window = hazard.Rate, v, r.window
 	if r.window > maxDelay {
-		t.Fault("rate", "the window of a rate is at most %s", short(maxDelay))
+		t.Fault(key, "the window of a rate is at most %s", short(maxDelay))
 	}
 	for _, m := range d.Members {
 		dev := &c.cfg.Devices[m.Device]
 		if need := ratePolls * dev.Poll; r.window < need {
-			t.Fault("rate", "device %q is polled every %s: a window of %s holds less than %d polls, use at least %s or poll faster", dev.Name, short(dev.Poll), short(r.window), ratePolls, short(need))
+			t.Fault(key, "device %q is polled every %s: a window of %s holds less than %d polls, use at least %s or poll faster", dev.Name, short(dev.Poll), short(r.window), ratePolls, short(need))
 			return
 		}
 		if fresh := c.refresh(&m); r.window < ratePolls*fresh {
-			t.Fault("rate", "device %q renews this every %s, as its profile says: a window of %s holds less than %d values, use at least %s", dev.Name, short(fresh), short(r.window), ratePolls, short(ratePolls*fresh))
+			t.Fault(key, "device %q renews this every %s, as its profile says: a window of %s holds less than %d values, use at least %s", dev.Name, short(fresh), short(r.window), ratePolls, short(ratePolls*fresh))
 			return
 		}
 	}
@@ -102,7 +102,7 @@ func (c *compiler) rate(t *Table, d *hazard.Cond, unit sensors.Unit) {
 			return
 		}
 		if p.MaxRate > 0 && (v > p.MaxRate || -v > p.MaxRate) {
-			t.Fault("rate", "%s changes by at most %g %s a second: this rate is never reached on good readings, choose a lower one", p.Name, p.MaxRate, p.Unit)
+			t.Fault(key, "%s changes by at most %g %s a second: this rate is never reached on good readings, choose a lower one", p.Name, p.MaxRate, p.Unit)
 			faulted = true
 		}
 	})
@@ -113,6 +113,11 @@ func (c *compiler) refresh(m *hazard.Member) (longest time.Duration) {
 	d := &c.cfg.Devices[m.Device]
 	for _, p := range m.Points {
 		longest = max(longest, d.Profile.Channels[p-d.First].Refresh)
+	}
+	for _, p := range m.Ref {
+		if p >= d.First && int(p) < int(d.First)+d.Count {
+			longest = max(longest, d.Profile.Channels[p-d.First].Refresh)
+		}
 	}
 	return longest
 }
@@ -125,17 +130,17 @@ func (c *compiler) deadband(t *Table, d *hazard.Cond, unit sensors.Unit) {
 	var q quantity
 	ok := true
 	switch {
-	case d.Kind == hazard.Above || d.Kind == hazard.Below:
-		q, ok = c.quantity(t, "deadband")
-	case d.Kind == hazard.Rate:
+	case d.Kind == hazard.Rate || d.Kind == hazard.Runaway:
 		var err error
 		if q, err = parsePerTime(t.String("deadband", "")); err != nil {
 			t.Fault("deadband", `"deadband": write it like "1 C/min" (%v)`, err)
 			return
 		}
-	default:
+	case d.Kind == hazard.In || d.Kind == hazard.NotIn:
 		t.Fault("deadband", "a detector with is or is_not has no deadband: use off_delay")
 		return
+	default:
+		q, ok = c.quantity(t, "deadband")
 	}
 	if !ok {
 		return
@@ -150,7 +155,12 @@ func (c *compiler) deadband(t *Table, d *hazard.Cond, unit sensors.Unit) {
 		return
 	}
 	d.Deadband = v
-	if d.Kind == hazard.Rate {
+	rest := d.Threshold // how far it is from true with nothing the matter
+	if d.Ratio {
+		rest = (d.Threshold - 1) * d.Floor
+	}
+	if sided := d.Kind == hazard.Deviation && d.Side != hazard.Down || d.Kind == hazard.Deviation && !d.Ratio || d.Kind == hazard.Jump; sided && v >= rest && rest > 0 {
+		t.Fault("deadband", "with this deadband it never clears, not even at its reference: use less than %g %s", rest, unit)
 		return
 	}
 	// A deadband as wide as the way back to the end of the range would latch the detector for ever.

@@ -25,11 +25,11 @@ type value struct {
 }
 
 // parseTree checks the TOML itself first, since its syntax error comes alone, then builds the
-// positioned tree. It returns nil when there is a fault.
-func parseTree(src *source, data []byte) *Table {
+// positioned tree; in is the file of a pack, empty for the configuration. It returns nil when there is a fault.
+func parseTree(src *source, data []byte, in string) *Table {
 	var plain map[string]any
 	if err := toml.Unmarshal(data, &plain); err != nil {
-		at := Pos{1, 1}
+		at := Pos{1, 1, in}
 		var de *toml.DecodeError
 		if errors.As(err, &de) {
 			at.Line, at.Column = de.Position()
@@ -37,9 +37,9 @@ func parseTree(src *source, data []byte) *Table {
 		src.fault(at, "not valid TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
 		return nil
 	}
-	b := &builder{src: src, lines: lineStarts(data)}
+	b := &builder{src: src, file: in, lines: lineStarts(data)}
 	b.p.Reset(data)
-	root := newTable(src, "", Pos{1, 1})
+	root := newTable(src, "", Pos{1, 1, in})
 	cur := root
 	for b.p.NextExpression() {
 		e := b.p.Expression()
@@ -53,7 +53,7 @@ func parseTree(src *source, data []byte) *Table {
 		}
 	}
 	if err := b.p.Error(); err != nil {
-		src.fault(Pos{1, 1}, "not valid TOML: %v", err)
+		src.fault(Pos{1, 1, in}, "not valid TOML: %v", err)
 		return nil
 	}
 	return root
@@ -61,6 +61,7 @@ func parseTree(src *source, data []byte) *Table {
 
 type builder struct {
 	src   *source
+	file  string // of a pack
 	p     unstable.Parser
 	lines []uint32 // offset of the first byte of each line
 }
@@ -80,7 +81,7 @@ func (b *builder) pos(n *unstable.Node) Pos {
 	if !found {
 		line--
 	}
-	return Pos{line + 1, int(n.Raw.Offset-b.lines[line]) + 1}
+	return Pos{line + 1, int(n.Raw.Offset-b.lines[line]) + 1, b.file}
 }
 
 // header finds or makes the table that [a.b] or [[a.b]] opens. The plain decoding has seen to it
@@ -169,6 +170,25 @@ func (b *builder) value(n *unstable.Node, key Pos, path string) *value {
 		b.src.fault(v.at, "%q is not a number that fits 64 bits", text)
 	}
 	return v
+}
+
+// text is the value as a person reads it, without quotes.
+func (v *value) text() string {
+	switch {
+	case v.kind == unstable.Array:
+		items := make([]string, len(v.list))
+		for i, e := range v.list {
+			items[i] = e.text()
+		}
+		return strings.Join(items, ", ")
+	case v.kind == unstable.Bool:
+		return strconv.FormatBool(v.b)
+	case v.kind == unstable.Integer:
+		return strconv.FormatInt(v.i, 10)
+	case v.kind == unstable.Float:
+		return strconv.FormatFloat(v.f, 'g', -1, 64)
+	}
+	return v.s
 }
 
 // write puts the value in one canonical form, so that comments, layout, the order of keys and the

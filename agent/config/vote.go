@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"firebreak/agent/hazard"
@@ -22,31 +23,37 @@ func (c *compiler) votes(tabs []*Table) {
 	drafts := map[string]*voteDraft{}
 	var order []*voteDraft
 	for _, t := range tabs {
-		d := &voteDraft{tab: t}
-		name, ok := c.condName(t, "vote")
-		if _, dup := drafts[name]; ok && dup {
-			t.Fault("name", "there is another detector or vote named %q: a name is given once", name)
+		d, ok := c.readVote(t)
+		if _, dup := drafts[d.cond.Name]; ok && dup {
+			t.Fault("name", "there is another detector or vote named %q: a name is given once", d.cond.Name)
 			ok = false
 		}
-		t.Require("of", "need")
-		d.of = t.Strings("of")
-		d.cond = hazard.Cond{Name: name, Kind: hazard.Vote,
-			Need:        int(t.Int("need", 1, 1, maxEntries)),
-			Independent: t.Bool("independent", false),
-			Priority:    int(t.Int("priority", defVotePriority, 0, 4)),
-			Latching:    t.Bool("latching", false)}
-		if t.Has("of") && len(d.of) == 0 {
-			t.Fault("of", "a vote of nobody never trips: name detectors or votes")
-		}
-		c.end(t)
 		if ok {
-			drafts[name] = d
+			drafts[d.cond.Name] = d
 			order = append(order, d)
 		}
 	}
 	for _, d := range order {
 		c.resolveVote(d, drafts)
 	}
+}
+
+// readVote reads one vote; false when it has no name that could be entered.
+func (c *compiler) readVote(t *Table) (*voteDraft, bool) {
+	name, ok := c.condName(t)
+	t.Require("of", "need")
+	d := &voteDraft{tab: t, of: t.Strings("of")}
+	d.cond = hazard.Cond{Name: name, Kind: hazard.Vote,
+		Need:        int(t.Int("need", 1, 1, maxEntries)),
+		Independent: t.Bool("independent", false),
+		Priority:    int(t.Int("priority", defVotePriority, 0, 4)),
+		Latching:    t.Bool("latching", false)}
+	d.cond.ReAlarm, d.cond.Group = c.alarmKeys(t)
+	if t.Has("of") && len(d.of) == 0 {
+		t.Fault("of", "a vote of nobody never trips: name detectors or votes")
+	}
+	c.end(t)
+	return d, ok
 }
 
 // resolveVote enters the votes that d refers to, then d itself.
@@ -93,7 +100,9 @@ func (c *compiler) unknownCond(at Pos, name string, drafts map[string]*voteDraft
 	for n := range drafts {
 		names[n] = true
 	}
-	lookup(c, at, "detector or vote", name, names)
+	if !c.leftOut(at, "detector or vote", name) {
+		lookup(c, at, "detector or vote", name, names)
+	}
 }
 
 // checkNeed holds need against the members that there are: a wildcard detector is one for each
@@ -115,11 +124,30 @@ func (c *compiler) checkNeed(d *voteDraft) {
 	case entries == 0: // its detectors have faults of their own
 	case entries > maxEntries:
 		d.tab.Fault("of", "%d members: a vote holds at most %d, make votes of votes", entries, maxEntries)
+	case c.silenceTwice(d) != "":
+		d.tab.Fault("of", "%s: take one of them out", c.silenceTwice(d))
 	case d.cond.Need > weight:
 		d.tab.Fault("need", "needs %d of %d members (%s): it can never trip, lower need or add members", d.cond.Need, weight, strings.Join(d.of, ", "))
 	case d.cond.Independent && weight < 2:
 		d.tab.Fault("independent", "one member cannot be independent of itself: add another physics on another path")
 	}
+}
+
+// silenceTwice: a detector of silence and one with on_fault = "vote" in one vote count one silence twice.
+func (c *compiler) silenceTwice(d *voteDraft) string {
+	silent, fault := "", ""
+	for _, of := range d.cond.Of {
+		switch k := &c.hz.Conds[of]; {
+		case k.Kind == hazard.Silent:
+			silent = k.Name
+		case k.OnFault == hazard.FaultVotes:
+			fault = k.Name
+		}
+	}
+	if silent == "" || fault == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q (stale) and %q (on_fault = \"vote\") would count one silence twice", silent, fault)
 }
 
 func (c *compiler) weight(m *hazard.Member) int {

@@ -37,6 +37,9 @@ func (c *compiler) memberParts(l *leaf) []Part {
 	for _, p := range k.Members[l.index].Points {
 		lag = max(lag, c.hz.Points[p].Lag)
 	}
+	for _, p := range k.Members[l.index].Ref {
+		lag = max(lag, c.hz.Points[p].Lag)
+	}
 	parts := []Part{{"sensor lag", lag - d.Transport}}
 	if d.Transport > 0 {
 		parts = append(parts, Part{"pipe transport", d.Transport})
@@ -46,10 +49,30 @@ func (c *compiler) memberParts(l *leaf) []Part {
 		parts = append(parts, Part{"refresh of the device", r})
 	}
 	parts = append(parts, Part{"bus round with one dead unit", c.busRound(d)})
-	if k.Window > 0 {
-		parts = append(parts, Part{"rate window", k.Window})
-	}
+	parts = append(parts, c.kindParts(k, &k.Members[l.index])...)
 	return append(parts, Part{"on-delay", k.OnDelay})
+}
+
+// kindParts is what a kind of detector adds.
+func (c *compiler) kindParts(k *hazard.Cond, m *hazard.Member) (parts []Part) {
+	switch k.Kind {
+	case hazard.Rate:
+		return []Part{{"rate window", k.Window}}
+	case hazard.Silent:
+		stale := time.Duration(0)
+		for _, p := range m.Points {
+			stale = max(stale, c.hz.Points[p].Stale)
+		}
+		return []Part{{"until it is stale", stale}, {"silence", k.Window}}
+	case hazard.Runaway:
+		parts = []Part{{"rate window", k.Window}}
+		for _, p := range m.Ref {
+			if d := c.hz.Points[p].Device; d != m.Device {
+				return append(parts, Part{"poll of the voltage", c.cfg.Devices[d].Poll})
+			}
+		}
+	}
+	return parts
 }
 
 // busRound is the time until every other unit of the bus has been served once and this one has

@@ -12,31 +12,41 @@ import (
 	"firebreak/sensors"
 )
 
-// condAlarms moves the alarms of the conditions whose verdicts have changed. An alarm is held on
-// unknown: silence clears nothing.
+// condAlarms moves the alarms of the conditions whose verdicts have changed.
 func (c *Core) condAlarms(now sensors.Mono, fx []Effect) []Effect {
 	for _, ch := range c.ch.Conds {
-		rule := &c.r.Hazard.Conds[ch.Cond]
-		if rule.Priority == 0 {
-			continue
-		}
-		was, _ := c.book.Get(rule.Name)
-		in := hazard.AlarmInput{Name: rule.Name, Active: ch.To.Is == hazard.True || ch.To.Is == hazard.Unknown && was.Active,
-			Basis: ch.To.Basis, Priority: rule.Priority, Latching: rule.Latching, Cause: was.Cause}
-		if ch.To.Is == hazard.Unknown && in.Active {
-			in.Basis = hazard.Held
-		}
-		if ch.To.Is == hazard.True {
-			w := c.eng.Explain(now, ch.Cond)
-			in.Cause = w.Cause()
-		}
-		fx = c.setAlarm(now, fx, in)
+		fx = c.condAlarm(now, fx, ch.Cond, ch.To)
 	}
 	return fx
 }
 
+// condAlarm moves one. An alarm is held on unknown: silence clears nothing. What it rests on is
+// frozen with each move, in the journal too.
+func (c *Core) condAlarm(now sensors.Mono, fx []Effect, id hazard.CondID, to hazard.Verdict) []Effect {
+	rule := &c.r.Hazard.Conds[id]
+	if rule.Priority == 0 {
+		return fx
+	}
+	was, _ := c.book.Get(rule.Name)
+	in := hazard.AlarmInput{Name: rule.Name, Active: to.Is == hazard.True || to.Is == hazard.Unknown && was.Active,
+		Basis: to.Basis, Priority: rule.Priority, Latching: rule.Latching, ReAlarm: rule.ReAlarm, Cause: was.Cause}
+	if !in.Active && !was.Active && was.Suppressed == "" {
+		return fx
+	}
+	if to.Is == hazard.Unknown && in.Active {
+		in.Basis = hazard.Held
+	}
+	w := c.eng.Explain(now, id)
+	if in.Why = w.Bounded(); to.Is == hazard.True {
+		in.Cause = w.Cause()
+	}
+	in.Suppressed = c.silenceSaid(now, id, was.Suppressed)
+	return c.setAlarm(now, fx, in)
+}
+
 // lossAlarms raises one alarm for each cause of silence, with its children, and clears those of
-// causes that are gone (S2).
+// causes that are gone (S2). One that a wider cause takes along is suppressed by it, not cleared: its
+// device is no more there than before.
 func (c *Core) lossAlarms(now sensors.Mono, fx []Effect) []Effect {
 	var active []string
 	dead := c.deadVotes()
@@ -47,8 +57,13 @@ func (c *Core) lossAlarms(now sensors.Mono, fx []Effect) []Effect {
 			Cause: fmt.Sprintf("%s is silent: %d devices, %d points cannot be read; check its power and wiring%s", l.Name, len(l.Devices), len(l.Children), dead)})
 	}
 	for _, name := range c.losses {
+		was, _ := c.book.Get(name)
+		by := c.wider(strings.TrimPrefix(name, "loss/"))
 		switch {
 		case slices.Contains(active, name):
+		case by != "":
+			active = append(active, name)
+			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: true, Priority: 2, Children: was.Children, Cause: was.Cause, Suppressed: by})
 		case c.lossHold != never && now < c.lossHold:
 			active = append(active, name) // just started: nothing was heard yet, which is no recovery
 		default:
@@ -59,7 +74,7 @@ func (c *Core) lossAlarms(now sensors.Mono, fx []Effect) []Effect {
 		c.lossHold = never
 	}
 	c.losses = active
-	return fx
+	return c.silenceAlarms(now, fx)
 }
 
 // deadVotes names the votes that cannot trip because of the losses that are told.
@@ -110,8 +125,14 @@ func (c *Core) inhibitedAlarms(now sensors.Mono, fx []Effect) []Effect {
 			c.inhibitedWake = min(c.inhibitedWake, due)
 			continue
 		}
-		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: "inhibited/" + rule.Name, Active: !c.eng.LossExplains(hazard.CondID(i)),
-			Basis: hazard.Inhibited, Priority: 2, Cause: "vote " + rule.Name + " cannot trip: too few of its members can be read"})
+		in := hazard.AlarmInput{Name: "inhibited/" + rule.Name, Active: true,
+			Basis: hazard.Inhibited, Priority: 2, Cause: "vote " + rule.Name + " cannot trip: too few of its members can be read"}
+		if c.eng.LossExplains(hazard.CondID(i)) {
+			in.Suppressed = c.lossNames()
+		}
+		w := c.eng.Explain(now, hazard.CondID(i))
+		in.Why = w.Bounded()
+		fx = c.setAlarm(now, fx, in)
 	}
 	return fx
 }
@@ -126,6 +147,9 @@ func (c *Core) health(now sensors.Mono, ev Event, fx []Effect) []Effect {
 }
 
 func (c *Core) setAlarm(now sensors.Mono, fx []Effect, in hazard.AlarmInput) []Effect {
+	if in.Group == "" {
+		in.Group = c.groupOf(in.Name)
+	}
 	a, changed := c.book.Set(now, in)
 	if !changed {
 		return fx
@@ -142,7 +166,8 @@ func (c *Core) tellAlarm(now sensors.Mono, fx []Effect, a hazard.Alarm) []Effect
 func (c *Core) alarmState(now sensors.Mono, a hazard.Alarm) *plugins.AlarmState {
 	s := &plugins.AlarmState{Name: a.Name, Occurrence: a.Occurrence, State: a.State.String(), Active: a.Active,
 		Priority: a.Priority, Basis: a.Basis.String(), Origin: c.r.Hazard.Origin.String(), Cause: a.Cause,
-		Children: a.Children, FirstOut: a.FirstOut, SinceMs: now.Sub(a.Since).Milliseconds()}
+		Children: a.Children, FirstOut: a.FirstOut, SinceMs: now.Sub(a.Since).Milliseconds(),
+		SuppressedBy: a.Suppressed, Part9: c.part9(now, &a)}
 	id, ok := c.cond(a.Name)
 	if !ok {
 		return s

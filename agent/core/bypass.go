@@ -98,7 +98,7 @@ func (c *Core) stagesLost(now sensors.Mono, points []sensors.PointID) (names []s
 // finds when that will be.
 func (c *Core) bypassAlarms(now sensors.Mono, fx []Effect) []Effect {
 	c.bypassWake = never
-	alarms := map[string]*hazard.AlarmInput{}
+	alarms, trips := map[string]*hazard.AlarmInput{}, map[string][]string{}
 	var order []string
 	c.eng.Bypasses(func(b hazard.Bypass) {
 		if b.Until == 0 {
@@ -115,6 +115,9 @@ func (c *Core) bypassAlarms(now sensors.Mono, fx []Effect) []Effect {
 			alarms[name], order = in, append(order, name)
 		}
 		in.Children = append(in.Children, b.Name)
+		if b.Trips {
+			trips[name+"/trips"] = append(trips[name+"/trips"], b.Name)
+		}
 		if warn := b.Until.Add(-hazard.BypassWarning); now >= warn {
 			in.Priority = 2 // soon it votes again: is the test over?
 		} else {
@@ -122,12 +125,16 @@ func (c *Core) bypassAlarms(now sensors.Mono, fx []Effect) []Effect {
 		}
 	})
 	for _, a := range c.book.Records() {
-		if a.Active && strings.HasPrefix(a.Name, "bypass/") && alarms[a.Name] == nil {
+		if a.Active && strings.HasPrefix(a.Name, "bypass/") && alarms[a.Name] == nil && trips[a.Name] == nil {
 			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: a.Name})
 		}
 	}
 	for _, name := range order {
 		fx = c.setAlarm(now, fx, *alarms[name])
+		if of := trips[name+"/trips"]; of != nil {
+			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name + "/trips", Active: true, Basis: hazard.Bypassed, Priority: 2, Children: of,
+				Cause: strings.Join(of, ", ") + " would vote, and is bypassed: a test, or the hazard?"})
+		}
 	}
 	c.bypassWhy = ""
 	return fx

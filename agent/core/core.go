@@ -55,6 +55,10 @@ type Core struct {
 	gate          gate
 	bypassWhy     string       // of the order that is being carried out
 	bypassWake    sensors.Mono // a bypass is to be warned of
+	groups        map[string]string
+	alike         []string // causes whose members turned true together
+	floodSeen     uint64   // alarms raised when the flood was last looked at
+	floodWake     sensors.Mono
 }
 
 // New builds a core, from nothing or from a snapshot. For a reload: New(newRules,
@@ -74,7 +78,7 @@ func New(r *Rules, snapshot []byte) (*Core, error) {
 		}
 	}
 	c := &Core{r: r, eng: eng, book: hazard.NewAlarmBook(), resp: resp, respWake: 0, bookWake: never,
-		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0}
+		inhibited: map[string]sensors.Mono{}, inhibitedWake: 0, lossHold: never, gate: newGate(), bypassWake: 0, groups: groups(r)}
 	if len(snapshot) > 0 {
 		if err := c.restore(snapshot); err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
@@ -145,10 +149,11 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	if now >= c.bookWake {
 		c.bookWake = c.book.Due(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
+	fx = c.floodAlarm(now, fx)
 	fx = c.alive(now, fx)
 	wake = min(wake, c.aliveDue())
 	c.begun = true
-	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake)
+	return fx, min(wake, c.respWake, c.bookWake, c.inhibitedWake, c.lossHold, c.bypassWake, c.floodWake)
 }
 
 // emit turns what engine and machine decided into effects: first what the hooks wait for.
@@ -172,11 +177,17 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		c.pending, c.holding = c.eng.Pending(), c.eng.Active()
 	}
 	fx = c.condAlarms(now, fx)
+	if len(c.ch.Conds) > 0 {
+		fx = c.alikeAlarms(now, fx)
+	}
 	if c.ch.Losses || now >= c.lossHold {
 		fx = c.lossAlarms(now, fx)
 	}
 	if len(c.ch.Conds) > 0 || c.ch.Losses || now >= c.inhibitedWake {
 		fx = c.inhibitedAlarms(now, fx)
+	}
+	if len(c.ch.Baselines) > 0 || !c.begun {
+		fx = c.baselines(now, fx)
 	}
 	if c.ch.Bypasses || now >= c.bypassWake {
 		fx = c.bypassAlarms(now, fx)
@@ -233,7 +244,7 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
-	c.book.Shift(r.Shift)
+	c.book.Shift(r.Shift) // the machine moves its own
 	if !r.SameBoot {
 		c.book.EndShelves(now, func(a hazard.Alarm) { fx = c.tellAlarm(now, fx, a) })
 	}
@@ -248,7 +259,9 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]
+	c.alike = c.alike[:0]
 	for _, a := range c.book.Records() {
+		c.wasAlike(&a)
 		if a.Active && strings.HasPrefix(a.Name, "loss/") {
 			c.losses = append(c.losses, a.Name)
 		}
@@ -287,6 +300,11 @@ func (c *Core) Verdict(name string) (v hazard.Verdict, ok bool) {
 	return hazard.Verdict{}, false
 }
 
+// Judged returns the present verdict of a condition, Why all that it rests on.
+func (c *Core) Judged(id hazard.CondID) hazard.Verdict { return c.eng.Verdict(id) }
+
+func (c *Core) Why(now sensors.Mono, id hazard.CondID) hazard.Why { return c.eng.Explain(now, id) }
+
 // Alarms visits every alarm that is not at rest.
 func (c *Core) Alarms(visit func(hazard.Alarm)) { c.book.All(visit) }
 
@@ -305,12 +323,13 @@ type snapshot struct {
 	Inhibited map[string]sensors.Mono `json:"inhibited,omitempty"`
 	LossHold  sensors.Mono            `json:"loss_hold"`
 
-	Gate gateState `json:"gate"`
+	Gate   gateState       `json:"gate"`
+	Raised []hazard.Raised `json:"raised,omitempty"`
 }
 
 // Snapshot appends the whole state to dst. Restored by New, it goes on as if it had never stopped.
 func (c *Core) Snapshot(dst []byte) []byte {
-	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state()})
+	b, err := json.Marshal(snapshot{1, c.eng.State(), c.book.Records(), c.resp.State(), c.losses, c.lastRec, c.pending, c.begun, c.bookWake, c.inhibited, c.lossHold, c.gate.state(), c.book.RaisedLately()})
 	if err != nil {
 		return dst // values are finite and strings: it cannot fail; an empty snapshot is refused by none
 	}
@@ -355,10 +374,12 @@ func (c *Core) restore(b []byte) error {
 	for _, a := range s.Alarms {
 		c.book.Apply(a)
 	}
+	c.book.SetRaised(s.Raised)
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
 	c.gate.setState(s.Gate)
 	c.lossHold, c.holding = s.LossHold, c.eng.Active()
+	c.book.All(func(a hazard.Alarm) { c.wasAlike(&a) })
 	for name, since := range s.Inhibited {
 		c.inhibited[name] = since
 	}

@@ -80,6 +80,7 @@ const (
 	SettleEntry     OrderKind = "settle"         // Name: PLAN/STEP; Reason
 	ShelveAlarm     OrderKind = "shelve"         // Name: the alarm; For, Reason
 	UnshelveAlarm   OrderKind = "unshelve"       // Name: the alarm
+	LearnBaseline   OrderKind = "learn"          // Name: the point or device
 	BypassInput     OrderKind = "bypass"         // Name: the point or device; For, Reason: the compensating measure
 	EndBypass       OrderKind = "end-bypass"     // Name: the point or device
 	ProvePoint      OrderKind = "prove"          // Name: the point (S23)
@@ -88,6 +89,7 @@ const (
 	DrillPlan       OrderKind = "drill"          // Name: the plan; carried out by the shell, asked of the core
 	EndDrill        OrderKind = "end-drill"      // Name: the plan
 	ReloadConfig    OrderKind = "reload"         // Reason; carried out by the shell, asked of the core
+	RestartAgent    OrderKind = "restart"        // Reason; the same
 )
 
 // Order is an order that the shell has authenticated.
@@ -100,6 +102,7 @@ type Order struct {
 	Channel Channel       // how it came
 	Stage   plugins.Stage // trip
 	For     time.Duration // bypass, shelve
+	Once    bool          // shelve: only until it clears
 	Reason  string
 	Confirm bool // energise: the lock-out is removed
 }
@@ -133,7 +136,10 @@ type Record struct {
 	Alarm  *hazard.Alarm        `json:"alarm,omitempty"`
 	Proof  *Proof               `json:"proof,omitempty"`
 	Answer *Answer              `json:"answer,omitempty"`
-	Alive  bool                 `json:"alive,omitempty"`
+
+	Baseline *hazard.BaselineRecord `json:"baseline,omitempty"`
+
+	Alive bool `json:"alive,omitempty"`
 }
 
 // Apply takes one record of the journal back. After the last, the first event is Resumed.
@@ -149,11 +155,21 @@ func (c *Core) Apply(r Record) error {
 		c.gate.proofs[r.Proof.Point] = *r.Proof
 	case r.Answer != nil:
 		c.gate.answers[r.Answer.Consumer] = *r.Answer
+	case r.Baseline != nil:
+		c.eng.RestoreBaseline(*r.Baseline)
 	case r.Alive:
 	default:
 		return fmt.Errorf("a record without content")
 	}
 	return nil
+}
+
+// Rebooted carries what Apply has taken back so far into a later boot, as the Resume of that boot did at
+// the instant now: what follows in the journal stands in its time. last is that of the record before.
+func (c *Core) Rebooted(now, last sensors.Mono, shift time.Duration) {
+	c.eng.Resume(now, last.Add(shift), shift)
+	c.book.Shift(shift)
+	c.resp.Shift(shift)
 }
 
 // ParseRecord reads a record as it stands in the journal.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ const (
 	defProofMax   = 365 * 24 * time.Hour
 	defDrillEvery = 90 * 24 * time.Hour
 	observeMax    = 30 * 24 * time.Hour
-	maxShelve     = 8 * time.Hour // S17: shelving ends by itself, at the latest after a shift
+	defMaxShelve  = 8 * time.Hour // S17: shelving ends by itself, at the latest after a shift
 	calendarAlarm = 24 * time.Hour
 )
 
@@ -134,6 +135,11 @@ func (c *Core) eachPoint(id hazard.CondID, visit func(sensors.PointID)) {
 		for _, p := range k.Members[i].Points {
 			visit(p)
 		}
+		for _, ref := range k.Members[i].Ref {
+			if ref != hazard.NoPoint {
+				visit(ref)
+			}
+		}
 	}
 	for _, of := range k.Of {
 		c.eachPoint(of, visit)
@@ -224,9 +230,14 @@ func (c *Core) probed(now sensors.Mono, ev Event, fx []Effect) []Effect {
 	if ev.Hook < 0 || ev.Hook >= len(c.r.Response.Hooks) {
 		return fx
 	}
-	c.gate.probes[ev.Hook] = ev.Err
 	cause, name := "", c.r.Response.Hooks[ev.Hook]
-	if ev.Err != nil {
+	var standby *plugins.StandbyError
+	c.gate.probes[ev.Hook] = ev.Err
+	switch {
+	case errors.As(ev.Err, &standby): // it would work, and arming goes on; but the next loss would be the last
+		c.gate.probes[ev.Hook] = nil
+		cause = "hook " + name + " would work now, with one of its ways lost: " + ev.Err.Error()
+	case ev.Err != nil:
 		cause = "hook " + name + " would not work now: " + ev.Err.Error()
 	}
 	return c.setAlarm(now, fx, hazard.AlarmInput{Name: "hook/" + name, Active: ev.Err != nil, Priority: 2, Cause: cause})

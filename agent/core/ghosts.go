@@ -25,12 +25,12 @@ func (c *Core) clearGhosts(now sensors.Mono, fx []Effect) []Effect {
 func (c *Core) owned(name string) bool {
 	kind, rest, _ := strings.Cut(name, "/")
 	switch kind {
-	case "agent", "orders":
+	case "agent", "orders", "alarms":
 		return true
-	case "loss":
+	case "loss", "distrust":
 		return c.hasCause(rest)
-	case "bypass":
-		return c.hasCause("device/" + rest)
+	case "bypass", "baseline":
+		return c.hasCause("device/" + strings.TrimSuffix(rest, "/trips"))
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)
 	case "plan":

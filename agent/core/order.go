@@ -36,11 +36,7 @@ func (c *Core) order(now sensors.Mono, o Order, fx *[]Effect) error {
 
 // told leaves the name of who ordered what, in the journal of those who listen and of the events.
 func (c *Core) told(kind string, o Order, why string) {
-	who := o.By
-	if o.Second != "" {
-		who += " and " + o.Second
-	}
-	text := fmt.Sprintf("%s %s by %s, %s", o.Kind, o.Name, who, o.Channel)
+	text := fmt.Sprintf("%s %s by %s, %s", o.Kind, o.Name, o.who(), o.Channel)
 	if o.Reason != "" {
 		text += ", because: " + o.Reason
 	}
@@ -52,6 +48,14 @@ func (c *Core) told(kind string, o Order, why string) {
 		e.Plan = o.Name
 	}
 	c.out.Events = append(c.out.Events, e)
+}
+
+// who names all that have given an order.
+func (o *Order) who() string {
+	if o.Second == "" {
+		return o.By
+	}
+	return o.By + " and " + o.Second
 }
 
 // touched is the highest open stage that an order touches: of its plan, or of all where it is about
@@ -68,6 +72,7 @@ func (c *Core) touched(o Order) plugins.Stage {
 }
 
 func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
+	o.By = o.who() // both stand in the journal
 	switch o.Kind {
 	case ResetPlan:
 		return c.resp.Reset(now, o.Name, o.By, c.eng, &c.out)
@@ -94,14 +99,16 @@ func (c *Core) carryOut(now sensors.Mono, o Order, fx *[]Effect) error {
 	case AckAlarm, ResetAlarm, ShelveAlarm, UnshelveAlarm:
 		return c.alarmOrder(now, o, fx)
 	case TakeOutOfServe, ReturnToService:
-		return c.serviceOrder(now, o)
+		return c.serviceOrder(now, o, fx)
 	case ProvePoint:
 		return c.prove(now, o, fx)
 	case ConsumerAnswers:
 		return c.answered(now, o, fx)
 	case BypassInput, EndBypass:
 		return c.bypassOrder(now, o)
-	case DrillPlan, EndDrill, ReloadConfig:
+	case LearnBaseline:
+		return c.learnOrder(now, o)
+	case DrillPlan, EndDrill, ReloadConfig, RestartAgent:
 		return nil // the shell does it; the core has been asked whether it may
 	}
 	return fmt.Errorf("unknown order %q", o.Kind)
@@ -115,16 +122,22 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	var changed bool
 	switch o.Kind {
 	case AckAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.Ack)
+		a, changed = c.book.Do(now, o.Name, hazard.Ack, o.By)
 	case ResetAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.ResetLatch)
+		a, changed = c.book.Do(now, o.Name, hazard.ResetLatch, o.By)
 	case ShelveAlarm:
-		if o.For <= 0 || o.For > maxShelve {
-			return fmt.Errorf("a shelf lasts up to %v: say how long, with --for", maxShelve)
+		if longest := c.maxShelve(); o.For <= 0 || o.For > longest {
+			return fmt.Errorf("a shelf lasts up to %v: say how long, with --for", longest)
 		}
-		a, changed = c.book.Shelve(now, o.Name, now.Add(o.For))
+		c.know(o.Name)
+		a, changed = c.book.Shelve(now, o.Name, now.Add(o.For), o.Once, o.By)
 	case UnshelveAlarm:
-		a, changed = c.book.Do(now, o.Name, hazard.Unshelve)
+		a, changed = c.book.Do(now, o.Name, hazard.Unshelve, o.By)
+	case TakeOutOfServe:
+		c.know(o.Name)
+		a, changed = c.book.Do(now, o.Name, hazard.Retire, o.By)
+	case ReturnToService:
+		a, changed = c.book.Do(now, o.Name, hazard.Return, o.By)
 	}
 	if a.Name == "" {
 		return fmt.Errorf("no alarm %q", o.Name)
@@ -137,10 +150,26 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	return nil
 }
 
-func (c *Core) serviceOrder(now sensors.Mono, o Order) error {
+// know enters the alarm of a condition that was never raised: what comes during the work on it is to
+// find it shelved or out of service.
+func (c *Core) know(name string) {
+	c.hasCond(name, func(r *hazard.Cond) bool {
+		if r.Priority > 0 {
+			c.book.Know(hazard.AlarmInput{Name: name, Priority: r.Priority, Latching: r.Latching, ReAlarm: r.ReAlarm, Group: c.groupOf(name)})
+		}
+		return false
+	})
+}
+
+// serviceOrder takes a point out of every vote, or an alarm out of service (ISA-18.2), which moves no
+// vote.
+func (c *Core) serviceOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	i := c.point(o.Name)
 	if i < 0 {
-		return fmt.Errorf("no point %q", o.Name)
+		if err := c.alarmOrder(now, o, fx); err != nil {
+			return fmt.Errorf("no point %q, and as an alarm: %w", o.Name, err)
+		}
+		return nil
 	}
 	c.eng.SetOutOfService(now, sensors.PointID(i), o.Kind == TakeOutOfServe)
 	c.out.Events = append(c.out.Events, plugins.Event{Type: "point." + string(o.Kind), Detail: o.Name + " by " + o.By})

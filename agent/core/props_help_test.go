@@ -48,6 +48,7 @@ func drawRules(t *rapid.T) *core.Rules {
 		hz.Conds = append(hz.Conds, c)
 		return hazard.CondID(len(hz.Conds) - 1)
 	}
+	of = append(of, comparing(hz)...)
 	anyHigh := id(hazard.Cond{Name: "any-high", Kind: hazard.Vote, Need: 1, Of: of})
 	two := id(hazard.Cond{Name: "two", Kind: hazard.Vote, Need: 2, Independent: true, Of: of})
 	three := id(hazard.Cond{Name: "three", Kind: hazard.Vote, Need: 3, Independent: true, Of: of})
@@ -65,6 +66,32 @@ func drawRules(t *rapid.T) *core.Rules {
 			Stages: []response.Stage{{Level: plugins.Notify, When: anyHigh}, {Level: plugins.SwitchOver, When: anyHigh},
 				{Level: plugins.Shed, When: two, Countdown: 5 * time.Second, IfBlind: blind},
 				{Level: plugins.Isolate, When: three, Countdown: 8 * time.Second, IfBlind: blind}}, Steps: steps}}}}
+}
+
+// comparing adds detectors that never count towards an irreversible stage: a jump on the first point, and
+// the silence of each device. The oracle knows nothing of them.
+func comparing(hz *hazard.Rules) (of []hazard.CondID) {
+	jump := hazard.Cond{Name: "jump", Kind: hazard.Jump, Threshold: 30, Window: 10 * time.Second, Side: hazard.Either, Priority: 2,
+		Members: []hazard.Member{{Device: 0, Points: []sensors.PointID{0}}}}
+	silent := hazard.Cond{Name: "silent", Kind: hazard.Silent, Window: 30 * time.Second, OffDelay: offDelay, Priority: 3}
+	for i := range hz.Devices {
+		m := hazard.Member{Device: sensors.DeviceID(i)}
+		for p := range hz.Points {
+			if hz.Points[p].Device == m.Device {
+				m.Points = append(m.Points, sensors.PointID(p))
+			}
+		}
+		silent.Members = append(silent.Members, m)
+	}
+	outlier := hazard.Cond{Name: "outlier", Kind: hazard.Deviation, From: hazard.FromMedian, Threshold: 30, Priority: 3, Members: silent.Members}
+	crept := hazard.Cond{Name: "crept", Kind: hazard.Deviation, From: hazard.FromBaseline, Learn: time.Minute, Threshold: 30, Priority: 3,
+		Members: jump.Members}
+	for _, c := range []hazard.Cond{jump, silent} {
+		of = append(of, hazard.CondID(len(hz.Conds)))
+		hz.Conds = append(hz.Conds, c)
+	}
+	hz.Conds = append(hz.Conds, outlier, crept)
+	return of
 }
 
 // happening is one event with the time since the one before.
@@ -109,12 +136,15 @@ func drawEvents(t *rapid.T, rules *core.Rules, wild bool) []happening {
 			h.hook = rapid.IntRange(0, 3).Draw(t, "hook")
 			h.ev = core.Event{Kind: core.HookStarted, Journaled: true}
 		case 2:
-			kind := rapid.SampledFrom([]core.OrderKind{core.AckAlarm, core.ResetAlarm, core.ResetPlan, core.HoldPlan, core.HoldPlan, core.ReleasePlan}).Draw(t, "order")
+			kind := rapid.SampledFrom([]core.OrderKind{core.ShelveAlarm, core.LearnBaseline, core.TakeOutOfServe, core.ReturnToService, core.AckAlarm, core.ResetAlarm, core.ResetPlan, core.HoldPlan, core.HoldPlan, core.ReleasePlan}).Draw(t, "order")
 			name := "p"
-			if kind == core.AckAlarm || kind == core.ResetAlarm {
+			switch kind {
+			case core.LearnBaseline:
+				name = "d0.p0"
+			case core.AckAlarm, core.ResetAlarm, core.ShelveAlarm, core.TakeOutOfServe, core.ReturnToService:
 				name = "high-" + rapid.SampledFrom(rules.Hazard.Points).Draw(t, "alarm").Name
 			}
-			h.ev = core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: kind, Name: name, By: "kim"}}
+			h.ev = core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: kind, Name: name, By: "kim", For: 5 * time.Minute, Once: i%2 == 0}}
 		default:
 			h.ev.Kind = core.Readings
 			for range rapid.IntRange(1, 4).Draw(t, "batch") {

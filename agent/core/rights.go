@@ -51,6 +51,7 @@ var rights = map[OrderKind]row{
 	DisarmPlan:      {TwoKeys, BoxOnly},
 	BypassInput:     {TwoKeys, BoxOnly},
 	EndBypass:       {TwoKeys, TwoKeys},
+	LearnBaseline:   {TwoKeys, BoxOnly}, // it may make a detector see less, as a bypass does
 	TakeOutOfServe:  {TwoKeys, TwoKeys},
 	ReturnToService: {TwoKeys, TwoKeys},
 	ResetPlan:       {TwoKeys, TwoKeys},
@@ -60,6 +61,7 @@ var rights = map[OrderKind]row{
 	ConsumerAnswers: {TwoKeys, TwoKeys},
 	EnergiseHook:    {BoxOnly, BoxOnly},
 	ReloadConfig:    {TwoKeys, BoxOnly},
+	RestartAgent:    {TwoKeys, BoxOnly},
 }
 
 var tripRow = row{TwoKeys, TwoKeys}

@@ -30,6 +30,7 @@ func TestRights(t *testing.T) {
 		{DisarmPlan, 0, "1", "1", "2", "-"},
 		{BypassInput, 0, "1", "1", "2", "-"},
 		{EndBypass, 0, "1", "1", "2", "2"},
+		{LearnBaseline, 0, "1", "1", "2", "-"},
 		{TakeOutOfServe, 0, "1", "1", "2", "2"},
 		{ReturnToService, 0, "1", "1", "2", "2"},
 		{ResetPlan, 0, "1", "1", "2", "2"},
@@ -39,6 +40,7 @@ func TestRights(t *testing.T) {
 		{ProvePoint, 0, "1", "1", "2", "2"},
 		{ConsumerAnswers, 0, "1", "1", "2", "2"},
 		{ReloadConfig, 0, "1", "1", "2", "-"},
+		{RestartAgent, 0, "1", "1", "2", "-"},
 		{EnergiseHook, 0, "1", "1", "-", "-"},
 	}
 	seen := map[OrderKind]bool{}

@@ -30,7 +30,7 @@ import (
 //	50s            trip evacuate by kim [and lee] [remote] [confirm] stage=3 for=10m because=meter-installed
 //	50s            peer evacuate stage=3 episode=7 next=8 held-by=kim
 //	50s            calendar 2022-10-15 [unsynced]
-//	50s            probe HOOK works | broken
+//	50s            probe HOOK works | broken | standby
 //	50s            drilled evacuate good | bad
 //	50s            health PART well | ill
 func (s *script) act(l *line) {
@@ -58,7 +58,7 @@ func (s *script) act(l *line) {
 		a.kind = "event"
 		a.event = s.event(w, l)
 	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
-		"shelve", "unshelve", "bypass", "end-bypass", "prove", "answered", "energise", "reload":
+		"shelve", "unshelve", "bypass", "end-bypass", "prove", "answered", "energise", "reload", "learn":
 		a.kind, a.order = "order", s.ordered(w, l)
 		for every := l.dur("every"); every > 0 && a.at+every < duration(to); a.at += every {
 			s.acts = append(s.acts, a)
@@ -83,6 +83,8 @@ func (s *script) ordered(w []string, l *line) core.Order {
 			o.Channel = core.Remote
 		case "confirm":
 			o.Confirm = true
+		case "once":
+			o.Once = true
 		}
 	}
 	if st := l.opts["stage"]; st != "" {
@@ -119,6 +121,9 @@ func (s *script) event(w []string, l *line) core.Event {
 		ev := core.Event{Kind: core.Probed, Hook: i}
 		if has("broken") {
 			ev.Err = errors.New("no answer")
+		}
+		if has("standby") {
+			ev.Err = &plugins.StandbyError{Lost: "one of two brokers is away"}
 		}
 		return ev
 	}

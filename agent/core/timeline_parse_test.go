@@ -252,7 +252,14 @@ func (s *script) cond(name string) hazard.CondID {
 }
 
 // detector NAME POINTS OP VALUE [options]; points may be a pattern: one member for each device.
-// A rate is "rises 5 per=1m over=1m" or "falls ...".
+//
+//	rises 5 per=1m over=1m            a rate; "falls" the other way
+//	deviates 5 from=POINT             up by 5; side=down, side=either; a * in POINT as in POINTS
+//	deviates 5 from=median            or from=device-median, from=baseline learn=1h
+//	times 3 from=baseline floor=5     a ratio; below 1: such a part or less
+//	jumps 10 over=10s                 side= as above
+//	silent 30s
+//	runs-away 1 per=1s over=4s limit=60 volts=POINT drop=0.25 drop-over=10m
 func (s *script) detector(l *line) {
 	c := hazard.Cond{Name: l.words[1], Deadband: l.num("deadband"), OnDelay: l.dur("on"), OffDelay: l.dur("off"),
 		HeldTrue: l.dur("held-true"), Priority: int(l.num("priority")), Latching: l.opts["latching"] != ""}
@@ -260,6 +267,12 @@ func (s *script) detector(l *line) {
 		c.OnFault = hazard.FaultVotes
 	}
 	s.members(&c, l.words[2])
+	c.ReAlarm, c.Group = l.dur("re-alarm"), l.opts["group"]
+	if l.words[3] == "silent" {
+		c.Kind, c.Window = hazard.Silent, duration(l.words[4])
+		s.hz.Conds = append(s.hz.Conds, c)
+		return
+	}
 	v := number(l.words[4])
 	switch l.words[3] {
 	case ">=":
@@ -276,7 +289,7 @@ func (s *script) detector(l *line) {
 			c.Threshold = -c.Threshold
 		}
 	default:
-		must(fmt.Errorf("no comparison %q", l.words[3]))
+		s.compares(&c, l, v)
 	}
 	s.hz.Conds = append(s.hz.Conds, c)
 }

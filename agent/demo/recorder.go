@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"firebreak/agent/config"
 	"firebreak/plugins"
 	"firebreak/sensors"
+	"firebreak/sensors/sim"
 )
 
 // recorder is a publisher that keeps what the agent tells, with the wall time of each.
@@ -28,17 +30,11 @@ type recorder struct {
 	lines   []line // what happened, for the headless readout
 	watched sensors.DeviceID
 	polls   []time.Time // of the watched device, the first few
+	rules   map[string]stepRule
 }
 
 // maxPolls bounds the polls that are noted: enough for one every ten minutes.
 const maxPolls = 8
-
-type ending struct {
-	at       time.Time
-	state    string
-	evidence bool
-	stage    string
-}
 
 type raised struct {
 	at    time.Time
@@ -48,11 +44,24 @@ type raised struct {
 type line struct {
 	at   time.Time
 	text string
+	fine bool // not in the timeline at the end
 }
 
-func newRecorder(r *run, watched sensors.DeviceID) *recorder {
-	return &recorder{r: r, watched: watched, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
+func newRecorder(r *run) *recorder {
+	return &recorder{r: r, opened: map[string]time.Time{}, decided: map[string]time.Time{}, ran: map[string]time.Time{},
 		ended: map[string]ending{}, alarms: map[string]plugins.AlarmState{}}
+}
+
+// follow takes from the configuration, before the agent starts, what its updates do not say.
+func (c *recorder) follow(cfg *config.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range cfg.Devices {
+		if cfg.Devices[i].Name == sim.BMSName {
+			c.watched = cfg.Devices[i].ID
+		}
+	}
+	c.rules = stepRules(cfg)
 }
 
 // Offer takes an update; it only notes.
@@ -83,22 +92,26 @@ func (c *recorder) alarm(at time.Time, a plugins.AlarmState) {
 		if hazardAlarm(a.Name) {
 			c.raised = append(c.raised, raised{at, a})
 		}
-		c.lines = append(c.lines, line{at, "alarm " + a.Name + ": " + a.Cause})
+		c.lines = append(c.lines, line{at: at, text: "alarm " + a.Name + ": " + cause(a)})
 	}
+}
+
+// cause leaves out the name of the only member, which is that of the alarm.
+func cause(a plugins.AlarmState) string {
+	if strings.HasPrefix(a.Cause, a.Name+"@") {
+		_, rest, _ := strings.Cut(a.Cause, " ")
+		return rest
+	}
+	return a.Cause
 }
 
 func (c *recorder) planState(at time.Time, p plugins.PlanState) {
 	c.plan, c.planAt = p, at
 	for _, s := range p.Steps {
-		switch s.State {
-		case "done", "capped", "failed", "skipped", "observed", "blocked":
+		if ends(s.State) {
 			if old, ok := c.ended[s.Step]; !ok || old.state != s.State {
-				c.ended[s.Step] = ending{at, s.State, s.Evidence, s.Stage}
-				how := s.State + " " + s.Detail
-				if s.State == "done" && s.Evidence {
-					how = "done, by evidence"
-				}
-				c.lines = append(c.lines, line{at, "step " + s.Step + ": " + how})
+				c.ended[s.Step] = ending{at, s.State, s.Evidence, old.capped || s.State == "capped", s.Detail}
+				c.lines = append(c.lines, line{at: at, text: s.Step + " " + c.how(s.Step)})
 			}
 		}
 	}
@@ -109,7 +122,7 @@ func (c *recorder) event(at time.Time, e plugins.Event) {
 	case "stage.opened":
 		if _, ok := c.opened[e.Stage]; !ok {
 			c.opened[e.Stage] = at
-			c.lines = append(c.lines, line{at, "STAGE " + e.Stage + " opens"})
+			c.lines = append(c.lines, line{at: at, text: "STAGE " + e.Stage + " opens"})
 		}
 	case "step.starting":
 		if _, ok := c.decided[e.Step]; !ok {
@@ -117,7 +130,7 @@ func (c *recorder) event(at time.Time, e plugins.Event) {
 		}
 	case "step.running":
 		c.starts++
-		c.lines = append(c.lines, line{at, "hook of step " + e.Step + " is called"})
+		c.lines = append(c.lines, line{at: at, text: e.Step + " starts: " + c.rules[e.Step].kind + " hook, " + atMost(c.rules[e.Step].cap), fine: true})
 	case "step.failed":
 		c.failed++
 	}

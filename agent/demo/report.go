@@ -23,6 +23,7 @@ type Result struct {
 	Messages   uint64        `json:"mqtt_messages"`
 	Old        OldResult     `json:"sensors_2022"`
 	Delay      Delay         `json:"decision_to_hook_ms"`
+	Steps      []StepResult  `json:"steps"`
 }
 
 // StageResult is one stage; null means never.
@@ -31,6 +32,20 @@ type StageResult struct {
 	Opened    *float64 `json:"opened_s"`
 	FirstHook *float64 `json:"first_hook_s"`
 	Done      *float64 `json:"done_s"`
+}
+
+// StepResult is how one step ended. BeforeCap is null for one that its cap or a failure ended.
+type StepResult struct {
+	Step      string   `json:"step"`
+	Stage     string   `json:"stage"`
+	Hook      string   `json:"hook"` // kind
+	State     string   `json:"state"`
+	Evidence  string   `json:"evidence"` // what must be seen of it
+	Detail    string   `json:"detail"`   // what was, by the hook's word
+	Started   *float64 `json:"started_s"`
+	Ended     *float64 `json:"ended_s"`
+	Cap       float64  `json:"cap_s"`
+	BeforeCap *float64 `json:"before_cap_s"`
 }
 
 // OldResult is the highest stage that the sensors of 2022 reached.
@@ -59,6 +74,9 @@ func result(o Options, now, old *run) Result {
 	}
 	for _, st := range stages {
 		res.Stages = append(res.Stages, stageResult(now, st))
+	}
+	for _, s := range c.plan.Steps {
+		res.Steps = append(res.Steps, stepResult(now, s))
 	}
 	res.Evacuated = evacuated(now)
 	res.HooksRun, res.HooksBad = c.starts, c.failed
@@ -119,6 +137,25 @@ func stageResult(r *run, stage string) StageResult {
 	return out
 }
 
+// stepResult is called with the recorder's lock held.
+func stepResult(r *run, s plugins.StepState) StepResult {
+	c := r.rec
+	rule := c.rules[s.Step]
+	out := StepResult{Step: s.Step, Stage: s.Stage, Hook: rule.kind, State: s.State, Evidence: rule.evidence, Cap: rule.cap.Seconds()}
+	if at, ok := c.decided[s.Step]; ok {
+		out.Started = seconds(r.at(at))
+	}
+	e, ok := c.ended[s.Step]
+	if !ok {
+		return out
+	}
+	out.Ended, out.Detail = seconds(r.at(e.at)), c.words(s.Step)
+	if e.seen() {
+		out.BeforeCap = seconds(c.beforeCap(s.Step))
+	}
+	return out
+}
+
 // evacuated: every step of 2a, 2b and 3 done by evidence, not by cap, before power was lost. It is
 // called with the recorder's lock held.
 func evacuated(r *run) bool {
@@ -129,7 +166,7 @@ func evacuated(r *run) bool {
 		}
 		n++
 		e, ok := r.rec.ended[s.Step]
-		if !ok || e.state != "done" || !e.evidence || r.at(e.at) >= r.sc.PowerLossAfter {
+		if !ok || !e.seen() || r.at(e.at) >= r.sc.PowerLossAfter {
 			return false
 		}
 	}

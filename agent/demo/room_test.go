@@ -17,9 +17,11 @@ import (
 
 // play runs a scenario through the demo's own configuration, core and simulated devices, in
 // simulated time and without any socket: hours pass in seconds. Hooks start the simulated work at
-// once.
+// once, and give the evidence that the step waits for as soon as it is done.
 type play struct {
 	t     *testing.T
+	plan  []response.Step
+	waits map[string]plugins.Evidence // by the work that it is evidence of
 	world *sim.World
 	c     *core.Core
 	fx    []core.Effect
@@ -40,8 +42,9 @@ func newPlay(t *testing.T, scenario, tmpl string, poll time.Duration) (*play, *s
 	}
 	dir := t.TempDir()
 	c, _, err := configure(tmpl, map[string]any{"Dir": dir, "Proof": dir, "Broker": "mqtt://127.0.0.1:1", "Speed": 60.0,
-		"Balancer": "http://127.0.0.1:1/drain", "Power": "127.0.0.1:2", "Smoke": "127.0.0.1:3", "Load": "127.0.0.1:4",
-		"Line": "/dev/null", "Poll": poll.String(), "Stale": max(30*time.Second, 3*poll).String()})
+		"HTTP": "http://127.0.0.1:1", "Topic": "site/failover/x", "Consumer": consumer, "NUT": nutListen, "Users": dir + "/nut.users", "Hosts": hostAddresses(),
+		"Power": "127.0.0.1:2", "Smoke": "127.0.0.1:3", "Load": "127.0.0.1:4", "Line": "/dev/null",
+		"Poll": poll.String(), "Stale": max(30*time.Second, 3*poll).String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +57,7 @@ func newPlay(t *testing.T, scenario, tmpl string, poll time.Duration) (*play, *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &play{t: t, world: world, c: co, spark: sensors.Mono(sc.SparkAt())}
+	p := &play{t: t, plan: c.Rules.Response.Plans[0].Steps, waits: map[string]plugins.Evidence{}, world: world, c: co, spark: sensors.Mono(sc.SparkAt())}
 	p.step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{SameBoot: true, AgeKnown: true, EpisodeBase: 1}}})
 	return p, src
 }
@@ -92,6 +95,11 @@ func (p *play) step(ev core.Event) (wake sensors.Mono) {
 		}
 		p.step(core.Event{Kind: core.HookStarted, Key: c.Key, Journaled: true})
 		p.step(core.Event{Kind: core.HookDone, Key: c.Key, Outcome: plugins.Outcome{Result: plugins.Done}})
+		for _, s := range p.plan {
+			if s.Name == c.Key.Step && s.Evidence == response.ByHook {
+				p.waits[s.Name] = plugins.Evidence{Key: c.Key, Name: s.EvidenceName, OK: true}
+			}
+		}
 	}
 	return wake
 }
@@ -104,8 +112,19 @@ func (p *play) tell(s string) {
 func (p *play) until(src *sim.Source, end time.Duration) {
 	for p.now < sensors.Mono(end) {
 		next := src.Poll(p.now, func(b sensors.Batch) { p.step(core.Event{Kind: core.Readings, Readings: b.Readings}) })
+		p.look()
 		wake := p.step(core.Event{Kind: core.Tick})
 		p.now = max(p.now+1, min(next, wake, sensors.Mono(end)))
+	}
+}
+
+// look gives the evidence of what is done.
+func (p *play) look() {
+	for name, ev := range p.waits {
+		if sim.WorkTime(name) == 0 || p.world.WorkDone(name) {
+			delete(p.waits, name)
+			p.step(core.Event{Kind: core.Seen, Evidence: ev})
+		}
 	}
 }
 

@@ -6,10 +6,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"maps"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/template"
@@ -28,22 +27,19 @@ import (
 //go:embed *.tmpl
 var templates embed.FS
 
-// look is how often the simulated racks look for proof files, in real time.
-const look = 5 * time.Millisecond
-
 // probe is the budget of one probe of a silent device: simulated back-off is short in real time.
 const probe = 50 * time.Millisecond
 
 // run is one room with one agent.
 type run struct {
-	name  string
-	sc    sim.Scenario
-	clock *sensors.Clock
-	begun time.Time // wall time at which the clock stood at zero
-	world *sim.World
-	rec   *recorder
-	died  chan error
-	proof string
+	name    string
+	sc      sim.Scenario
+	clock   *sensors.Clock
+	begun   time.Time // wall time at which the clock stood at zero
+	world   *sim.World
+	targets *targets
+	rec     *recorder
+	died    chan error
 
 	mu      sync.Mutex
 	running app.Running
@@ -56,8 +52,8 @@ type run struct {
 
 // newRun starts a room and its agent. poll is that of UPS and BMS.
 func newRun(ctx context.Context, o Options, sc sim.Scenario, name, tmpl, dir, broker string, poll time.Duration) (*run, error) {
-	r := &run{name: name, sc: sc, proof: filepath.Join(dir, "proof"), died: make(chan error, 1)}
-	if err := os.MkdirAll(r.proof, 0o700); err != nil {
+	r := &run{name: name, sc: sc, died: make(chan error, 1)}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	r.begun, r.clock = time.Now(), sensors.NewScaledClock(0, o.Speed)
@@ -65,28 +61,23 @@ func newRun(ctx context.Context, o Options, sc sim.Scenario, name, tmpl, dir, br
 	if r.world, err = sim.New(sc, r.clock, configs.Profiles()); err != nil {
 		return nil, err
 	}
+	r.rec = newRecorder(r)
+	if r.targets, err = newTargets(r.world, r.clock, dir, name, r.rec.hookRan); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	served, err := r.world.Serve(ctx)
 	if err != nil {
 		cancel()
-		return nil, err
+		return nil, errors.Join(err, r.targets.close())
 	}
-	balancer, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		cancel()
-		return nil, errors.Join(err, served.Close())
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(r.drain), ReadHeaderTimeout: 5 * time.Second}
-	r.wg.Go(func() { _ = srv.Serve(balancer) })
 	r.stop = func() {
 		cancel()
-		shut, done := context.WithTimeout(context.Background(), time.Second)
-		defer done()
-		r.errs = errors.Join(srv.Shutdown(shut), served.Close())
+		r.errs = errors.Join(r.targets.close(), served.Close())
 		r.wg.Wait()
 	}
-	data := map[string]any{"Dir": dir, "Proof": r.proof, "Broker": broker, "Speed": o.Speed,
-		"Balancer": "http://" + balancer.Addr().String() + "/drain", "Poll": poll.String(), "Stale": max(30*time.Second, 3*poll).String()}
+	data := r.targets.data()
+	maps.Copy(data, map[string]any{"Dir": dir, "Broker": broker, "Speed": o.Speed, "Poll": poll.String(), "Stale": max(30*time.Second, 3*poll).String()})
 	for _, e := range served.Endpoints() {
 		data[map[string]string{"power": "Power", "smoke": "Smoke", "load": "Load", "line": "Line", "i2c": "I2C"}[e.Bus]] = e.Address
 	}
@@ -95,14 +86,8 @@ func newRun(ctx context.Context, o Options, sc sim.Scenario, name, tmpl, dir, br
 		r.close()
 		return nil, err
 	}
-	var bms sensors.DeviceID
-	for i := range c.Devices {
-		if c.Devices[i].Name == sim.BMSName {
-			bms = c.Devices[i].ID
-		}
-	}
-	r.rec = newRecorder(r, bms)
-	r.wg.Go(func() { r.work(ctx) })
+	r.rec.follow(c)
+	r.targets.run(ctx, broker, r.nutServer(c))
 	r.wg.Go(func() {
 		r.died <- app.Run(ctx, app.Options{Config: c, Source: text, Clock: r.clock, Origin: sensors.Simulated, Drill: true,
 			I2C:   func(string) (periph.BusCloser, error) { return r.world.I2C(), nil },
@@ -110,6 +95,27 @@ func newRun(ctx context.Context, o Options, sc sim.Scenario, name, tmpl, dir, br
 			Ready: func(x app.Running) { r.mu.Lock(); r.running = x; r.mu.Unlock() }})
 	})
 	return r, nil
+}
+
+// nutServer tells where the agent's NUT server listens, "" as long as it does not; nil if the
+// configuration has none.
+func (r *run) nutServer(c *config.Config) func() string {
+	i := slices.IndexFunc(c.Hooks, func(h config.Hook) bool { return h.Kind == "nut" })
+	if i < 0 {
+		return nil
+	}
+	return func() string {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if i >= len(r.running.Hooks) {
+			return ""
+		}
+		srv, ok := r.running.Hooks[i].(interface{ Bound(string) string })
+		if !ok {
+			return ""
+		}
+		return srv.Bound(nutListen)
+	}
 }
 
 func configure(tmpl string, data any) (*config.Config, []byte, error) {
@@ -130,63 +136,6 @@ func configure(tmpl string, data any) (*config.Config, []byte, error) {
 		return nil, nil, fmt.Errorf("the demo's own configuration has faults:\n%s", strings.Join(all, "\n"))
 	}
 	return c, b.Bytes(), nil
-}
-
-// drain is the load balancer of the simulated racks.
-func (r *run) drain(w http.ResponseWriter, req *http.Request) {
-	r.rec.hookRan("drain", time.Now())
-	if err := r.world.StartWork("drain", r.clock.Now()); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.WriteHeader(http.StatusAccepted)
-}
-
-// work starts the work of every proof file that a hook process has left.
-func (r *run) work(ctx context.Context) {
-	t := time.NewTicker(look)
-	defer t.Stop()
-	seen := map[string]bool{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		files, err := os.ReadDir(r.proof)
-		if err != nil {
-			continue
-		}
-		for _, f := range files {
-			step, ok := strings.CutSuffix(f.Name(), ".proof")
-			if !ok || seen[step] {
-				continue
-			}
-			seen[step] = true
-			r.rec.hookRan(step, proofTime(filepath.Join(r.proof, f.Name())))
-			if sim.WorkTime(step) > 0 {
-				_ = r.world.StartWork(step, r.clock.Now()) // the name is known: it cannot fail
-			}
-		}
-	}
-}
-
-// proofTime is when the hook's process ran, as it wrote itself.
-func proofTime(path string) time.Time {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return time.Now()
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	sec, frac, _ := strings.Cut(line, ".")
-	var s, ns int64
-	if _, err := fmt.Sscan(sec, &s); err != nil {
-		return time.Now()
-	}
-	if _, err := fmt.Sscan(strings.TrimLeft(frac, "0"), &ns); err != nil {
-		ns = 0
-	}
-	return time.Unix(s, ns)
 }
 
 // sinceSpark is the simulated time after T+0; negative before.

@@ -72,7 +72,7 @@ func signed(d time.Duration) string {
 
 // picture is what a person sees: what is hot, which alarms, which stage, which hook, and how long.
 func (s *screen) picture() []string {
-	snap := s.r.world.Snapshot()
+	snap, now := s.r.world.Snapshot(), time.Now()
 	left := s.r.sc.PowerLossAfter - snap.AfterSpark
 	power := fmt.Sprintf("power is lost in %s", clockText(left))
 	if snap.AfterSpark < 0 {
@@ -90,31 +90,24 @@ func (s *screen) picture() []string {
 	}
 	s.r.rec.mu.Lock()
 	defer s.r.rec.mu.Unlock()
-	out = append(out, "alarms")
-	for _, a := range activeAlarms(s.r.rec.alarms) {
-		out = append(out, fmt.Sprintf("  P%d %-22s %s", a.Priority, a.Name, a.Cause))
-	}
 	p := s.r.rec.plan
 	head := fmt.Sprintf("plan %s   %s   STAGE %s", p.Plan, p.Mode, p.Stage)
 	for st, sec := range p.Countdown {
-		gone := int(s.r.clock.Factor() * time.Since(s.r.rec.planAt).Seconds())
+		gone := int(s.r.clock.Factor() * now.Sub(s.r.rec.planAt).Seconds())
 		if sec > gone {
 			head += fmt.Sprintf("   stage %s starts in %d s", st, sec-gone)
 		}
 	}
-	out = append(out, "", head)
+	out = append(out, head)
 	for _, st := range p.Steps {
-		mark := " "
-		switch st.State {
-		case "starting", "running", "working":
-			mark = ">"
-		case "done":
-			mark = "*"
-		}
-		out = append(out, fmt.Sprintf("  %s %-3s %-16s %-9s %s", mark, st.Stage, st.Step, st.State, st.Detail))
+		out = append(out, s.r.rec.stepLine(st, now))
 	}
 	if p.Asking != "" {
 		out = append(out, "  asks: "+p.Asking)
+	}
+	out = append(out, "", "  * its work was seen done   > at work   ! ended otherwise", "", "alarms")
+	for _, a := range activeAlarms(s.r.rec.alarms) {
+		out = append(out, fmt.Sprintf("  P%d %-22s %s", a.Priority, a.Name, cause(a)))
 	}
 	return out
 }

@@ -55,9 +55,10 @@ type Drill struct {
 	rec   *recorder
 	stop  context.CancelCauseFunc
 	ctx   context.Context
-	now   sync.Mutex // guards inject
+	now   sync.Mutex // guards inject and loop
 	from  map[sensors.PointID]float64
 	to    map[sensors.PointID]float64
+	loop  *guard.Guard // nil: it has not begun
 }
 
 // New makes a drill, or says what it would need.
@@ -87,7 +88,7 @@ func New(c Config) (*Drill, error) {
 	rs.Energise = nil
 	r := *c.Rules
 	r.Hazard, r.Response = &hz, &rs
-	d.rules, d.rec = &r, newRecorder(&d.plan, c)
+	d.rules, d.rec = &r, newRecorder(&d.plan, c, &hz)
 	d.ctx, d.stop = context.WithCancelCause(context.Background())
 	return d, nil
 }
@@ -101,6 +102,18 @@ func (d *Drill) Offer(u plugins.Update) {
 		d.End(fmt.Sprintf("a real stage %s of plan %s has opened", u.Plan.Stage, u.Plan.Plan))
 	case u.State != nil:
 		d.copy(u.State)
+	}
+}
+
+// Seen takes evidence that a hook gives after its call has ended. It waits while the drill's loop is
+// behind, until ctx ends or the loop.
+func (d *Drill) Seen(ctx context.Context, ev plugins.Evidence) {
+	d.now.Lock()
+	g := d.loop
+	d.now.Unlock()
+	if g != nil && ev.Mark == plugins.MarkDrill {
+		d.rec.came(ev)
+		g.Post(ctx, core.Event{Kind: core.Seen, Evidence: ev})
 	}
 }
 
@@ -171,12 +184,15 @@ func (d *Drill) Run(ctx context.Context) *Report {
 	if err != nil {
 		return d.rec.report(fmt.Errorf("the drill could not begin: %w", err))
 	}
-	g, err := guard.New(guard.Config{Core: made, Clock: d.c.Clock, Mark: plugins.MarkDrill, Hooks: d.c.Hooks, Inbox: d.box, Log: d.c.Log,
+	g, err := guard.New(guard.Config{Core: made, Clock: d.c.Clock, Mark: plugins.MarkDrill, Hooks: d.rec.watch(d.c.Hooks), Inbox: d.box, Log: d.c.Log,
 		Publishers: append([]plugins.Publisher{d.rec}, d.c.Publishers...),
 		Resume:     core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: uint64(max(1, d.c.Wall.Unix()))}}})
 	if err != nil {
 		return d.rec.report(fmt.Errorf("the drill could not begin: %w", err))
 	}
+	d.now.Lock()
+	d.loop = g
+	d.now.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = g.Run(ctx) }) // what it leaves behind, its hooks' own end takes care of
 	wg.Go(func() { d.inject(ctx) })

@@ -191,6 +191,41 @@ func TestRealStageEndsTheDrill(t *testing.T) {
 	})
 }
 
+// Evidence that comes after the call of a hook ends its step, if it is of the drill: that of a real call
+// is not (S7). The report tells what was awaited, what came and when, and each part's time beside its budget.
+func TestLateEvidenceOfADrill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hooks, rules := []plugins.Hook{&hook{skips: true}, &hook{takes: 2 * time.Second}, &hook{}}, room()
+		rules.Response.Plans[0].Steps[1].Evidence, rules.Response.Plans[0].Steps[1].EvidenceName = response.ByHook, plugins.SeenDone
+		d, err := New(Config{Rules: rules, Plan: "evacuate", By: "kim", Stage: plugins.SwitchOver, Clock: sensors.NewClock(), Wall: time.Now(), Hooks: hooks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan *Report, 1)
+		go func() { done <- d.Run(t.Context()) }()
+		<-time.After(4 * time.Second)
+		key := hooks[1].(*hook).calls[0].Key
+		d.Seen(t.Context(), plugins.Evidence{Key: key, Name: plugins.SeenDone, OK: true, Detail: "a real one"})
+		<-time.After(time.Second)
+		if s := d.Report().Steps[1]; s.State != "working" || len(s.Came) != 0 {
+			t.Errorf("evidence of a real call counted: %+v", s)
+		}
+		d.Seen(t.Context(), plugins.Evidence{Key: key, Mark: plugins.MarkDrill, Name: plugins.SeenDone, OK: true, Detail: "14 moved"})
+		r := <-done
+		s := r.Steps[1]
+		if !r.Good || s.Awaits != "hook:done" || len(s.Came) != 1 || s.Came[0].AtS < 5 || !s.Evidence || s.Would != "" || s.CallS != 2 || s.TimeoutS != 5 {
+			t.Errorf("good %v: %+v", r.Good, s)
+		}
+		if s := r.Steps[0]; s.Would != "would run it" || s.Did != "" || len(s.Came) != 0 {
+			t.Errorf("a hook that was left out: %+v", s)
+		}
+		want := "| 2b | drain | drain | done | 0.0 s | 5.0 s | 20 s | 2.0 s | 5 s | - | done | hook:done | done at 5.0 s (14 moved) |"
+		if text := r.Markdown(); !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	})
+}
+
 // A hook that hangs makes the drill bad and no more: it ends by the step's cap.
 func TestHangingHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

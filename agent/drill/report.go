@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,9 +44,25 @@ type Step struct {
 	StartedS *float64 `json:"started_s"`
 	EndedS   *float64 `json:"ended_s"`
 	CapS     float64  `json:"cap_s"`
-	Evidence bool     `json:"evidence"`
 	Attempt  int      `json:"attempt"`
-	Detail   string   `json:"detail,omitempty"` // what the hook did, or would have done
+	Detail   string   `json:"detail,omitempty"`
+
+	Did      string  `json:"did,omitempty"`    // the hook was called, marked as a drill: how the call ended
+	Would    string  `json:"would,omitempty"`  // it was not: what a real call would have done, in its own words
+	CallS    float64 `json:"call_s,omitempty"` // how long the call took, of TimeoutS
+	TimeoutS float64 `json:"timeout_s"`
+
+	Awaits   string `json:"awaits"`         // the evidence that ends the step
+	Evidence bool   `json:"evidence"`       // it came
+	Came     []Seen `json:"came,omitempty"` // all that came
+}
+
+// Seen is evidence that came.
+type Seen struct {
+	Name   string  `json:"name"`
+	OK     bool    `json:"ok"`
+	AtS    float64 `json:"at_s"`
+	Detail string  `json:"detail,omitempty"`
 }
 
 func (r *recorder) now() *Report {
@@ -118,20 +135,46 @@ func (r *Report) Markdown() string {
 		line("| %s | %s | %s | %.1f s | %.0f s |", s.Stage, secs(s.OpenedS), secs(s.FirstHookS), s.BudgetS, s.CountdownS)
 	}
 	line("")
-	line("| stage | step | hook | state | started | took | cap | evidence | what was done, or would have been |")
-	line("|---|---|---|---|---|---|---|---|---|")
+	line("| stage | step | hook | state | started | took | cap | call took | time-out | would have run | did run | awaited evidence | what came |")
+	line("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, s := range r.Steps {
-		took, hook := "-", s.Hook
-		if s.StartedS != nil && s.EndedS != nil {
-			took = fmt.Sprintf("%.1f s", max(0, *s.EndedS-*s.StartedS))
-		}
-		if s.Target != "" {
-			hook += ":" + s.Target
-		}
-		line("| %s | %s | %s | %s | %s | %s | %.0f s | %v | %s |", s.Stage, s.Step, hook, s.State, secs(s.StartedS), took, s.CapS, s.Evidence,
-			strings.NewReplacer("|", "/", "\n", " ").Replace(s.Detail))
+		line("%s", s.row())
 	}
 	return b.String()
+}
+
+// row is a step in the table. A drilled step tells its times beside what each may take.
+func (s *Step) row() string {
+	took, call, hook := "-", "-", s.Hook
+	if s.StartedS != nil && s.EndedS != nil {
+		took = fmt.Sprintf("%.1f s", max(0, *s.EndedS-*s.StartedS))
+	}
+	if s.Did != "" {
+		call = fmt.Sprintf("%.1f s", s.CallS)
+	}
+	if s.Target != "" {
+		hook += ":" + s.Target
+	}
+	came := []string{}
+	for _, e := range s.Came {
+		text := fmt.Sprintf("%s at %.1f s", e.Name, e.AtS)
+		if !e.OK {
+			text = "not OK: " + text
+		}
+		if e.Detail != "" {
+			text += " (" + e.Detail + ")"
+		}
+		came = append(came, text)
+	}
+	if len(came) == 0 {
+		came = []string{"-"}
+	}
+	cells := []string{s.Stage, s.Step, hook, s.State, secs(s.StartedS), took, fmt.Sprintf("%.0f s", s.CapS), call, fmt.Sprintf("%.0f s", s.TimeoutS),
+		cmp.Or(s.Would, "-"), cmp.Or(s.Did, "-"), s.Awaits, strings.Join(came, "; ")}
+	for i := range cells {
+		cells[i] = strings.NewReplacer("|", "/", "\n", " ").Replace(cells[i])
+	}
+	return "| " + strings.Join(cells, " | ") + " |"
 }
 
 func secs(s *float64) string {

@@ -34,12 +34,16 @@ func (f *feed) read(r io.Reader) {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
-		f.mu.Lock()
-		f.lines = append(f.lines, line{sc.Text(), time.Now()})
-		close(f.changed)
-		f.changed = make(chan struct{})
-		f.mu.Unlock()
+		f.add(sc.Text())
 	}
+}
+
+func (f *feed) add(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lines = append(f.lines, line{text, time.Now()})
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // await waits until ok says that the lines so far are enough, and returns them.

@@ -162,7 +162,6 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.tellJournal(hookCtx, err)
 	}
 	g.writeBoot()
-	g.gap = g.gap || g.c.Behind
 	g.step(hookCtx, core.Event{Kind: core.Resumed, Resumed: g.c.Resume})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -271,6 +270,9 @@ func (g *Guard) untilNext() time.Duration {
 // Post hands in what was learned beside the loop: evidence of a hook that runs between its calls, how
 // a probe has ended, what a peer said. It waits while the loop is behind, until ctx ends or the loop.
 func (g *Guard) Post(ctx context.Context, ev core.Event) {
+	if ev.Kind == core.Seen && ev.Evidence.Mark != g.c.Mark {
+		return // of a drill, for the real plan, or the other way: it is no evidence here (S7)
+	}
 	select {
 	case g.side <- ev:
 	case <-g.stopped:

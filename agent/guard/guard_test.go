@@ -70,9 +70,9 @@ func TestEffectsInOrder(t *testing.T) {
 // A hook that neither returns nor obeys is given up, and changes no other.
 func TestHungHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
+		release, hung := make(chan struct{}), []string{"s000", "s001", "s100", "s199"}
 		h := &fakeHook{do: func(_ context.Context, c plugins.Call, _ func(plugins.Evidence)) plugins.Outcome {
-			if c.Key.Step == "s000" {
+			if slices.Contains(hung, c.Key.Step) {
 				<-release
 			}
 			return plugins.Outcome{Result: plugins.Done}
@@ -92,7 +92,7 @@ func TestHungHook(t *testing.T) {
 			}
 		}
 		for name, s := range w.view() {
-			if want := map[bool]string{true: "running", false: "done"}[name == "s000"]; s.State != want {
+			if want := map[bool]string{true: "running", false: "done"}[slices.Contains(hung, name)]; s.State != want {
 				t.Errorf("step %s is %s, want %s", name, s.State, want)
 			}
 		}
@@ -186,6 +186,17 @@ func TestEvidence(t *testing.T) {
 		pass(time.Second)
 		w.want("a", "done")
 		w.want("b", "working")
+		late := plugins.Evidence{Key: h.seen()[1].Key, Name: "x", OK: true, Mark: plugins.MarkDrill}
+		if late.Key.Step != "b" {
+			late.Key = h.seen()[0].Key
+		}
+		w.g.Post(t.Context(), core.Event{Kind: core.Seen, Evidence: late}) // of a drill: it is none of the real plan (S7)
+		pass(time.Second)
+		w.want("b", "working")
+		late.Mark = plugins.MarkReal
+		w.g.Post(t.Context(), core.Event{Kind: core.Seen, Evidence: late})
+		pass(time.Second)
+		w.want("b", "done")
 		w.end()
 	})
 }

@@ -118,7 +118,7 @@ func (g *Guard) call(ctx context.Context, p pendingStart) plugins.Outcome {
 }
 
 func (g *Guard) seen(ctx context.Context, key plugins.Key, ev plugins.Evidence) {
-	ev.Key = key // a hook speaks for its own call only
+	ev.Key, ev.Mark = key, g.c.Mark // a hook speaks for its own call only
 	select {
 	case g.in <- core.Event{Kind: core.Seen, Evidence: ev}:
 	case <-g.stopped:

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -191,5 +192,97 @@ func TestMirrorStandsInForTheJournal(t *testing.T) {
 		if v.Episode != c.episode || got.Epoch != c.epoch || got.Behind != (c.episode != 0) {
 			t.Errorf("%s: episode %d, epoch %d, behind %v", c.name, v.Episode, got.Epoch, got.Behind)
 		}
+	}
+}
+
+// S9: what a start took from memory stands in the journal before all that builds on it: a power loss at
+// any record later finds it.
+func TestWhatWasInMemoryIsWrittenFirst(t *testing.T) {
+	r := rules(response.Step{Name: "drain"}, response.Step{Name: "hosts", Stage: plugins.Shed})
+	made, err := Recover(r, nil, nil, 100, "boot", false, time.Unix(5000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Core.Apply(core.Record{Plan: &response.Record{Kind: "open", Plan: "evacuate", At: 200, Episode: 77, Hash: r.Hash}}); err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := json.Marshal(entry{Mono: 300, Boot: &Boot{ID: "boot", Epoch: 9}, Snap: made.Core.Essence(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		clock, j, in := sensors.NewScaledClock(sensors.Mono(1000*time.Second), 1), newFakeJournal(0), newInbox()
+		got, err := Recover(r, nil, mirror, clock.Now(), "boot", false, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := New(Config{Core: got.Core, Clock: clock, Resume: got.Resume, Journal: j, Behind: got.Behind, Boot: Boot{ID: "boot", Epoch: 10},
+			Hooks: []plugins.Hook{&fakeHook{}}, Inbox: in})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, kill := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		in.put(sensors.Batch{Device: sensors.DeviceID(smoke), Readings: []sensors.Reading{{Point: smoke, Value: 5, Quality: sensors.GoodQuality, At: clock.Now()}}})
+		pass(5 * time.Second)
+		kill()
+		<-done
+		all := j.recovered().Records
+		for n := 1; n <= len(all); n++ {
+			next, err := Recover(r, &journal.Recovered{Records: all[:n]}, nil, 100, "another", true, time.Now())
+			if err != nil || len(next.Notes) > 0 {
+				t.Fatal(err, next.Notes)
+			}
+			if v := next.Core.View(100, "evacuate"); v.Episode != 77 || next.Epoch != 10 {
+				t.Errorf("after %d of %d records: episode %d, epoch %d", n, len(all), v.Episode, next.Epoch)
+			}
+		}
+	})
+}
+
+// S8: the instants of a run are carried from boot to boot, however many there are, and whether or not
+// a snapshot was taken in between.
+func TestInstantsOverTwoReboots(t *testing.T) {
+	for _, ids := range [][]string{{"a", "b", "b"}, {"a", "b", "c"}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := rules(response.Step{Name: "drain"}, response.Step{Name: "hosts", Stage: plugins.Shed, Cap: time.Minute})
+			j, hook := newFakeJournal(0), &fakeHook{}
+			hook.do = func(ctx context.Context, _ plugins.Call, _ func(plugins.Evidence)) plugins.Outcome {
+				<-ctx.Done()
+				return plugins.Outcome{}
+			}
+			clock := sensors.NewScaledClock(sensors.Mono(1000*time.Second), 1)
+			for i, id := range ids {
+				if i > 0 && id != ids[i-1] {
+					clock = sensors.NewScaledClock(sensors.Mono(20*time.Second), 1)
+				}
+				rec := j.recovered()
+				got, err := Recover(r, rec, nil, clock.Now(), id, true, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == len(ids)-1 {
+					if left := got.Core.View(clock.Now().Add(-got.Resume.Shift), "evacuate").Countdown["3"]; left < 15 || left > 25 {
+						t.Errorf("boots %v: %d s of the countdown are left, want some 20", ids, left)
+					}
+				}
+				in := newInbox()
+				g, err := New(Config{Core: got.Core, Clock: clock, Resume: got.Resume, Journal: j, Boot: Boot{ID: id, Epoch: uint64(i + 1)},
+					Synced: func() bool { return true }, Hooks: []plugins.Hook{hook}, Inbox: in})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, kill := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- g.Run(ctx) }()
+				for p, v := range map[sensors.PointID]float64{smoke: 5, heat: 90} {
+					in.put(sensors.Batch{Device: sensors.DeviceID(p), Readings: []sensors.Reading{{Point: p, Value: v, Quality: sensors.GoodQuality, At: clock.Now()}}})
+				}
+				pass(5 * time.Second)
+				kill()
+				<-done
+			}
+		})
 	}
 }

@@ -28,6 +28,7 @@ type entry struct {
 	Wall   int64           `json:"w"` // unix milliseconds
 	Synced bool            `json:"c,omitempty"`
 	Boot   *Boot           `json:"boot,omitempty"`
+	Shift  time.Duration   `json:"s,omitempty"` // of a boot: it moved every instant that was stored before
 	Rec    *core.Record    `json:"r,omitempty"`
 	Snap   json.RawMessage `json:"snap,omitempty"`
 }
@@ -83,9 +84,17 @@ func (g *Guard) mirror() {
 	}
 }
 
+// writeBoot writes what the next start must know of this one; with the whole state where the journal
+// lacks some of it, in one record, because all that follows builds on it.
 func (g *Guard) writeBoot() {
+	if g.c.Behind {
+		if g.append(g.whole(g.c.Clock.Now())) {
+			return
+		}
+		g.gap = true
+	}
 	e := g.entry(g.c.Clock.Now())
-	e.Boot = &g.c.Boot
+	e.Boot, e.Shift = &g.c.Boot, g.c.Resume.Shift
 	g.append(e)
 }
 
@@ -236,8 +245,11 @@ func Recover(rules *core.Rules, rec *journal.Recovered, mirror []byte, now senso
 			out.Notes = append(out.Notes, fmt.Sprintf("record %d cannot be read: %v", r.Seq, err))
 			continue
 		}
+		before := last.Mono
 		take(e)
 		switch {
+		case e.Boot != nil && e.Shift != 0:
+			out.Core.Rebooted(e.Mono, before, e.Shift)
 		case e.Rec != nil:
 			err = out.Core.Apply(*e.Rec)
 		case len(e.Snap) > 0: // the whole state, after a gap

@@ -1,48 +1,11 @@
 package hazard
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"firebreak/sensors"
 )
-
-// AlarmState is a state of the ISA-18.2 / IEC 62682 life cycle.
-type AlarmState uint8
-
-const (
-	Normal AlarmState = iota
-	Unacknowledged
-	Acknowledged
-	RTNUnacknowledged
-	LatchedUnacknowledged
-	LatchedAcknowledged
-	Shelved
-	Suppressed
-	OutOfService
-)
-
-var alarmStateNames = [...]string{"normal", "unacknowledged", "acknowledged", "rtn-unacknowledged",
-	"latched-unacknowledged", "latched-acknowledged", "shelved", "suppressed", "out-of-service"}
-
-func (s AlarmState) String() string {
-	if int(s) < len(alarmStateNames) {
-		return alarmStateNames[s]
-	}
-	return fmt.Sprintf("unknown(%d)", uint8(s))
-}
-
-func (s AlarmState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-func (s *AlarmState) UnmarshalText(b []byte) error {
-	i := slices.Index(alarmStateNames[:], string(b))
-	if i < 0 {
-		return fmt.Errorf("alarm state %q is unknown", b)
-	}
-	*s = AlarmState(i)
-	return nil
-}
 
 // AlarmInput is the present condition of an alarm, as its owner sees it.
 type AlarmInput struct {
@@ -54,6 +17,10 @@ type AlarmInput struct {
 	ReAlarm  time.Duration // acknowledged and still active for so long: raised again; 0: never
 	Cause    string
 	Children []string
+
+	Group      string // the first of a group that is urgent is first-out
+	Suppressed string // by design: the alarm that says it already
+	Why        *Why   // what a condition rests on, frozen
 }
 
 // Alarm is one alarm with its state; also its journal record.
@@ -71,60 +38,12 @@ type Alarm struct {
 	FirstOut   bool          `json:"first_out,omitempty"`
 	Since      sensors.Mono  `json:"since"` // of Active
 	AckedAt    sensors.Mono  `json:"acked_at,omitempty"`
-	Until      sensors.Mono  `json:"until,omitempty"` // shelved until then
-}
-
-// AlarmEvent is what moves an alarm from state to state.
-type AlarmEvent uint8
-
-const (
-	Raise AlarmEvent = iota
-	Clear
-	Ack
-	ResetLatch
-	ReAlarm
-	Unshelve
-)
-
-// NextAlarmState is the table of ISA-18.2 for the states of an alarm in service. An event that a
-// state does not know leaves it as it is.
-func NextAlarmState(s AlarmState, ev AlarmEvent, latching bool) AlarmState {
-	switch ev {
-	case Raise:
-		switch s {
-		case Normal, RTNUnacknowledged, LatchedUnacknowledged, LatchedAcknowledged:
-			return Unacknowledged
-		}
-	case Clear:
-		switch {
-		case s == Unacknowledged && latching:
-			return LatchedUnacknowledged
-		case s == Unacknowledged:
-			return RTNUnacknowledged
-		case s == Acknowledged && latching:
-			return LatchedAcknowledged
-		case s == Acknowledged:
-			return Normal
-		}
-	case Ack:
-		switch s {
-		case Unacknowledged:
-			return Acknowledged
-		case RTNUnacknowledged:
-			return Normal
-		case LatchedUnacknowledged:
-			return LatchedAcknowledged
-		}
-	case ResetLatch:
-		if s == LatchedAcknowledged {
-			return Normal
-		}
-	case ReAlarm:
-		if s == Acknowledged {
-			return Unacknowledged
-		}
-	}
-	return s
+	Until      sensors.Mono  `json:"until,omitempty"`    // shelved until then
+	OneShot    bool          `json:"one_shot,omitempty"` // or until it clears
+	Group      string        `json:"group,omitempty"`
+	Suppressed string        `json:"suppressed,omitempty"` // the alarm that says it already
+	By         string        `json:"by,omitempty"`         // who acknowledged, shelved, reset or retired it last
+	Why        *Why          `json:"why,omitempty"`        // of its last move: readings, detectors and vote
 }
 
 // AlarmBook keeps every alarm by name. It changes only through Apply, so that a journal of its
@@ -132,14 +51,20 @@ func NextAlarmState(s AlarmState, ev AlarmEvent, latching bool) AlarmState {
 type AlarmBook struct {
 	alarms map[string]*Alarm
 	names  []string // in order of first appearance: iteration is deterministic
+	raised []Raised // in the last ten minutes, and some before
+	raises uint64
 }
 
 func NewAlarmBook() *AlarmBook { return &AlarmBook{alarms: map[string]*Alarm{}} }
 
 // Apply takes one record.
 func (b *AlarmBook) Apply(a Alarm) {
-	if b.alarms[a.Name] == nil {
+	was := b.alarms[a.Name]
+	if was == nil {
 		b.names = append(b.names, a.Name)
+	}
+	if a.State == Unacknowledged && a.Active && (was == nil || was.Occurrence != a.Occurrence) {
+		b.note(Raised{a.Name, a.Since, a.Priority})
 	}
 	a.Children = slices.Clone(a.Children)
 	b.alarms[a.Name] = &a
@@ -172,24 +97,21 @@ func (b *AlarmBook) Set(now sensors.Mono, in AlarmInput) (rec Alarm, changed boo
 		p = &Alarm{Name: in.Name}
 	}
 	rec = *p
-	if in.Active != p.Active {
-		ev := Clear
-		if in.Active {
-			ev = Raise
-			rec.Occurrence++
-			rec.FirstOut = in.Priority <= 2 && !b.anyUrgent()
-		}
-		rec.Active, rec.Since = in.Active, now
-		rec.State = NextAlarmState(p.State, ev, in.Latching || p.Latching)
-	} else if !in.Active {
+	switch {
+	case in.Active != p.Active:
+		b.turn(now, &rec, &in)
+	case !in.Active && p.Suppressed == "":
 		return Alarm{}, false
+	case in.Basis != p.Basis && in.Why != nil:
+		rec.Why = in.Why
 	}
 	if in.Active {
 		rec.Basis, rec.Priority, rec.Latching, rec.ReAlarm = in.Basis, in.Priority, in.Latching, in.ReAlarm
-		rec.Cause, rec.Children = in.Cause, in.Children
+		rec.Cause, rec.Children, rec.Group = in.Cause, in.Children, in.Group
 	}
+	rec.hide(in.Suppressed)
 	// A new text alone is not a change: readings move it all the time.
-	changed = rec.State != p.State || rec.Active != p.Active || rec.Basis != p.Basis ||
+	changed = rec.State != p.State || rec.Active != p.Active || rec.Basis != p.Basis || rec.Suppressed != p.Suppressed ||
 		rec.Priority != p.Priority || !slices.Equal(rec.Children, p.Children)
 	if changed {
 		b.Apply(rec)
@@ -197,25 +119,63 @@ func (b *AlarmBook) Set(now sensors.Mono, in AlarmInput) (rec Alarm, changed boo
 	return rec, changed
 }
 
-func (b *AlarmBook) anyUrgent() bool {
+// turn is the raise or the clear of an alarm.
+func (b *AlarmBook) turn(now sensors.Mono, rec *Alarm, in *AlarmInput) {
+	ev := Clear
+	if in.Active {
+		ev = Raise
+		rec.Occurrence++
+		rec.FirstOut = in.Suppressed == "" && in.Priority <= 2 && !b.anyUrgent(in.Group)
+	}
+	rec.State = NextAlarmState(rec.State, ev, in.Active, in.Latching || rec.Latching)
+	rec.Active, rec.Since, rec.Why = in.Active, now, in.Why
+	if ev == Clear && rec.State == Shelved && rec.OneShot {
+		rec.leave(Unshelve)
+	}
+}
+
+// hide suppresses an alarm that another one says already, and shows it again. An alarm that is
+// shelved or out of service stays so, and is suppressed when it comes back.
+func (a *Alarm) hide(by string) {
+	a.Suppressed = by
+	switch {
+	case by != "":
+		a.State = NextAlarmState(a.State, Suppress, a.Active, a.Latching)
+	case a.State == Suppressed:
+		a.leave(Unsuppress)
+	}
+}
+
+// leave brings an alarm back from the shelf, from being suppressed or from out of service.
+func (a *Alarm) leave(ev AlarmEvent) {
+	a.State = NextAlarmState(a.State, ev, a.Active, a.Latching)
+	a.Until, a.OneShot = 0, false
+	if a.Suppressed != "" {
+		a.State = NextAlarmState(a.State, Suppress, a.Active, a.Latching)
+	}
+}
+
+func (b *AlarmBook) anyUrgent(group string) bool {
 	for _, a := range b.alarms {
-		if a.Active && a.Priority <= 2 {
+		if a.Active && a.Priority <= 2 && a.Group == group && a.State != Suppressed {
 			return true
 		}
 	}
 	return false
 }
 
-// Do applies a person's acknowledgement or reset to one alarm.
-func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent) (rec Alarm, changed bool) {
+// Do applies what a person did to one alarm: acknowledge, reset, unshelve, take out of service or
+// return.
+func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent, by string) (rec Alarm, changed bool) {
 	p := b.alarms[name]
 	if p == nil {
 		return Alarm{}, false
 	}
 	rec = *p
-	rec.State = NextAlarmState(p.State, ev, p.Latching)
-	if ev == Unshelve && p.State == Shelved {
-		rec.State, rec.Until = p.unshelved(), 0
+	if ev == Unshelve && p.State == Shelved || ev == Return && p.State == OutOfService {
+		rec.leave(ev)
+	} else if ev != Shelve {
+		rec.State = NextAlarmState(p.State, ev, p.Active, p.Latching)
 	}
 	if rec.State == p.State {
 		return rec, false
@@ -223,8 +183,17 @@ func (b *AlarmBook) Do(now sensors.Mono, name string, ev AlarmEvent) (rec Alarm,
 	if ev == Ack {
 		rec.AckedAt = now
 	}
+	rec.By = by
 	b.Apply(rec)
 	return rec, true
+}
+
+// Know enters an alarm that was never raised, so that it can be shelved or taken out of service
+// beforehand.
+func (b *AlarmBook) Know(in AlarmInput) {
+	if b.alarms[in.Name] == nil {
+		b.Apply(Alarm{Name: in.Name, Priority: in.Priority, Latching: in.Latching, ReAlarm: in.ReAlarm, Group: in.Group})
+	}
 }
 
 // Due re-raises what was acknowledged, is still active and has waited its re-alarm time, and takes
@@ -244,7 +213,7 @@ func (b *AlarmBook) Due(now sensors.Mono, changed func(Alarm)) (wake sensors.Mon
 			wake = min(wake, due)
 			continue
 		}
-		if rec, ok := b.Do(now, n, ev); ok {
+		if rec, ok := b.Do(now, n, ev, ""); ok {
 			changed(rec)
 		}
 	}
@@ -261,6 +230,9 @@ func (b *AlarmBook) Shift(d time.Duration) {
 		if a.Until != 0 {
 			a.Until = a.Until.Add(d)
 		}
+	}
+	for i := range b.raised {
+		b.raised[i].At = b.raised[i].At.Add(d)
 	}
 }
 

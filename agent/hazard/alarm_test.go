@@ -30,14 +30,14 @@ func TestAlarmTable(t *testing.T) {
 			want  AlarmState
 		}{{Raise, false, r.raise}, {Raise, true, r.raise}, {Clear, false, r.clr}, {Clear, true, r.clrLatch},
 			{Ack, false, r.ack}, {Ack, true, r.ack}, {ResetLatch, true, r.reset}, {ReAlarm, false, r.reAlarm}, {ReAlarm, true, r.reAlarm}} {
-			if got := NextAlarmState(r.from, c.ev, c.latch); got != c.want {
+			if got := NextAlarmState(r.from, c.ev, c.ev == Raise, c.latch); got != c.want {
 				t.Errorf("%s, event %d, latch %v: %s, want %s", r.from, c.ev, c.latch, got, c.want)
 			}
 		}
 	}
 	for _, s := range []AlarmState{Shelved, Suppressed, OutOfService} {
 		for ev := Raise; ev <= ReAlarm; ev++ {
-			if got := NextAlarmState(s, ev, false); got != s {
+			if got := NextAlarmState(s, ev, false, false); got != s {
 				t.Errorf("%s left by event %d for %s", s, ev, got)
 			}
 		}
@@ -71,10 +71,10 @@ func TestAlarmLife(t *testing.T) {
 	if _, changed := b.Set(now, in); !changed {
 		t.Fatal("a new basis is a change")
 	}
-	if _, changed := b.Do(now, "smoke", ResetLatch); changed {
+	if _, changed := b.Do(now, "smoke", ResetLatch, "kim"); changed {
 		t.Fatal("reset while the condition is present")
 	}
-	b.Do(now, "smoke", Ack)
+	b.Do(now, "smoke", Ack, "kim")
 	state(Acknowledged)
 	b.Set(now, AlarmInput{Name: "smoke"})
 	state(LatchedAcknowledged)
@@ -85,10 +85,10 @@ func TestAlarmLife(t *testing.T) {
 	}
 	b.Set(now, AlarmInput{Name: "smoke"})
 	state(LatchedUnacknowledged)
-	b.Do(now, "smoke", Ack)
-	b.Do(now, "smoke", ResetLatch)
+	b.Do(now, "smoke", Ack, "kim")
+	b.Do(now, "smoke", ResetLatch, "kim")
 	state(Normal)
-	if _, changed := b.Do(now, "nothing", Ack); changed {
+	if _, changed := b.Do(now, "nothing", Ack, "kim"); changed {
 		t.Fatal("an unknown alarm was acknowledged")
 	}
 }
@@ -100,7 +100,7 @@ func TestReAlarm(t *testing.T) {
 	if wake := b.Due(now, nil); wake != never {
 		t.Fatal("nobody has acknowledged it")
 	}
-	b.Do(now, "mode", Ack)
+	b.Do(now, "mode", Ack, "kim")
 	if wake := b.Due(now, nil); wake != now.Add(24*time.Hour) {
 		t.Fatalf("wake is %v", wake)
 	}
@@ -127,7 +127,7 @@ func TestAlarmBookFromRecords(t *testing.T) {
 			b.Apply(rec)
 		}
 	}
-	if rec, changed := a.Do(now, "y", Ack); changed {
+	if rec, changed := a.Do(now, "y", Ack, "kim"); changed {
 		b.Apply(rec)
 	}
 	ra, rb := a.Records(), b.Records()

@@ -29,6 +29,7 @@ type Bypass struct {
 	Name   string // of the point
 	Device string
 	Until  sensors.Mono // it ends by itself then; 0: it has ended
+	Trips  bool         // a detector on it would be true by its last reading
 	Back   sensors.Mono // when it ended; 0: it has not
 }
 
@@ -48,7 +49,7 @@ func (e *Engine) SetBypass(now sensors.Mono, id sensors.PointID, until sensors.M
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		in.dirty = true
-		if !was {
+		if !was && !in.silent { // a silence is heard on, so that it is what it would be without
 			in.anew = in.active && !in.latched
 			in.raw, in.on, in.onAt, in.offAt, in.held = Unknown, 0, 0, 0, false
 			in.lost, in.lostAt = true, now // why it may not vote besides is still heard: a test stays one
@@ -59,6 +60,17 @@ func (e *Engine) SetBypass(now sensors.Mono, id sensors.PointID, until sensors.M
 		e.advance(&e.inputs[i], now)
 	}
 	e.wakeAt(until)
+}
+
+// shadow notes whether a bypassed input would be true: whoever bypassed it is to know, and decides.
+func (e *Engine) shadow(in *input, p *point) {
+	if trips := !in.silent && e.compare(in, p) == True; trips != in.tripped {
+		in.tripped, in.dirty, e.bypassed = trips, true, true
+	}
+}
+
+func (e *Engine) trips(id sensors.PointID) bool {
+	return slices.ContainsFunc(e.byPoint[id], func(i int32) bool { return e.inputs[i].tripped })
 }
 
 // EndBypass returns a point before its bypass has expired.
@@ -79,7 +91,11 @@ func (e *Engine) comeBack(id sensors.PointID, at sensors.Mono) {
 	p := &e.points[id]
 	p.bypass, p.back, e.bypassed = 0, at, true
 	for _, i := range e.byPoint[id] {
-		e.inputs[i].lostAt, e.inputs[i].dirty = at, true
+		in := &e.inputs[i]
+		in.dirty, in.tripped = true, false
+		if !in.silent {
+			in.lostAt = at
+		}
 	}
 	e.follow(id, at)
 }
@@ -135,6 +151,7 @@ func (e *Engine) follow(id sensors.PointID, now sensors.Mono) {
 		p.q = sensors.BadQuality(sensors.OutOfService)
 		e.setUsable(id, false, now)
 	}
+	e.recount(p)
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		in.away, in.probation = p.away, p.back != 0
@@ -163,21 +180,24 @@ func (e *Engine) Bypasses(visit func(Bypass)) {
 	for i := range e.points {
 		if p := &e.points[i]; p.apart {
 			rule := &e.r.Points[i]
-			visit(Bypass{Point: sensors.PointID(i), Name: rule.Name, Device: e.r.Devices[rule.Device].Name, Until: p.bypass, Back: p.back})
+			visit(Bypass{Point: sensors.PointID(i), Name: rule.Name, Device: e.r.Devices[rule.Device].Name, Until: p.bypass, Back: p.back, Trips: e.trips(sensors.PointID(i))})
 		}
 	}
 }
 
-// Named returns the points that a person means by a name: a point, or all points of a device that a
-// detector watches.
+// Named returns the points that a person means by a name: a point, or all points of a device, as far as
+// a detector watches them.
 func (e *Engine) Named(name string) []sensors.PointID {
 	var of []sensors.PointID
 	for i := range e.r.Points {
 		p := &e.r.Points[i]
+		if len(e.byPoint[i]) == 0 {
+			continue
+		}
 		if p.Name == name {
 			return []sensors.PointID{sensors.PointID(i)}
 		}
-		if e.r.Devices[p.Device].Name == name && len(e.byPoint[i]) > 0 {
+		if e.r.Devices[p.Device].Name == name {
 			of = append(of, sensors.PointID(i))
 		}
 	}
@@ -200,6 +220,11 @@ func (e *Engine) WouldInhibit(now sensors.Mono, points []sensors.PointID) []Cond
 			}
 		}
 	}
+	for i := range h.inputs { // and those that are compared with one of them
+		in := &h.inputs[i]
+		looks[in.cond] = looks[in.cond] || in.ref != NoPoint && slices.Contains(points, in.ref)
+	}
+	h.loseReferences(now)
 	h.settle(now, &Changes{})
 	var dead []CondID
 	for i := range h.conds {

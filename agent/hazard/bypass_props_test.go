@@ -53,6 +53,7 @@ func drawRoom(t *rapid.T, faults bool) *Rules {
 		all = append(all, sensors.PointID(p))
 		of = append(of, detector("high-"+r.Points[p].Name, Above, sensors.PointID(p)))
 	}
+	of = append(of, drawComparing(t, r, all, !faults)...)
 	wide := detector("any", Above, all...)
 	rise := detector("rise", Rate, all[0], all[len(all)-1])
 	vote := func(need int, independent bool, of ...CondID) CondID {
@@ -74,6 +75,7 @@ type deed struct {
 	point  sensors.PointID
 	bypass time.Duration // > 0
 	end    bool
+	learn  bool
 }
 
 func drawDeeds(t *rapid.T, r *Rules, bypasses, silence bool) []deed {
@@ -93,6 +95,10 @@ func drawDeeds(t *rapid.T, r *Rules, bypasses, silence bool) []deed {
 				d.bypass = rapid.SampledFrom([]time.Duration{time.Second, 5 * time.Second, time.Minute, time.Hour}).Draw(t, "bypass")
 			}
 			continue
+		}
+		d.learn = rapid.IntRange(0, 9).Draw(t, "learn") == 0
+		if d.learn {
+			d.point = point()
 		}
 		for range rapid.IntRange(1, 4).Draw(t, "batch") {
 			in := sensors.Reading{Point: point(), Quality: sensors.GoodQuality,
@@ -161,6 +167,9 @@ func (s *sim) does(d deed, bypasses bool, longer time.Duration) {
 		s.e.SetBypass(s.now, d.point, s.now.Add(d.bypass+longer))
 	case d.end && bypasses:
 		s.e.EndBypass(s.now, d.point)
+	}
+	if d.learn {
+		_, _ = s.e.Learn(s.now, []sensors.PointID{d.point}, "kim", 0) // refused or not
 	}
 	in := append([]sensors.Reading(nil), d.in...)
 	for i := range in {
@@ -308,9 +317,10 @@ func TestReplayWithBypasses(t *testing.T) {
 		r := drawRoom(t, false)
 		s := newSim(t, r)
 		var records []MemberRecord
+		var bases []BaselineRecord
 		for _, d := range drawDeeds(t, r, true, false) {
 			s.does(d, true, 0)
-			records = append(records, s.ch.Members...)
+			records, bases = append(records, s.ch.Members...), append(bases, s.ch.Baselines...)
 		}
 		fresh, err := New(r)
 		if err != nil {
@@ -318,6 +328,9 @@ func TestReplayWithBypasses(t *testing.T) {
 		}
 		for _, rec := range records {
 			fresh.Restore(rec)
+		}
+		for _, rec := range bases {
+			fresh.RestoreBaseline(rec)
 		}
 		fresh.Resume(s.now, s.now, 0)
 		var ch Changes

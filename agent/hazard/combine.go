@@ -15,18 +15,19 @@ func (e *Engine) judgeDetector(id CondID, now sensors.Mono, out *Changes) (_ Ver
 			in := &e.inputs[i]
 			readable = readable || in.noVote || !in.away && !in.lost
 			failed = failed || !in.away && in.lost
-			read = read || !in.away && !in.lost
+			read = read || !in.away && (!in.lost || in.silent && !in.noVote)
 			probation = probation || in.probation
 			// The alarm of what was true when it was bypassed is kept, though it is in no vote (S19).
 			all.held = all.held || in.away && in.active
-			strong := !in.probation && !in.weak
+			strong := !in.probation && !in.weak && !in.silent
 			t.add(Verdict{Is: in.is, Basis: in.basis, Fresh: in.fresh, Settled: !in.probation, Strong: strong,
-				Firm: strong && in.raw == True}, !in.lost && !in.away)
+				Firm: strong && in.raw == True && e.points[in.point].unheard == 0}, !in.lost && !in.away)
 			if in.dirty {
 				in.dirty = false
 				out.Members = append(out.Members, e.record(in))
 			}
 		}
+		e.turns(mb)
 		v := t.verdict()
 		v.Since = mb.v.Since
 		if v.Is != mb.v.Is || v.Since == 0 {

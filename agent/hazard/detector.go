@@ -12,7 +12,7 @@ type input struct {
 	cond   CondID
 	member int32
 	point  sensors.PointID
-	series int32 // of a rate detector: index into Engine.series
+	wiring
 
 	raw     Tri           // comparison of the last usable reading, deadband included
 	lost    bool          // the point is silent, bad or not ready since lostAt
@@ -23,13 +23,15 @@ type input struct {
 	anew    bool          // active from before its bypass: the alarm is kept, but its on-delay is served anew (S19)
 	weak    bool          // true only by readings without preceding rise (S3), or of a replaced device (S23)
 	on      time.Duration // on-delay served up to onAt
+	turn    sensors.Mono  // it was read false, and then true at this instant; 0: nobody has seen it turn
 	onAt    sensors.Mono  // the on-delay counts from here, while raw is true and not lost
 	offAt   sensors.Mono  // raw is false since, while active
-	latched bool          // gas over range: true until a person resets it (S3)
+	latched bool          // gas over range, or a confirmed runaway: true until a person resets it (S3)
 	held    bool          // the off-delay runs after a silence: the alarm is kept, without a vote
 	lostAt  sensors.Mono
 	fresh   sensors.Mono // of the last usable reading
 
+	tripped   bool // bypassed, and true by its last reading: told, and no vote
 	is        Tri
 	basis     Basis
 	probation bool // its point has come back from a bypass (S19)
@@ -45,6 +47,8 @@ type member struct {
 	v      Verdict
 	faulty bool // silent or bad as a whole, not by test mode; what a person took out aside
 	read   bool // some of it can be read: it can become true
+
+	turn0, turn1 sensors.Mono // when its true points turned, first and last; 0: nobody has seen one of them turn
 
 	probation bool // some of it has come back from a bypass (S19)
 }
@@ -68,14 +72,19 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	if p.other && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
 		in.weak, in.dirty = true, true
 	}
+	if in.silent {
+		e.heard(in, t)
+		return
+	}
 	if in.away { // bypassed: it is read and shown, and stays out of the votes
 		in.noVote = false
+		e.shadow(in, p)
 		e.touch(in)
 		return
 	}
 	raw := e.compare(in, p)
-	if raw == Unknown { // a rate whose window is not filled again: as if silent
-		in.lose(t, false)
+	if raw == Unknown { // a rate whose window is not filled again, or no reference: as if silent
+		in.lose(t, e.refOut(in))
 		e.touch(in)
 		return
 	}
@@ -83,9 +92,12 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	in.lost, in.noVote = false, false
 	switch {
 	case raw == True:
-		weak := p.rise.weak || p.other
+		weak := p.rise.weak || p.other || e.weakRef(in)
 		if was != True {
-			in.on, in.dirty = 0, true
+			in.on, in.dirty, in.turn = 0, true, 0
+			if was == False && !back {
+				in.turn = t
+			}
 			in.weak = in.weak || !in.active || in.anew // a new occurrence is as strong as what made it
 		}
 		if was != True || back {
@@ -114,12 +126,20 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 // late must find the same as who steps in time.
 func (e *Engine) serve(in *input, t sensors.Mono) {
 	if in.serving() && t >= in.onAt.Add(e.r.Conds[in.cond].OnDelay-in.on) {
-		in.active, in.anew, in.dirty = true, false, true
+		e.activate(in)
 	}
 }
 
+// activate is the end of an on-delay. A confirmed runaway stays until a person resets it.
+func (e *Engine) activate(in *input) {
+	in.active, in.anew, in.dirty = true, false, true
+	in.latched = in.latched || e.r.Conds[in.cond].Kind == Runaway
+}
+
 // serving: its on-delay runs.
-func (in *input) serving() bool { return !in.lost && in.raw == True && (!in.active || in.anew) }
+func (in *input) serving() bool {
+	return !in.lost && in.raw == True && (!in.active || in.anew) && !in.silent
+}
 
 // lose notes that the point cannot be read since t.
 func (in *input) lose(t sensors.Mono, noVote bool) {
@@ -128,9 +148,9 @@ func (in *input) lose(t sensors.Mono, noVote bool) {
 			in.on += t.Sub(in.onAt) // kept, not counted on (S8)
 		}
 		in.lost, in.lostAt = true, t
-		in.dirty = in.dirty || in.raw == True || in.active
+		in.dirty = in.dirty || in.raw == True || in.active || in.silent
 	}
-	in.dirty = in.dirty || in.noVote != noVote && in.active
+	in.dirty = in.dirty || in.noVote != noVote && (in.active || in.silent)
 	in.noVote = noVote
 }
 
@@ -145,10 +165,14 @@ func neverVotes(r sensors.Reason) bool {
 // advance lets time pass for one input and finds its next timer.
 func (e *Engine) advance(in *input, now sensors.Mono) {
 	c := &e.r.Conds[in.cond]
+	if in.silent {
+		e.listen(in, c, now)
+		return
+	}
 	if in.serving() {
 		due := in.onAt.Add(c.OnDelay - in.on)
 		if now >= due {
-			in.active, in.anew, in.dirty = true, false, true
+			e.activate(in)
 		} else {
 			e.wakeAt(due)
 		}
@@ -241,15 +265,13 @@ func (e *Engine) compare(in *input, p *point) Tri {
 		}
 		return tri(found == (c.Kind == In))
 	case Rate:
-		slope, ok := rate(e.series[in.series].samples, c.Window)
-		if !ok {
-			return Unknown
-		}
-		if c.Threshold < 0 {
-			slope, held = -slope, held && -slope > -c.Threshold-c.Deadband
-			return tri(slope >= -c.Threshold || held)
-		}
-		return tri(slope >= c.Threshold || held && slope > c.Threshold-c.Deadband)
+		return e.rises(in, c, held)
+	case Deviation:
+		return e.deviates(in, c, p, held)
+	case Jump:
+		return e.jumps(in, c, p, held)
+	case Runaway:
+		return e.runsAway(in, c, p, held)
 	}
 	return Unknown
 }

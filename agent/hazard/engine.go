@@ -21,14 +21,19 @@ type Engine struct {
 	devices []device
 	groups  []group
 	losses  []Loss
-	series  []series // samples of the rate detectors
+	series  []series // samples of the detectors that look back
+	medians []median
+	bases   []baseline
+	names   map[inputName]int32
 	dirty   []uint64 // set of conditions to judge again
 
 	started  bool
+	begun    sensors.Mono
 	next     sensors.Mono // no timer is due before
 	scanLoss bool
 	pending  int  // on-delays that run
 	bypassed bool // a bypass or probation has begun, ended or moved
+	learned  bool // a baseline has moved
 	late     uint64
 	foreign  uint64
 }
@@ -45,7 +50,13 @@ type point struct {
 	apart  bool // bypassed or on probation: what tells every reading to look at the two instants below
 	other  bool // another device than the proven one is read (S23)
 	rise   rise
-	series []int32 // of its rate detectors; nil when there is none
+	series []int32 // of its detectors that look back; nil when there is none
+	in     []int32 // medians that it counts in; nil when there is none
+	count  float64 // with this value
+	counts bool
+	base   int32 // index into Engine.bases; -1: none
+
+	unheard sensors.Mono // after a start: until then its silence means nothing yet; 0: it was read since, or has been silent
 
 	bypass sensors.Mono // it is bypassed until then; 0: it is not (S19)
 	back   sensors.Mono // while it is on probation: when its bypass ended; else 0
@@ -63,20 +74,26 @@ func New(r *Rules) (*Engine, error) {
 	e := &Engine{r: r, points: make([]point, len(r.Points)), byPoint: make([][]int32, len(r.Points)),
 		conds: make([]cond, len(r.Conds)), devices: make([]device, len(r.Devices)),
 		dirty: make([]uint64, (len(r.Conds)+63)/64)}
+	for i := range e.points {
+		e.points[i].base = -1
+	}
+	for i := range r.Points {
+		if int(r.Points[i].Device) >= len(r.Devices) {
+			return nil, fmt.Errorf("point %q: no device %d", r.Points[i].Name, r.Points[i].Device)
+		}
+	}
 	for i := range r.Conds {
 		if err := e.addCond(CondID(i)); err != nil {
 			return nil, fmt.Errorf("condition %q: %w", r.Conds[i].Name, err)
 		}
 	}
 	for i := range r.Points {
-		if int(r.Points[i].Device) >= len(r.Devices) {
-			return nil, fmt.Errorf("point %q: no device %d", r.Points[i].Name, r.Points[i].Device)
-		}
 		d := &e.devices[r.Points[i].Device]
 		d.points++
 		d.list = append(d.list, sensors.PointID(i))
 	}
 	e.buildGroups()
+	e.buildAlike()
 	return e, nil
 }
 
@@ -99,20 +116,38 @@ func (e *Engine) addCond(id CondID) error {
 	for _, m := range c.Members {
 		mi := int32(len(e.members))
 		e.members = append(e.members, member{cond: id, device: m.Device, i0: int32(len(e.inputs))})
-		for _, p := range m.Points {
+		if err := e.oneRef(&m); err != nil {
+			return err
+		}
+		for k, p := range m.Points {
 			if int(p) >= len(e.points) {
 				return fmt.Errorf("no point %d", p)
 			}
 			e.byPoint[p] = append(e.byPoint[p], int32(len(e.inputs)))
-			in := input{cond: id, member: mi, point: p, lost: true}
-			if c.Kind == Rate {
-				in.series = e.addSeries(p, c.Window)
-			}
+			in := input{cond: id, member: mi, point: p, lost: true, wiring: e.wire(id, p, m.ref(k), k == 0)}
 			e.inputs = append(e.inputs, in)
 		}
 		e.members[mi].i1 = int32(len(e.inputs))
 	}
 	rt.m1 = int32(len(e.members))
+	return nil
+}
+
+// oneRef: a member rests on one other device at most, which is what its span can hold.
+func (e *Engine) oneRef(m *Member) error {
+	other := m.Device
+	for _, p := range m.Ref {
+		switch {
+		case p == NoPoint:
+		case int(p) >= len(e.r.Points):
+			return fmt.Errorf("no reference %d", p)
+		case e.r.Points[p].Device == m.Device || e.r.Points[p].Device == other:
+		case other != m.Device:
+			return fmt.Errorf("the references of one device are on several others")
+		default:
+			other = e.r.Points[p].Device
+		}
+	}
 	return nil
 }
 
@@ -134,7 +169,7 @@ func (e *Engine) Foreign() uint64 { return e.foreign }
 // instant at which it must be called again even if nothing is read; never is a very late one.
 func (e *Engine) Step(now sensors.Mono, in []sensors.Reading, out *Changes) (wake sensors.Mono) {
 	if !e.started {
-		e.started, e.next = true, now
+		e.started, e.next, e.begun = true, now, now
 		for i := range e.devices {
 			e.devices[i].lostSince = now // nothing heard yet
 		}
@@ -151,6 +186,9 @@ func (e *Engine) Step(now sensors.Mono, in []sensors.Reading, out *Changes) (wak
 	e.settle(now, out)
 	if e.scanLoss {
 		e.judgeLosses(now, out)
+	}
+	if e.learned {
+		e.tellBaselines(out)
 	}
 	out.Bypasses, e.bypassed = out.Bypasses || e.bypassed, false
 	return e.next
@@ -198,6 +236,9 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 		for _, s := range p.series {
 			e.series[s].samples = addSample(e.series[s].samples, r, e.series[s].window)
 		}
+		if p.base >= 0 {
+			e.learn(&e.bases[p.base], r)
+		}
 	}
 	seen := r.At // until here what was true before counts as true
 	if p.usable {
@@ -205,9 +246,11 @@ func (e *Engine) read(now sensors.Mono, r sensors.Reading) {
 	}
 	for _, i := range e.byPoint[r.Point] {
 		e.serve(&e.inputs[i], seen)
+		e.missed(&e.inputs[i], seen, r.At)
 	}
-	p.val, p.at, p.q, p.have = r.Value, r.At, r.Quality, true
+	p.val, p.at, p.q, p.have, p.unheard = r.Value, r.At, r.Quality, true, 0
 	e.setUsable(r.Point, r.Quality.Usable() && now < r.At.Add(rule.Stale), r.At)
+	e.recount(p)
 	if p.usable {
 		e.wakeAt(r.At.Add(rule.Stale))
 	}
@@ -225,12 +268,16 @@ func (e *Engine) scan(now sensors.Mono) {
 		if p.apart {
 			e.tend(now, sensors.PointID(id))
 		}
+		if p.unheard != 0 {
+			e.hear(now, sensors.PointID(id))
+		}
 		if !p.usable {
 			continue
 		}
 		staleAt := p.at.Add(e.r.Points[id].Stale)
 		if now >= staleAt {
 			e.setUsable(sensors.PointID(id), false, staleAt)
+			e.recount(p)
 			for _, i := range e.byPoint[id] {
 				e.serve(&e.inputs[i], staleAt)
 				e.inputs[i].lose(staleAt, false)
@@ -244,6 +291,19 @@ func (e *Engine) scan(now sensors.Mono) {
 		e.advance(&e.inputs[i], now)
 	}
 	e.scanLoss = true
+}
+
+// hear ends the wait for the first reading after a start: the point is silent indeed.
+func (e *Engine) hear(now sensors.Mono, id sensors.PointID) {
+	p := &e.points[id]
+	if now < p.unheard {
+		e.wakeAt(p.unheard)
+		return
+	}
+	p.unheard = 0
+	for _, i := range e.byPoint[id] {
+		e.touch(&e.inputs[i])
+	}
 }
 
 func (e *Engine) mark(id CondID) { e.dirty[id/64] |= 1 << (id % 64) }
@@ -291,7 +351,7 @@ func (e *Engine) SetOutOfService(now sensors.Mono, id sensors.PointID, out bool)
 	for _, i := range e.byPoint[id] {
 		in := &e.inputs[i]
 		if out {
-			*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend}
+			*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend}
 		}
 		in.lost, in.lostAt, in.dirty = true, now, true
 	}

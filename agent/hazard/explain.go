@@ -40,6 +40,9 @@ type WhyReading struct {
 	Unit    string  `json:"unit,omitempty"`
 	Quality string  `json:"quality"`
 	AgeMs   int64   `json:"age_ms"`
+
+	State   string   `json:"state,omitempty"`   // of the detector on this point: what it does now, and since when
+	Against *float64 `json:"against,omitempty"` // what the value was compared with: a reference, a median, a baseline
 }
 
 // maxWhyReadings bounds the readings shown of one member of many points.
@@ -96,7 +99,12 @@ func (e *Engine) whyMember(now sensors.Mono, mi int32) WhyMember {
 		if m.i1-m.i0 > maxWhyReadings && in.is != m.v.Is {
 			continue // of many points, those that made the verdict
 		}
-		w.Readings = append(w.Readings, e.whyReading(now, in.point))
+		r := e.whyReading(now, in.point)
+		r.State, r.Against = e.inputState(now, in), e.against(in)
+		w.Readings = append(w.Readings, r)
+		if in.ref != NoPoint && len(w.Readings) < maxWhyReadings {
+			w.Readings = append(w.Readings, e.whyReading(now, in.ref))
+		}
 	}
 	return w
 }

@@ -18,6 +18,7 @@ type room struct {
 	ch  Changes
 
 	members []MemberRecord // all that were recorded
+	bases   []BaselineRecord
 	conds   []CondChange
 	losses  int // how often the losses changed
 	qual    map[sensors.PointID]*sensors.Qualifier
@@ -95,6 +96,7 @@ func (m *room) step(in ...sensors.Reading) (wake sensors.Mono) {
 		wake = m.engine().Step(m.now, in, &m.ch)
 		in = nil
 		m.members = append(m.members, m.ch.Members...)
+		m.bases = append(m.bases, m.ch.Baselines...)
 		m.conds = append(m.conds, m.ch.Conds...)
 		if m.ch.Losses {
 			m.losses++

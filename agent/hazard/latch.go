@@ -19,7 +19,7 @@ func (e *Engine) latch(in *input, p *point) {
 	}
 }
 
-// Latched tells whether a gas reading over range keeps a condition true.
+// Latched tells whether a gas reading over range, or a confirmed runaway, keeps a condition true.
 func (e *Engine) Latched(cond string) bool {
 	for i := range e.inputs {
 		if in := &e.inputs[i]; in.latched && e.r.Conds[in.cond].Name == cond {
@@ -44,15 +44,25 @@ func (e *Engine) Unlatch(now sensors.Mono, cond string) error {
 				return fmt.Errorf("%s is bypassed: end the bypass, and see what it reads", name)
 			case in.lost:
 				return fmt.Errorf("%s cannot be read: repair it, or take it out of service by name", name)
-			case in.raw == True:
+			case in.raw == True && e.r.Conds[in.cond].Kind != Runaway:
 				return fmt.Errorf("%s still reads gas", name)
+			case in.raw == True && e.stillRuns(in):
+				return fmt.Errorf("%s is not down again: it is at the limit, or still rises", name)
 			case undo:
+				in.raw = False
 				in.latched, in.active, in.on, in.weak, in.held, in.dirty = false, false, 0, false, false, true
 				e.advance(in, now)
 			}
 		}
 	}
 	return nil
+}
+
+// stillRuns: a confirmed runaway is reset only once its temperature can be seen to be below the limit and
+// not to rise.
+func (e *Engine) stillRuns(in *input) bool {
+	c, p := &e.r.Conds[in.cond], &e.points[in.point]
+	return c.HasLimit && p.val >= c.Limit || e.rises(in, c, false) != False
 }
 
 // Venting tells whether a condition sees gas together with another physical effect: a cell that

@@ -22,6 +22,8 @@ type group struct {
 	name    string // "gateway/sw-1"
 	devices []sensors.DeviceID
 	active  bool
+	part    sensors.Mono // some of its devices are back, the last one since; 0: none is
+	left    int          // those that are not; 0: not known since a restart
 }
 
 // Loss is one cause of silence, with all that it takes along (S2): one alarm, not forty.
@@ -95,6 +97,9 @@ func (e *Engine) lossPersist() time.Duration {
 	return DefaultLossPersist
 }
 
+// returnRounds persist times after the last return, the rest of a cause is on its own.
+const returnRounds = 6
+
 // setUsable keeps the count of usable points of the point's device.
 func (e *Engine) setUsable(id sensors.PointID, usable bool, at sensors.Mono) {
 	p := &e.points[id]
@@ -129,8 +134,9 @@ func (e *Engine) lostLongEnough(d sensors.DeviceID, now sensors.Mono) bool {
 }
 
 // judgeLosses attributes every device that has been silent for the persist time to the largest
-// cause all of whose devices are silent. A cause stays until all of its devices are back, so that
-// their return, one after the other, is not a shower of alarms.
+// cause all of whose devices are silent. A cause stays while its devices come back, so that their
+// return, one after the other, is not a shower of alarms; what is not back a
+// while after the last was not lost by it, and is told by itself.
 func (e *Engine) judgeLosses(now sensors.Mono, out *Changes) {
 	e.scanLoss = false
 	taken := make([]bool, len(e.devices))
@@ -203,15 +209,66 @@ func (e *Engine) LossExplains(id CondID) bool {
 		}
 	}
 	for m := c.m0; m < c.m1; m++ {
-		if v := e.members[m].v; v.Is == Unknown && (v.Basis == Bypassed || !e.devices[e.members[m].device].told) {
+		mb := &e.members[m]
+		if mb.v.Is == Unknown && (mb.v.Basis == Bypassed || !e.devices[mb.device].told && !e.refTold(mb)) {
 			return false
 		}
 	}
 	return true
 }
 
+// SilenceTold tells whether every member of a detector of silence that is true sits on a device whose
+// loss is told already, or is heard again and only serves its off-delay.
+func (e *Engine) SilenceTold(id CondID) bool {
+	c, any := &e.conds[id], false
+	for m := c.m0; m < c.m1; m++ {
+		if e.members[m].v.Is == True {
+			any = true
+			if !e.devices[e.members[m].device].told && !e.heardAgain(&e.members[m]) {
+				return false
+			}
+		}
+	}
+	return any
+}
+
+func (e *Engine) heardAgain(m *member) bool {
+	for i := m.i0; i < m.i1; i++ {
+		if in := &e.inputs[i]; in.active && in.lost {
+			return false
+		}
+	}
+	return true
+}
+
+// refTold: what the member is compared with is on a device whose loss is told, or its median has lost
+// one.
+func (e *Engine) refTold(m *member) bool {
+	for i := m.i0; i < m.i1; i++ {
+		in := &e.inputs[i]
+		if in.ref != NoPoint && e.devices[e.r.Points[in.ref].Device].told {
+			return true
+		}
+		if c := &e.r.Conds[in.cond]; c.Kind == Deviation && (c.From == FromMedian || c.From == FromDeviceMedian) && e.medianTold(in) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) medianTold(in *input) bool {
+	c := &e.conds[in.cond]
+	for m := c.m0; m < c.m1; m++ {
+		mb := &e.members[m]
+		if e.inputs[mb.i0].median == in.median && e.devices[mb.device].told {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {
-	all, any, due, n := true, false, false, 0
+	all, any, due, n, left := true, false, false, 0, 0
 	for _, d := range g.devices {
 		if taken[d] { // a larger cause has it
 			g.active = false
@@ -223,9 +280,25 @@ func (e *Engine) judgeGroup(g *group, now sensors.Mono, taken []bool) {
 		n++
 		l := e.lost(d)
 		all, any = all && l, any || l
+		if l {
+			left++
+		}
 		due = due || e.devices[d].due
 	}
 	g.active = any && (g.active || n >= 2 && all && due)
+	switch {
+	case !g.active || all:
+		g.part = 0
+	case g.part == 0 || g.left != 0 && left != g.left:
+		g.part = now
+	}
+	g.left = left
+	if end := g.part.Add(returnRounds * e.lossPersist()); g.part != 0 && now >= end {
+		g.active, g.part = false, 0
+	} else if g.part != 0 {
+		e.wakeAt(end)
+		e.scanLoss = true
+	}
 	if !g.active {
 		return
 	}

@@ -40,7 +40,7 @@ func (k pick) takes(v Verdict, read bool) bool {
 func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 	c, v := &e.r.Conds[id], e.conds[id].vote
 	var is [pickPossible + 1]uint64
-	var measured, faulty uint64
+	var measured, silent, faulty uint64
 	var fresh sensors.Mono
 	for i := range v.entries {
 		n := &v.entries[i]
@@ -53,8 +53,11 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 		}
 		switch {
 		case ev.Is == True:
-			if ev.Basis == Measured {
+			switch ev.Basis {
+			case Measured:
 				measured |= bit
+			case Held:
+				silent |= bit
 			}
 			fresh = max(fresh, ev.Fresh)
 		case ev.Is == Unknown && bad && n.votes && e.lostLongEnough(n.device, now):
@@ -74,7 +77,7 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 		out.Settled = e.quorum(c, v, pickSettled, is[pickSettled], settled)
 		out.Strong = out.Settled && e.quorum(c, v, pickStrong, is[pickStrong], 0)
 		out.Firm = out.Strong && e.quorum(c, v, pickFirm, is[pickFirm], 0)
-		out.Basis = basisOf(&out, is, measured)
+		out.Basis = basisOf(&out, is, measured, silent)
 	case !e.quorum(c, v, pickUsable, is[pickUsable], 0):
 		out.Is, out.Basis = Unknown, Inhibited
 	case e.quorum(c, v, pickPossible, is[pickPossible], 0):
@@ -85,7 +88,7 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 
 // basisOf is the basis of the best quorum: a weak member that is still read does not make a quorum
 // of held-true ones a fresh one (S4).
-func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured uint64) Basis {
+func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured, silent uint64) Basis {
 	best := is[pickTrue]
 	switch {
 	case v.Firm:
@@ -95,7 +98,7 @@ func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured uint64) Basis {
 	case v.Settled:
 		best = is[pickSettled]
 	}
-	if best == 0 {
+	if best&^silent == 0 {
 		return Held // faults alone: opens stage 1 at most (S2)
 	}
 	if measured&best != 0 {
@@ -107,7 +110,11 @@ func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured uint64) Basis {
 // quorum: at least Need members, each register counted once; if independent, over two physics,
 // two devices and two paths. faults adds votes of lost members.
 func (e *Engine) quorum(c *Cond, v *vote, k pick, set uint64, faults int) bool {
-	if v.weigh(set)+faults < c.Need {
+	weight := v.weigh(set)
+	if v.alike != nil && k < pickUsable && weight > maxAlike {
+		weight = e.weighTrusted(v, set)
+	}
+	if weight+faults < c.Need {
 		return false
 	}
 	if !c.Independent {

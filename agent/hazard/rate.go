@@ -95,6 +95,19 @@ func rate(s []sample, window time.Duration) (perSecond float64, ok bool) {
 	return (slopes[k/2-1] + slopes[k/2]) / 2, true
 }
 
+// rises applies a rate detector.
+func (e *Engine) rises(in *input, c *Cond, held bool) Tri {
+	slope, ok := rate(e.series[in.series].samples, c.Window)
+	if !ok {
+		return Unknown
+	}
+	threshold := c.Threshold
+	if threshold < 0 {
+		slope, threshold = -slope, -threshold
+	}
+	return tri(slope >= threshold || held && slope > threshold-c.Deadband)
+}
+
 // identify notes whether the device that is read is the one that was proven (S23). Over range and
 // too fast say nothing of it: then it is what it was. What another device read is no baseline for
 // this one: its offset would be a rise.
@@ -107,6 +120,7 @@ func (e *Engine) identify(p *point, why sensors.Reason) {
 		for _, s := range p.series {
 			e.series[s].samples = e.series[s].samples[:0]
 		}
+		e.forget(p)
 	}
 }
 

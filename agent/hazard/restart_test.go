@@ -18,6 +18,9 @@ func (m *room) restart(gap, shift time.Duration) {
 	for _, rec := range m.members {
 		e.Restore(rec)
 	}
+	for _, rec := range m.bases {
+		e.RestoreBaseline(rec)
+	}
 	m.e = e
 	e.Resume(m.now, last.Add(shift), shift)
 	m.step()
@@ -58,7 +61,7 @@ func TestRestartOfATrueMember(t *testing.T) {
 	m.keep(20*time.Minute, 70, p) // back long before the end of held-true
 	m.want(id, "true")
 	m.restart(time.Second, 0)
-	m.want(id, "true held-true") // what was read a second ago is not lost since 40 min
+	m.want(id, "true held-true falling") // what was read a second ago is not lost since 40 min
 	m.read(p, 20)
 	m.want(id, "unknown held")
 	m.restart(time.Second, 0)
@@ -71,6 +74,27 @@ func TestRestartOfATrueMember(t *testing.T) {
 	m.want(id, "false")
 }
 
+// S4: the record of a reading that was false may have been lost with the power, or on a full disk. So what
+// was true has no say in a re-vote after a start until it was read, or has been silent for its stale time.
+func TestAStartHearsAMemberFirst(t *testing.T) {
+	m := newRoom(t)
+	p, id := hot(m, 0, 0)
+	m.read(p, 70)
+	m.restart(time.Second, 0)
+	m.want(id, "true held-true falling")
+	m.read(p, 70)
+	m.want(id, "true")
+	m.restart(time.Second, 0)
+	m.bad(p, sensors.Comm) // heard, and cannot be read
+	m.want(id, "true held-true")
+	m.restart(time.Second, 0)
+	m.want(id, "true held-true falling")
+	m.wait(m.e.r.Points[p].Stale - 1)
+	m.want(id, "true held-true falling")
+	m.wait(1)
+	m.want(id, "true held-true")
+}
+
 // S4: what was true is held for so long after it was last known, not after the start.
 func TestHeldTrueCountsTheDowntime(t *testing.T) {
 	for name, shift := range map[string]time.Duration{"same boot": 0, "another boot": -500 * time.Second} {
@@ -79,8 +103,10 @@ func TestHeldTrueCountsTheDowntime(t *testing.T) {
 			p, id := hot(m, 0, 0)
 			m.keep(20*time.Second, 70, p)
 			m.restart(20*time.Minute, shift)
+			m.want(id, "true held-true falling")
+			m.wait(time.Minute)
 			m.want(id, "true held-true")
-			m.wait(11 * time.Minute)
+			m.wait(10 * time.Minute)
 			m.want(id, "unknown held")
 			m.restart(24*time.Hour, shift)
 			m.want(id, "unknown held")

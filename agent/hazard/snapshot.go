@@ -21,8 +21,10 @@ type MemberRecord struct {
 	Held    bool          `json:"held,omitempty"`
 	Latched bool          `json:"latched,omitempty"`
 	Anew    bool          `json:"anew,omitempty"`
+	Trips   bool          `json:"trips,omitempty"` // bypassed, and true by its last reading
 	On      time.Duration `json:"on,omitempty"`
 	OnAt    sensors.Mono  `json:"on_at,omitempty"`
+	Turn    sensors.Mono  `json:"turn,omitempty"`
 	OffAt   sensors.Mono  `json:"off_at,omitempty"`
 	LostAt  sensors.Mono  `json:"lost_at,omitempty"`
 	Fresh   sensors.Mono  `json:"fresh,omitempty"`
@@ -34,19 +36,25 @@ func (e *Engine) record(in *input) MemberRecord {
 	p := &e.points[in.point]
 	return MemberRecord{Cond: e.r.Conds[in.cond].Name, Point: e.r.Points[in.point].Name, Raw: in.raw,
 		Active: in.active, Lost: in.lost, NoVote: in.noVote, Test: in.test, Out: p.out, Weak: in.weak, Held: in.held, Latched: in.latched,
-		Anew: in.anew, On: in.on, OnAt: in.onAt, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
+		Anew: in.anew, Trips: in.tripped, On: in.on, OnAt: in.onAt, Turn: in.turn, OffAt: in.offAt, LostAt: in.lostAt, Fresh: in.fresh, Bypass: p.bypass, Back: p.back}
 }
 
 // find returns the input that a record names, or nil when the configuration no longer has it.
 func (e *Engine) find(cond, point string) *input {
-	for i := range e.inputs {
-		in := &e.inputs[i]
-		if e.r.Conds[in.cond].Name == cond && e.r.Points[in.point].Name == point {
-			return in
+	if e.names == nil { // asked for at a start alone
+		e.names = make(map[inputName]int32, len(e.inputs))
+		for i := range e.inputs {
+			in := &e.inputs[i]
+			e.names[inputName{e.r.Conds[in.cond].Name, e.r.Points[in.point].Name}] = int32(i)
 		}
+	}
+	if i, ok := e.names[inputName{cond, point}]; ok {
+		return &e.inputs[i]
 	}
 	return nil
 }
+
+type inputName struct{ cond, point string }
 
 // Restore takes back the lasting state of one member; what the configuration no longer has is
 // passed over.
@@ -55,8 +63,8 @@ func (e *Engine) Restore(m MemberRecord) {
 	if in == nil {
 		return
 	}
-	*in = input{cond: in.cond, member: in.member, point: in.point, series: in.series, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
-		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, on: m.On, onAt: m.OnAt, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
+	*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
+		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, tripped: m.Trips, on: m.On, onAt: m.OnAt, turn: m.Turn, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
 	p := &e.points[in.point]
 	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
 	e.follow(in.point, m.LostAt)
@@ -81,18 +89,29 @@ func (e *Engine) Active() bool {
 // Resume carries the restored members over a restart. shift is added to every stored instant (0
 // within one boot); last is the instant of the last record, after the shift. No reading is known
 // yet, so every member has been silent since last: those that were true are held-true from there on
-// (S4), and an on-delay keeps what it had served (S8).
+// (S4), and an on-delay keeps what it had served (S8). What was written last of a member may be lost; so
+// one that was true has no say in a re-vote until it was read again, or has been silent for its stale time.
 func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
-	e.started, e.next = true, now
+	e.started, e.next, e.begun = true, now, now
+	e.resumeBaselines(shift)
 	for i := range e.inputs {
 		in := &e.inputs[i]
-		for _, t := range []*sensors.Mono{&in.onAt, &in.offAt, &in.lostAt, &in.fresh} {
+		for _, t := range []*sensors.Mono{&in.onAt, &in.turn, &in.offAt, &in.lostAt, &in.fresh} {
 			if *t != 0 {
 				*t = t.Add(shift)
 			}
 		}
 		if !in.lost {
-			in.lose(min(now, max(last, in.fresh)), false)
+			since := max(last, in.fresh)
+			if in.silent { // its last reading goes stale first
+				since = since.Add(e.r.Points[in.point].Stale)
+			}
+			in.lose(min(now, since), false)
+		}
+		if in.active {
+			p := &e.points[in.point]
+			p.unheard = now.Add(e.r.Points[in.point].Stale)
+			e.wakeAt(p.unheard)
 		}
 		e.advancePend(in)
 		e.touch(in)
@@ -100,6 +119,7 @@ func (e *Engine) Resume(now, last sensors.Mono, shift time.Duration) {
 	for i := range e.points {
 		e.resumeBypass(now, sensors.PointID(i), shift)
 		e.points[i].have, e.points[i].usable = false, false
+		e.recount(&e.points[i])
 		if shift != 0 { // of another boot: nothing is known of how it moved
 			e.points[i].rise = rise{}
 		}
@@ -145,21 +165,30 @@ type condState struct {
 	Members []Verdict `json:"members,omitempty"`
 }
 
+type inputVerdict struct {
+	Is    Tri   `json:"is"`
+	Basis Basis `json:"basis"`
+}
+
 // State is the whole state of an engine, by name: a snapshot.
 type State struct {
 	Started bool                    `json:"started"`
+	Begun   sensors.Mono            `json:"begun,omitempty"`
 	Points  []pointState            `json:"points"`
 	Series  []seriesState           `json:"series,omitempty"`
 	Inputs  []MemberRecord          `json:"inputs"`
+	Seen    []inputVerdict          `json:"seen"` // of each of Inputs: it is shown before time has passed again
 	Conds   []condState             `json:"conds"`
 	Lost    map[string]sensors.Mono `json:"lost"`
 	Groups  []string                `json:"groups"`
+	Parts   map[string]sensors.Mono `json:"parts,omitempty"` // of those, since when some devices are back
 	Losses  []Loss                  `json:"losses"`
+	Bases   []BaselineRecord        `json:"baselines,omitempty"`
 }
 
 // State returns the whole state. It shares nothing with the engine.
 func (e *Engine) State() State {
-	s := State{Started: e.started, Lost: map[string]sensors.Mono{}, Losses: append([]Loss(nil), e.losses...)}
+	s := State{Started: e.started, Begun: e.begun, Lost: map[string]sensors.Mono{}, Losses: append([]Loss(nil), e.losses...)}
 	for i := range e.points {
 		p := &e.points[i]
 		s.Points = append(s.Points, pointState{e.r.Points[i].Name, p.val, p.at, p.q, p.have, p.usable, p.out,
@@ -171,6 +200,10 @@ func (e *Engine) State() State {
 	}
 	for i := range e.inputs {
 		s.Inputs = append(s.Inputs, e.record(&e.inputs[i]))
+		s.Seen = append(s.Seen, inputVerdict{e.inputs[i].is, e.inputs[i].basis})
+	}
+	for i := range e.bases {
+		s.Bases = append(s.Bases, e.bases[i].record())
 	}
 	for i := range e.conds {
 		c := condState{Name: e.r.Conds[i].Name, Verdict: e.conds[i].v}
@@ -187,6 +220,12 @@ func (e *Engine) State() State {
 	for _, g := range e.groups {
 		if g.active {
 			s.Groups = append(s.Groups, g.name)
+			if g.part != 0 {
+				if s.Parts == nil {
+					s.Parts = map[string]sensors.Mono{}
+				}
+				s.Parts[g.name] = g.part
+			}
 		}
 	}
 	return s
@@ -195,7 +234,7 @@ func (e *Engine) State() State {
 // SetState takes a snapshot into a fresh engine, by name: what the rules no longer have is passed
 // over, what is new starts as unknown.
 func (e *Engine) SetState(s State) {
-	e.started, e.next, e.losses = s.Started, 0, append([]Loss(nil), s.Losses...)
+	e.started, e.begun, e.next, e.losses = s.Started, s.Begun, 0, append([]Loss(nil), s.Losses...)
 	e.markTold()
 	points := map[string]int{}
 	for i := range e.r.Points {
@@ -220,6 +259,9 @@ func (e *Engine) SetState(s State) {
 		}
 		e.follow(sensors.PointID(i), 0)
 	}
+	for _, b := range s.Bases {
+		e.RestoreBaseline(b)
+	}
 	for _, sr := range s.Series {
 		for i := range e.series {
 			if t := &e.series[i]; e.r.Points[t.point].Name == sr.Point && t.window == sr.Window && len(sr.Samples) <= maxSamples {
@@ -227,13 +269,18 @@ func (e *Engine) SetState(s State) {
 			}
 		}
 	}
-	for _, m := range s.Inputs {
+	for i, m := range s.Inputs {
 		e.Restore(m)
+		if in := e.find(m.Cond, m.Point); in != nil && i < len(s.Seen) {
+			in.is, in.basis = s.Seen[i].Is, s.Seen[i].Basis
+		}
 	}
 	e.setVerdicts(s.Conds)
 	for _, name := range s.Groups {
 		for g := range e.groups {
-			e.groups[g].active = e.groups[g].active || e.groups[g].name == name
+			if e.groups[g].name == name {
+				e.groups[g].active, e.groups[g].part = true, s.Parts[name]
+			}
 		}
 	}
 }
@@ -250,6 +297,9 @@ func (e *Engine) setVerdicts(conds []condState) {
 		}
 		e.conds[i].v = c.Verdict
 		m0, m1 := e.conds[i].m0, e.conds[i].m1
+		for m := m0; m < m1; m++ {
+			e.turns(&e.members[m])
+		}
 		if int(m1-m0) == len(c.Members) {
 			for k := range c.Members {
 				e.members[m0+int32(k)].v = c.Members[k]

@@ -86,7 +86,7 @@ type Verdict struct {
 	// faulty members that vote (S2).
 	Strong bool
 	// Firm: strong, and without members whose last usable reading was false and whose off-delay
-	// still runs. The re-vote before an irreversible step asks for it (S4).
+	// still runs, or that a start has not heard of yet. The re-vote before an irreversible step asks for it (S4).
 	Firm bool
 }
 
@@ -106,10 +106,13 @@ type Changes struct {
 	Members []MemberRecord // lasting state of detectors, for the journal
 	Losses  bool           // the set of lost devices has changed: see Engine.Losses
 
+	Baselines []BaselineRecord // lasting state of baselines, for the journal
+
 	Bypasses bool // a bypass or probation has begun, ended or moved: see Engine.Bypasses
 }
 
 // Reset empties c and keeps its memory.
 func (c *Changes) Reset() {
 	c.Conds, c.Members, c.Losses, c.Bypasses = c.Conds[:0], c.Members[:0], false, false
+	c.Baselines = c.Baselines[:0]
 }

@@ -23,7 +23,10 @@ type entry struct {
 }
 
 // vote is the compiled form of one vote.
-type vote struct{ entries []entry }
+type vote struct {
+	entries []entry
+	alike   []alike
+}
 
 // span says over how many physics, devices and paths a set of members extends: one or more than
 // one of each. The zero value is the empty set.
@@ -31,24 +34,42 @@ type span struct {
 	physics, device, bus, gateway, supply axis
 }
 
+// axis is what all members of a set have in common: one name, or two where each of them rests on a
+// reference besides its own point. Multi: nothing.
 type axis struct {
-	name        string
+	name, other string
 	some, multi bool
 }
 
-func (a *axis) add(name string) {
-	if a.some && a.name != name {
-		a.multi = true
-	}
-	a.name, a.some = name, true
-}
+func (a *axis) add(name string) { a.merge(axis{name: name, other: name, some: true}) }
 
+// merge keeps what both have in common.
 func (a *axis) merge(o axis) {
-	if o.some {
-		a.add(o.name)
+	switch {
+	case !o.some:
+		a.multi = a.multi || o.multi
+		return
+	case !a.some:
+		o.multi = o.multi || a.multi
+		*a = o
+		return
 	}
 	a.multi = a.multi || o.multi
+	mine, others := a.name, a.other
+	in := func(n string) bool { return n == o.name || n == o.other }
+	switch {
+	case in(mine) && in(others):
+	case in(mine):
+		a.other = mine
+	case in(others):
+		a.name = others
+	default:
+		a.multi = true
+	}
 }
+
+// also says that a member can be taken along by this too.
+func (a *axis) also(name string) { a.other = name }
 
 func (s *span) merge(o span) {
 	s.physics.merge(o.physics)
@@ -72,6 +93,18 @@ func memberSpan(r *Rules, m *Member) (s span, panel bool) {
 	s.supply.add(dev.Path.Supply)
 	s.gateway.add(dev.Path.Gateway)
 	s.gateway.multi = dev.Path.Gateway == "" // no gateway: none can take all of them
+	if ref := refDevice(r, m); ref != nil {
+		s.device.also(ref.Name)
+		s.bus.also(ref.Path.Bus)
+		s.supply.also(ref.Path.Supply)
+		if ref.Path.Gateway != "" {
+			s.gateway.also(ref.Path.Gateway)
+			s.gateway.multi = false
+			if dev.Path.Gateway == "" {
+				s.gateway.name = ref.Path.Gateway
+			}
+		}
+	}
 	for _, p := range m.Points {
 		s.physics.add(r.Points[p].Physics.String())
 		panel = panel || r.Points[p].Panel
@@ -83,6 +116,17 @@ func memberSpan(r *Rules, m *Member) (s span, panel bool) {
 		}
 	}
 	return s, panel
+}
+
+// refDevice is the other device on which a member rests; nil: none. Its references are on one device:
+// New refuses others.
+func refDevice(r *Rules, m *Member) *sensors.Device {
+	for _, p := range m.Ref {
+		if p != NoPoint && r.Points[p].Device != m.Device {
+			return &r.Devices[r.Points[p].Device]
+		}
+	}
+	return nil
 }
 
 func (e *Engine) newVote(c *Cond) (*vote, error) {
@@ -123,14 +167,22 @@ func (e *Engine) newVote(c *Cond) (*vote, error) {
 	return v, nil
 }
 
+// addRegisters adds what a member is read from, references too: two that are compared with one thing
+// are one observation (S5).
 func addRegisters(r *Rules, m *Member, set map[string]bool) {
-	for _, p := range m.Points {
+	add := func(p sensors.PointID) {
 		pt := &r.Points[p]
 		reg := pt.Register
 		if reg == "" {
 			reg = pt.Name
 		}
-		set[r.Devices[m.Device].Name+"\x00"+reg] = true
+		set[r.Devices[pt.Device].Name+"\x00"+reg] = true
+	}
+	for i, p := range m.Points {
+		add(p)
+		if ref := m.ref(i); ref != NoPoint {
+			add(ref)
+		}
 	}
 }
 

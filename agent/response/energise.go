@@ -53,16 +53,41 @@ func (m *Machine) Energise(now sensors.Mono, name, by string, lockoutRemoved boo
 	next = max(next, m.base)
 	key := plugins.Key{Plan: plugins.EnergisePlan, Zone: zone, Stage: plugins.Watch, Step: m.r.Hooks[rule.Hook], Episode: next}
 	rec := Record{Kind: "energise", Plan: plugins.EnergisePlan, At: now, Episode: next, By: by, Reason: name}
-	if err := m.Apply(rec); err != nil {
-		return err
-	}
-	o.Records = append(o.Records, rec)
+	m.enter(rec, o)
 	o.Events = append(o.Events, plugins.Event{Type: "energise.started", Step: name, Key: key.String(), Detail: "by " + by})
 	o.Starts = append(o.Starts, Start{Hook: rule.Hook, Call: plugins.Call{Key: key, Target: rule.Target, Timeout: rule.Timeout}})
 	return nil
 }
 
+func (p *PlanRun) applyEnergise(rec Record) {
+	switch {
+	case rec.Kind == "energise":
+		p.Next, p.Energising = max(p.Next, rec.Episode+1), rec.Reason+" by "+rec.By
+	case p.Next == rec.Episode+1: // else another was asked for meanwhile
+		p.Energising = ""
+	}
+}
+
+// enter makes a record of what is no plan, and of which no state is told.
+func (m *Machine) enter(rec Record, o *Out) {
+	_ = m.Apply(rec) // these two kinds always fit
+	o.Records = append(o.Records, rec)
+}
+
 // energised tells how the order ended.
-func (m *Machine) energised(key plugins.Key, oc plugins.Outcome, o *Out) {
+func (m *Machine) energised(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o *Out) {
+	m.enter(Record{Kind: "energised", Plan: plugins.EnergisePlan, At: now, Episode: key.Episode}, o)
 	o.Events = append(o.Events, plugins.Event{Type: "energise." + oc.Result.String(), Step: key.Step, Key: key.String(), Detail: clip(oc.Detail)})
+}
+
+// resumeEnergise tells of an order whose end the process before did not live to hear. It is not
+// repeated, and nobody can be asked: a person looks.
+func (m *Machine) resumeEnergise(now sensors.Mono, o *Out) {
+	p := m.state[plugins.EnergisePlan]
+	if p == nil || p.Energising == "" {
+		return
+	}
+	o.Events = append(o.Events, plugins.Event{Type: "energise.unknown",
+		Detail: p.Energising + ": the agent ended before its outcome was known. It may be live: look before anybody touches it"})
+	m.enter(Record{Kind: "energised", Plan: plugins.EnergisePlan, At: now, Episode: p.Next - 1}, o)
 }

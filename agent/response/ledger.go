@@ -141,18 +141,21 @@ func (m *Machine) review(now sensors.Mono, rule *Plan, p *PlanRun, o *Out) (wake
 }
 
 // ledgerAlarms tells what is outstanding for too long, and what could not be taken back.
-func (p *PlanRun) ledgerAlarms(name string, st *Step, set func(hazard.AlarmInput)) {
+func (p *PlanRun) ledgerAlarms(is *stepNames, st *Step, set func(hazard.AlarmInput)) {
 	e := Owed{}
 	if i := p.owed(st.Name); i >= 0 {
 		e = p.Ledger[i]
 	}
-	how := e.Revert
-	if st.HasUndo {
-		how = strings.TrimSuffix("firebreak undo, or by hand: "+how, ", or by hand: ")
+	overdue := hazard.AlarmInput{Name: is.outstanding, Active: e.Overdue && p.Run == nil, Priority: 3, ReAlarm: 24 * time.Hour}
+	if overdue.Active {
+		how := e.Revert
+		if st.HasUndo {
+			how = strings.TrimSuffix("firebreak undo, or by hand: "+how, ", or by hand: ")
+		}
+		overdue.Cause = fmt.Sprintf("done in episode %d, for longer than %v, and not taken back (%s); owner: %s", e.Episode, e.Review, how, e.Owner)
 	}
-	set(hazard.AlarmInput{Name: name + "/outstanding", Active: e.Overdue && p.Run == nil, Priority: 3, ReAlarm: 24 * time.Hour,
-		Cause: fmt.Sprintf("done in episode %d, for longer than %v, and not taken back (%s); owner: %s", e.Episode, e.Review, how, e.Owner)})
-	set(hazard.AlarmInput{Name: name + "/undo", Active: e.State == Failed, Priority: 2, Cause: "its undo has failed: " + e.Detail})
+	set(overdue)
+	set(hazard.AlarmInput{Name: is.undo, Active: e.State == Failed, Priority: 2, Cause: "its undo has failed: " + e.Detail})
 }
 
 // tellLedger is what is outstanding, oldest first.

@@ -54,6 +54,7 @@ type Machine struct {
 	hash  string
 	state map[string]*PlanRun
 	order [][]int             // of the steps of each plan: those that others wait for first
+	names [][]stepNames       // of the alarms of each step of each plan
 	peers map[string]PeerSaid // by plan; what was heard last, in this process
 	base  uint64              // of episodes: no number below is new (S9)
 }
@@ -72,6 +73,7 @@ func New(r *Rules, hash string) (*Machine, error) {
 		m.state[p.Name] = &PlanRun{}
 		order, _ := p.order()
 		m.order = append(m.order, order)
+		m.names = append(m.names, p.alarmNames())
 	}
 	return m, nil
 }
@@ -111,10 +113,11 @@ type Resumed struct {
 // keys.
 func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 	m.base = r.EpisodeBase
+	m.Shift(r.Shift)
+	m.resumeEnergise(now, o)
 	for i := range m.r.Plans {
 		rule := &m.r.Plans[i]
 		p := m.state[rule.Name]
-		p.shift(r.Shift)
 		m.resumeUndo(now, rule, p, r.SameBoot, o)
 		if p.Mode == "" {
 			m.put(o, Record{Kind: "mode", Plan: rule.Name, At: now, Mode: rule.Mode.String(), Reason: rule.Ungated, By: "configuration"})
@@ -141,13 +144,23 @@ func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 	}
 }
 
+// Shift moves every stored instant by d, into the time of another boot.
+func (m *Machine) Shift(d time.Duration) {
+	for _, p := range m.state {
+		p.shift(d)
+	}
+}
+
 func (m *Machine) resumeSteps(now sensors.Mono, rule *Plan, p *PlanRun, sameBoot bool, o *Out) {
 	for k := range rule.Steps {
 		s := m.step(p, rule.Steps[k].Name)
 		if s.State != Starting && s.State != Running {
 			continue
 		}
-		if !sameBoot || p.Run.Stale || p.Run.Hash != m.hash {
+		// Of a hook that is not known to have been called nothing may have begun: where that cannot be
+		// taken back, the vote is taken again first (S4).
+		uncalled := s.State == Starting && rule.Steps[k].Irreversible
+		if uncalled || !sameBoot || p.Run.Stale || p.Run.Hash != m.hash {
 			// What ran is gone with the boot, or too old: it passes the gate again, under its key.
 			s.State, s.Detail = Withheld, "interrupted by a restart"
 			m.putStep(now, rule, p, s, o)

@@ -239,6 +239,14 @@ func TestTripOverridesHoldAndAge(t *testing.T) {
 	if run := r.run(); run.Trip != plugins.Shed || run.TripBy != "kim" || run.HoldAt != 0 {
 		t.Errorf("after a restart: %+v", run)
 	}
+	// The run is old once more, and nothing can be read: only the person who tripped it can go on.
+	r.restart("h1", response.Resumed{})
+	r.pass(time.Second)
+	r.wantStarts()
+	if err := r.order(func(o *response.Out) error { return r.m.Trip(r.now, "evacuate", plugins.Shed, "kim", true, o) }); err != nil {
+		t.Fatal(err)
+	}
+	r.wantStarts("hosts")
 
 	p.Mode, p.Ungated = response.Observe, ""
 	r = newRig(t, p)

@@ -64,7 +64,7 @@ func (s StepState) started() bool { return s >= Starting && s <= Working }
 
 // Record is one lasting change of a plan, as the journal holds it.
 type Record struct {
-	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, hold, release, trip, end, owe, undo, undo-end, settle, drill, energise
+	Kind    string          `json:"kind"` // mode, next, open, stage, step, stale, fresh, vented, hold, release, trip, end, owe, undo, undo-end, settle, drill, energise, energised
 	Plan    string          `json:"plan"`
 	At      sensors.Mono    `json:"at"`
 	Episode uint64          `json:"episode,omitempty"`
@@ -136,6 +136,8 @@ type PlanRun struct {
 	UndoBy    string `json:"undo_by,omitempty"`    // an undo is under way, by this person's order
 	ModeWall  int64  `json:"mode_wall,omitempty"`  // since when the mode stands, Unix seconds; 0: not known
 	DrillWall int64  `json:"drill_wall,omitempty"` // of the last good drill
+
+	Energising string `json:"energising,omitempty"` // of plugins.EnergisePlan: what was asked for, its end not known yet
 }
 
 // Apply takes one record. It is the only way to change lasting state, so that the journal rebuilds
@@ -155,8 +157,8 @@ func (m *Machine) Apply(rec Record) error {
 	case "drill":
 		p.DrillWall = rec.Wall
 		return nil
-	case "energise":
-		p.Next = max(p.Next, rec.Episode+1)
+	case "energise", "energised":
+		p.applyEnergise(rec)
 		return nil
 	case "next":
 		p.Next = max(p.Next, rec.Episode)

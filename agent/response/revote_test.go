@@ -230,3 +230,31 @@ func TestViewIdle(t *testing.T) {
 		t.Errorf("view of no plan: %+v", v)
 	}
 }
+
+// S4, S8: a restart finds an irreversible step whose hook is not known to have been called. The vote is
+// taken again before it is; a hook that is known to have been called is asked what became of it.
+func TestRevoteAfterAKillBeforeTheCall(t *testing.T) {
+	for _, begun := range []bool{false, true} {
+		r := newRig(t, plan(at(plugins.Prepare, "drain"), at(plugins.Shed, "off")))
+		r.set(yes, shed)
+		r.pass(40 * second)
+		r.want("off", response.Starting)
+		key := r.starts[len(r.starts)-1].Key
+		if begun {
+			r.started("off")
+		}
+		r.set(no, shed)
+		r.restart("h1", sameBoot)
+		if begun {
+			r.wantStarts("drain", "off")
+			continue
+		}
+		r.wantStarts("drain")
+		r.want("off", response.Withheld)
+		r.set(yes, shed)
+		r.wantStarts("drain", "off")
+		if got := r.starts[len(r.starts)-1].Key; got != key {
+			t.Errorf("goes on under %v, was %v", got, key)
+		}
+	}
+}

@@ -281,7 +281,7 @@ func (m *Machine) Done(now sensors.Mono, key plugins.Key, oc plugins.Outcome, o 
 		m.undone(now, key, oc, o)
 		return
 	case key.Plan == plugins.EnergisePlan:
-		m.energised(key, oc, o)
+		m.energised(now, key, oc, o)
 		return
 	}
 	rule, p, k, ok := m.find(key)

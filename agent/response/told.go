@@ -46,7 +46,7 @@ func toldRank(is hazard.Tri) int {
 // toldReading leaves out a value that means nothing: one never read, or read as bad. A stale one
 // was good when it was read, and its age is told.
 func toldReading(r hazard.WhyReading) plugins.MemberReading {
-	t := plugins.MemberReading{Point: r.Point, Unit: r.Unit, Quality: r.Quality, AgeMs: r.AgeMs}
+	t := plugins.MemberReading{Point: r.Point, Unit: r.Unit, Quality: r.Quality, AgeMs: r.AgeMs, State: r.State, Against: r.Against}
 	usable := strings.HasPrefix(r.Quality, "good") || strings.HasPrefix(r.Quality, "uncertain") || r.Quality == "bad:stale"
 	if usable && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) {
 		t.Value = &r.Value

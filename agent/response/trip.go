@@ -30,7 +30,7 @@ func (m *Machine) Trip(now sensors.Mono, plan string, level plugins.Stage, by st
 		return &Refusal{[]string{"the plan observes: it would call no hook; do the work by hand, or arm it"}}
 	case p.Run != nil && p.Run.Hash != m.hash:
 		return &Refusal{[]string{m.unfit(p)}}
-	case p.Run != nil && p.Run.Trip >= level && (p.Run.TripBox || !box):
+	case p.Run != nil && !p.Run.Stale && p.Run.Trip >= level && (p.Run.TripBox || !box):
 		return &Refusal{[]string{fmt.Sprintf("stage %s was tripped already, by %s", p.Run.Trip, p.Run.TripBy)}}
 	}
 	if p.Run == nil {

@@ -82,7 +82,7 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 		set(hazard.AlarmInput{Name: name + "/ungated", Active: armed && p.Reason != "", Priority: 3, ReAlarm: 24 * time.Hour,
 			Cause: "armed without the gate: " + p.Reason})
 		set(hazard.AlarmInput{Name: name + "/mode", Active: p.Mode != "" && p.Mode != rule.ExpectedMode.String(), Priority: 1, ReAlarm: 24 * time.Hour,
-			Cause: fmt.Sprintf("mode is %s, the configuration expects %s", p.Mode, rule.ExpectedMode)})
+			Cause: "mode is " + p.Mode + ", the configuration expects " + rule.ExpectedMode.String()})
 		set(hazard.AlarmInput{Name: name + "/pinned", Active: p.Run != nil && p.Run.Hash != m.hash, Priority: 1,
 			Cause: "an open run belongs to another configuration: start the agent with that one, or reset"})
 		for k := range rule.Steps {
@@ -90,16 +90,16 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 			if p.Run != nil {
 				s = m.step(p, rule.Steps[k].Name)
 			}
-			at := name + "/" + st.Name
-			p.ledgerAlarms(at, st, set)
-			set(hazard.AlarmInput{Name: at + "/withheld", Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
+			is := &m.names[i][k]
+			p.ledgerAlarms(is, st, set)
+			set(hazard.AlarmInput{Name: is.withheld, Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
 			prio := 2
 			if st.OnFailure == Escalate || st.OnFailure == Abort {
 				prio = 1
 			}
-			set(hazard.AlarmInput{Name: at + "/failed", Active: s.State == Failed, Priority: prio, Cause: s.Detail})
-			set(hazard.AlarmInput{Name: at + "/capped", Active: s.State == Capped, Priority: prio, Cause: s.Detail})
-			set(hazard.AlarmInput{Name: at + "/not-journaled", Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
+			set(hazard.AlarmInput{Name: is.failed, Active: s.State == Failed, Priority: prio, Cause: s.Detail})
+			set(hazard.AlarmInput{Name: is.capped, Active: s.State == Capped, Priority: prio, Cause: s.Detail})
+			set(hazard.AlarmInput{Name: is.notJournaled, Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
 				Cause: "its hook was started before its record was durable"})
 		}
 	}
@@ -107,6 +107,18 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 		set(hazard.AlarmInput{Name: "plan/" + name + "/pinned", Active: true, Priority: 1,
 			Cause: "an open run belongs to a configuration with a plan that this one lacks: start the agent with that one, and reset"})
 	}
+}
+
+// stepNames are the alarms of a step. They are put together once: of 200 steps that start at once each
+// looks at the alarms of all.
+type stepNames struct{ outstanding, undo, withheld, failed, capped, notJournaled string }
+
+func (p *Plan) alarmNames() (all []stepNames) {
+	for k := range p.Steps {
+		at := "plan/" + p.Name + "/" + p.Steps[k].Name
+		all = append(all, stepNames{at + "/outstanding", at + "/undo", at + "/withheld", at + "/failed", at + "/capped", at + "/not-journaled"})
+	}
+	return all
 }
 
 // View is the present state of a plan, for those who are told.

@@ -20,8 +20,8 @@ func (m *Machine) withhold(now sensors.Mono, rule *Plan, p *PlanRun, st *Step, s
 	if s.Start != 0 {
 		return m.to(now, rule, p, s, Withheld, why, o), never // advance knows the end of its cap
 	}
-	if m.unfit(p) != "" { // nothing of this run may start: no cap counts
-		s.Since = 0
+	if unfit := m.unfit(p); unfit != "" { // nothing of this run may start: that is told first, and no cap counts
+		s.Since, why = 0, unfit
 		return m.to(now, rule, p, s, Withheld, why, o), never
 	}
 	if s.Since == 0 {

@@ -89,6 +89,28 @@ func TestWithheldInAStaleRun(t *testing.T) {
 	r.wantStarts("hosts")
 }
 
+// What asks for proof too tells first that the run is old: nothing else can be done about it before.
+func TestProofInAStaleRun(t *testing.T) {
+	hosts := at(plugins.Shed, "hosts", 0)
+	hosts.Proof = true
+	r := newRig(t, plan(at(plugins.SwitchOver, "drain"), hosts, at(plugins.Shed, "last", 1)))
+	r.set(yes, shed)
+	r.ends("drain", plugins.Failed)
+	r.pass(40 * second)
+	r.want("hosts", response.Withheld)
+	r.j.v[shed] = unknown
+	r.restart("h1", response.Resumed{})
+	r.pass(time.Hour)
+	if v := r.m.View(r.now, "evacuate", r.j); !strings.Contains(v.Asking, "old or of unknown age") {
+		t.Errorf("asking: %q", v.Asking)
+	}
+	r.want("last", response.Idle) // no cap counts
+	r.set(yes, shed)
+	if d := r.of("hosts").Detail; !strings.Contains(d, "proof") {
+		t.Errorf("after a fresh vote withheld because %q", d)
+	}
+}
+
 // A step whose turn is over, because one before it has started by itself, waits again: no step
 // overtakes a hook that runs.
 func TestWithheldWaitsAgainForOneThatStarts(t *testing.T) {

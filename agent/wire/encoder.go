@@ -164,6 +164,7 @@ func (e *Encoder) alarm(u plugins.Update, drill bool) (Message, error) {
 		ID:   e.makeID(a.Name, a.Occurrence), Hazard: a.Name, Occurrence: a.Occurrence,
 		State: a.State, Active: a.Active, Priority: a.Priority, Basis: a.Basis, Mark: u.Mark.String(), Origin: a.Origin,
 		FirstOut: a.FirstOut, Vote: a.Vote, Evidence: a.Evidence, Cause: a.Cause, Children: a.Children, SinceMs: a.SinceMs,
+		SuppressedBy: a.SuppressedBy, Part9: a.Part9,
 		Trust: e.trust(a.SinceMs/1000, TTL),
 	}
 	if drill == e.id.Drill {
@@ -174,7 +175,9 @@ func (e *Encoder) alarm(u plugins.Update, drill bool) (Message, error) {
 		}
 	}
 	m := Message{Class: Alarm, Drill: drill, Seq: seq, Topic: e.topic(Alarm, drill, a.Name), Active: a.Active, Priority: a.Priority}
-	return e.finish(m, &p, func() { p.Children, p.Evidence, p.Cause = nil, nil, short(p.Cause) })
+	return e.finish(m, &p, func() {
+		p.Children, p.Evidence, p.Cause, p.SuppressedBy = nil, nil, short(p.Cause), short(p.SuppressedBy)
+	})
 }
 
 func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {

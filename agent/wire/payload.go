@@ -60,6 +60,9 @@ type AlarmMessage struct {
 	Cause      string           `json:"cause"`
 	Children   []string         `json:"children,omitempty"`
 	SinceMs    int64            `json:"since_ms"`
+
+	SuppressedBy string         `json:"suppressed_by,omitempty"`
+	Part9        *plugins.Part9 `json:"part9,omitempty"`
 	Trust
 }
 

@@ -70,8 +70,9 @@ func (b *Bus) Command(ctx context.Context, d sensors.DeviceID, name string) ([]s
 
 // settled looks at the state until it is there or the device has had its time.
 func (b *Bus) settled(ctx context.Context, u *unit, c Controller, name string, settle time.Duration, lost error) ([]sensors.Reading, error) {
-	pause := min(max(settle/inspectParts, inspectMin), inspectMax)
-	late := time.NewTimer(settle)
+	// What the device does takes its time on the clock of its room, as polls do; a turn on the bus does not.
+	pause := b.clock.Real(min(max(settle/inspectParts, inspectMin), inspectMax))
+	late := time.NewTimer(b.clock.Real(settle))
 	defer late.Stop()
 	var last []sensors.Reading
 	for over := false; !over; {

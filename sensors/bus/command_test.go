@@ -116,6 +116,38 @@ func TestCommandIsReadBack(t *testing.T) {
 	}
 }
 
+// A device has its time on the clock of its room: at 50 times its speed, 5 s are 100 ms.
+func TestSettleIsOfTheRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &switchable{fake: &fake{rig: &rig{t: t}, id: 1}, takes: 60 * time.Millisecond}
+		b, err := New("line", sensors.NewScaledClock(0, 50), []Device{{Dev: sensors.Device{ID: 1, Name: "dev-1"}, Poller: s, Period: time.Second,
+			Points: []sensors.Point{{ID: 1, Device: 1, Name: "dev-1.x"}}}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx, func(sensors.Batch) {}) }()
+		for _, c := range []struct {
+			stuck bool
+			want  error
+			least time.Duration
+			most  time.Duration
+		}{{false, nil, 60 * time.Millisecond, 66 * time.Millisecond}, {true, sensors.ErrUnconfirmed, 100 * time.Millisecond, 101 * time.Millisecond}} {
+			s.mu.Lock()
+			s.shows, s.stuck = false, c.stuck
+			s.mu.Unlock()
+			begin := time.Now()
+			_, err := b.Command(t.Context(), 1, "off")
+			if took := time.Since(begin); !errors.Is(err, c.want) || took < c.least || took > c.most {
+				t.Errorf("stuck %v: %v after %v, want %v after %v to %v", c.stuck, err, took, c.want, c.least, c.most)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
 // Commands take turns with the polls; the neighbour loses one turn a command and no more.
 func TestCommandsTakeTurns(t *testing.T) {
 	commanded(t, func(s *switchable) { s.hangs = time.Second }, func(t *testing.T, b *Bus, s *switchable, other *fake) {

@@ -38,7 +38,7 @@ type output struct {
 	quality *sensors.Qualifier
 }
 
-// NewPoller returns the poller of a chip by its name: "tmp117". Each point names its channel as the
+// NewPoller returns the poller of a chip by its name (see Chips). Each point names its channel as the
 // last part of its name ("cab-t.temperature"), and is in a unit that the channel's converts to. It
 // does not touch the bus, so a chip may be absent at start.
 func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Poller, error) {
@@ -52,12 +52,14 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 	switch name {
 	case "tmp117":
 		return newPoller(name, newTMP117(dev), points)
+	case "lm75":
+		return newPoller(name, newLM75(dev), points)
 	}
 	return nil, fmt.Errorf("unknown chip %q: use one of %s", name, strings.Join(Chips(), ", "))
 }
 
 // Chips lists the names that NewPoller knows.
-func Chips() []string { return []string{"tmp117"} }
+func Chips() []string { return []string{"lm75", "tmp117"} }
 
 func newPoller(name string, c chip, points []sensors.Point) (*Poller, error) {
 	chans := c.channels()

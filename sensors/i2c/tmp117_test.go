@@ -219,11 +219,11 @@ func TestNewPollerFaults(t *testing.T) {
 	volts.Unit = sensors.Volt
 	other.Name = "cab-t.humidity"
 	for want, err := range map[string]error{
-		"use one of tmp117": second(NewPoller("tmp999", b, 0x48, nil)),
-		"7-bit address":     second(NewPoller("tmp117", b, 0x80, nil)),
-		"no bus":            second(NewPoller("tmp117", nil, 0x48, nil)),
-		`cannot convert`:    second(NewPoller("tmp117", b, 0x48, []sensors.Point{volts})),
-		`no channel`:        second(NewPoller("tmp117", b, 0x48, []sensors.Point{other})),
+		"use one of lm75, tmp117": second(NewPoller("tmp999", b, 0x48, nil)),
+		"7-bit address":           second(NewPoller("tmp117", b, 0x80, nil)),
+		"no bus":                  second(NewPoller("tmp117", nil, 0x48, nil)),
+		`cannot convert`:          second(NewPoller("tmp117", b, 0x48, []sensors.Point{volts})),
+		`no channel`:              second(NewPoller("tmp117", b, 0x48, []sensors.Point{other})),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)

@@ -257,7 +257,7 @@ func TestShippedRoundTrip(t *testing.T) {
 
 // The plans of the shipped profiles read what the device allows, and every channel once.
 func TestShippedPlans(t *testing.T) {
-	want := map[string]int{"apc-smart-ups": 2, "soltaro-c": 6, "faast": 4, "calectro-ug3": 1, "tmp117": 1, "load-controller": 1, "waveshare-relay-8": 3}
+	want := map[string]int{"apc-smart-ups": 2, "soltaro-c": 6, "faast": 4, "calectro-ug3": 1, "tmp117": 1, "lm75": 1, "load-controller": 1, "waveshare-relay-8": 3}
 	for _, p := range shipped(t) {
 		plan := p.Plan()
 		checkPlan(t, p, plan)

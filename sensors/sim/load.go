@@ -55,6 +55,7 @@ type Load struct {
 	VMs           int
 	ReplicationS  float64
 	Hosts         int
+	HostsAll      int // before any was stopped
 	Outlets       int
 	BreakerClosed bool
 	RackAmps      float64
@@ -86,6 +87,15 @@ func (w work) left(name string, now time.Duration) float64 {
 	return 1 - max(0, min(1, float64(now-at)/float64(workTimes[name])))
 }
 
+// done tells whether a work has come to its end; nothing does in a rack that went dark before.
+func (w work) done(name string, now, powerLost time.Duration) bool {
+	if powerLost > 0 {
+		now = min(now, powerLost)
+	}
+	_, begun := w[name]
+	return begun && w.left(name, now) == 0
+}
+
 // load is the state at now. powerLost is when the UPS output went, 0 for never.
 func (w work) load(now, powerLost time.Duration, welded bool) Load {
 	count := func(n int, share float64) int { return int(math.Ceil(float64(n)*share - 1e-9)) }
@@ -101,6 +111,7 @@ func (w work) load(now, powerLost time.Duration, welded bool) Load {
 		Outlets:       count(outlets0, w.left("outlets-off", alive)),
 		BreakerClosed: w.left("breaker-open", now) > 0,
 		BusVolts:      busV0,
+		HostsAll:      hosts0,
 	}
 	vms := vmsPinned + float64(vms0-vmsPinned)*w.left("migrate", alive)
 	l.VMs = count(1, vms*w.left("vm-stop", alive))

@@ -48,11 +48,11 @@ func TestWorkTakesItsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		now = begun + step.takes - time.Second
-		if v := see(step.point); v == step.done {
+		if v := see(step.point); v == step.done || w.WorkDone(step.work) {
 			t.Errorf("%s: done a second early", step.work)
 		}
 		now = begun + step.takes
-		if v := see(step.point); v != step.done {
+		if v := see(step.point); v != step.done || !w.WorkDone(step.work) {
 			t.Errorf("%s: %s is %v after %v, want %v", step.work, step.point, v, step.takes, step.done)
 		}
 	}
@@ -66,6 +66,25 @@ func TestWorkTakesItsTime(t *testing.T) {
 	}
 	if l := w.Snapshot().Load; l.CrashedHosts != 0 {
 		t.Errorf("%d hosts lost their power while running", l.CrashedHosts)
+	}
+}
+
+// What a rack had begun when its power went is never done.
+func TestNoWorkInTheDark(t *testing.T) {
+	w := still(t, "pangyo-2022")
+	sc := w.Scenario()
+	lost := sc.SparkAt() + sc.PowerLossAfter
+	for name, before := range map[string]time.Duration{"drain": time.Minute, "migrate": time.Minute} { // 60 s and 120 s of work
+		if w.WorkDone(name) {
+			t.Errorf("%s is done and has not begun", name)
+		}
+		if err := w.StartWork(name, sensors.Mono(lost-before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.AdvanceTo(lost + time.Hour)
+	if !w.WorkDone("drain") || w.WorkDone("migrate") {
+		t.Errorf("drain done %v, migrate done %v: want true, false", w.WorkDone("drain"), w.WorkDone("migrate"))
 	}
 }
 

@@ -36,6 +36,8 @@ type World struct {
 	room  *room.Room
 	ups   *ups
 	work  work
+
+	onCommand func(work string)
 }
 
 // New returns the world of a scenario, standing at its first instant. clock decides how time goes
@@ -175,6 +177,18 @@ func (w *World) StartWork(name string, at sensors.Mono) error {
 	return nil
 }
 
+// WorkDone advances to the present and tells whether a work was started and has come to its end.
+func (w *World) WorkDone(name string) bool {
+	w.Sync()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.work.done(name, w.now, w.sc.after(w.sc.PowerLossAfter))
+}
+
+// OnCommand sets what hears of each write that the load controller takes, before it starts the
+// work. Set it before the world is served; it must not call the world.
+func (w *World) OnCommand(f func(work string)) { w.onCommand = f }
+
 // loadCommands are the writes that the load controller takes: register, value, and the work that each
 // starts (firmware-notes/load-controller.md).
 var loadCommands = [...]struct {
@@ -193,6 +207,9 @@ func (w *World) command(t slave.Table, address, value uint16) (exception byte) {
 			continue
 		}
 		if code = slave.IllegalValue; c.value == value {
+			if w.onCommand != nil {
+				w.onCommand(c.work)
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if w.work.start(c.work, w.now) != nil {

@@ -19,11 +19,17 @@ type flights struct {
 }
 
 type flight struct {
-	done chan struct{}
+	done chan struct{} // closed when the rest is set
 	out  plugins.Outcome
+	told []plugins.Evidence
 }
 
-func (f *flights) do(ctx context.Context, id string, send func() plugins.Outcome) plugins.Outcome {
+// do runs send once for all calls with one ID. Each of them is told what was seen: one that comes later
+// may be the first that is listened to.
+func (f *flights) do(ctx context.Context, id string, seen func(plugins.Evidence), send func(func(plugins.Evidence)) plugins.Outcome) plugins.Outcome {
+	if seen == nil {
+		seen = func(plugins.Evidence) {}
+	}
 	f.mu.Lock()
 	if f.known == nil {
 		f.known = map[string]*flight{}
@@ -37,6 +43,9 @@ func (f *flights) do(ctx context.Context, id string, send func() plugins.Outcome
 	if there {
 		select {
 		case <-fl.done:
+			for _, ev := range fl.told {
+				seen(ev)
+			}
 			o := fl.out
 			o.Attached = true
 			return o
@@ -45,7 +54,10 @@ func (f *flights) do(ctx context.Context, id string, send func() plugins.Outcome
 		}
 	}
 	defer f.land(id, fl)
-	fl.out = send()
+	fl.out = send(func(ev plugins.Evidence) {
+		fl.told = append(fl.told, ev)
+		seen(ev)
+	})
 	return fl.out
 }
 

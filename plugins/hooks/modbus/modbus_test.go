@@ -110,8 +110,9 @@ func TestOneKeyOneCommand(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				if o := h.Do(t.Context(), call("rack-12"), func(plugins.Evidence) {}); o.Result != plugins.Done {
-					t.Errorf("%v: %s", o.Result, o.Detail)
+				seen := ""
+				if o := h.Do(t.Context(), call("rack-12"), func(ev plugins.Evidence) { seen += ev.Name }); o.Result != plugins.Done || seen != plugins.SeenVerified {
+					t.Errorf("%v: %s, seen %q", o.Result, o.Detail, seen)
 				}
 			})
 		}

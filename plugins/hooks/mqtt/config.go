@@ -40,6 +40,9 @@ type Config struct {
 	Epoch    uint64 `toml:"-"` // of this process; told, if there is one
 	Instance string `toml:"-"`
 	Levels   string `toml:"-"` // SITE/ZONE/AGENT/HOOK, as they stand in topics
+	// Simulated: the readings that the process acts on are not real, so that nothing of it leaves the
+	// drill topics, whatever the mark of a call (S7).
+	Simulated bool `toml:"-"`
 }
 
 var _ plugins.Declarer = Config{}
@@ -130,6 +133,7 @@ func checkTopic(s string, drill bool) error {
 type topics struct{ command, reply string }
 
 func (c Config) topics(drill bool) topics {
+	drill = drill || c.Simulated
 	t := topics{c.Topic, c.ReplyTopic}
 	if t.reply == "" {
 		t.reply = tree + "receipt/" + c.Levels

@@ -98,7 +98,7 @@ func (l *link) serve(ctx context.Context) (good bool, err error) {
 	}
 	defer l.gone.Go(s.Close) // the next attempt does not wait for it, run does
 	drills := []bool{false}
-	if l.h.cfg.Drill == "native" {
+	if l.h.cfg.Drill == "native" && !l.h.cfg.Simulated { // else they have one topic
 		drills = append(drills, true)
 	}
 	for _, drill := range drills {

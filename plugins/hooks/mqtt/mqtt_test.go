@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -241,7 +242,6 @@ func TestDropped(t *testing.T) {
 			{replyTo, json(id, "failover-2", "done"), false, "unknown consumer"},
 			{replyTo, json(id, "", "done"), false, "unknown consumer"},
 			{replyTo, json(old, "failover-1", "done"), false, "stale"},
-			{drillReply, json("drill/"+id, "failover-1", "done"), false, "stale"},
 			{replyTo, json("probe/x", "failover-1", "probe"), false, "stale"},
 		} {
 			before := h.drops.count(m.reason)
@@ -271,7 +271,7 @@ func TestDropped(t *testing.T) {
 	})
 }
 
-// A drill goes below drill and is answered there; its evidence is told to its call alone, and the
+// A drill goes below drill and is answered there; its evidence is marked, and the
 // real call that follows under the same key is sent (S7).
 func TestDrill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -301,12 +301,53 @@ func TestDrill(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			if late.names() != "" {
-				t.Errorf("%q: the real plan was told %s", drill, late.names())
+			if drill == "native" { // late evidence concerns the drill alone, and says so
+				b.say("firebreak/1/drill/receipt/pangyo/b3/rack1/failover", `{"key":"drill/`+id+`","consumer":"failover-1","answer":"done","detail":"late"}`, false)
+				synctest.Wait()
+				if late.names() == "" || !strings.Contains(late.all[len(late.all)-1].Detail, "late") {
+					t.Errorf("late evidence of a drill was dropped: %q", late.names())
+				}
+			}
+			if i := slices.IndexFunc(late.all, func(ev plugins.Evidence) bool { return ev.Mark != plugins.MarkDrill }); i >= 0 {
+				t.Errorf("%q: the real plan was told %+v", drill, late.all[i])
 			}
 			c.Mark = plugins.MarkReal
 			if o := h.Do(t.Context(), c, nil); o.Result != plugins.Done || o.Attached {
 				t.Errorf("%q: the real call: %+v", drill, o)
+			}
+			stop()
+		}
+	})
+}
+
+// Nothing of a process that acts on simulated readings leaves the drill topics: not a real call, its
+// reply topic, nor a probe (S7).
+func TestSimulatedKeepsToDrillTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, drill := range []string{"", "native"} {
+			b := &fakeBroker{name: "site", consume: answering("failover-1 accept", "failover-1 done")}
+			h, _, stop := newHook(t, nil, []*fakeBroker{b}, func(c *Config) { c.Simulated, c.Drill, c.AskConsumers = true, drill, true })
+			synctest.Wait()
+			marks := []plugins.Mark{plugins.MarkReal}
+			if drill == "native" {
+				marks = append(marks, plugins.MarkDrill)
+			}
+			for _, mark := range marks {
+				c := callOf(time.Minute)
+				c.Mark = mark
+				var s sightings
+				if o := h.Do(t.Context(), c, s.seen); o.Result != plugins.Done || !strings.HasPrefix(s.names(), "accept+") {
+					t.Errorf("%q, %v: %+v, seen %s", drill, mark, o, s.names())
+				}
+			}
+			_ = h.Probe(t.Context()) // the consumer does not know probes
+			if n := len(b.commands()); n != len(marks)+1 {
+				t.Errorf("%q: %d messages", drill, n)
+			}
+			for _, m := range b.commands() {
+				if m.topic != "firebreak/1/drill/site/failover/cmd" || !strings.HasPrefix(m.body["reply_to"].(string), "firebreak/1/drill/") {
+					t.Errorf("%q: sent to %s: %v", drill, m.topic, m.body)
+				}
 			}
 			stop()
 		}

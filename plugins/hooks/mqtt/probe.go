@@ -34,7 +34,7 @@ type question struct {
 
 // Probe tells whether a call would work now: a broker is connected and lets us hear the answers
 // and, with probe = true, a named consumer answers and has the version. What is lost while another
-// of its kind works is told in the log.
+// of its kind works is a plugins.StandbyError.
 func (h *Hook) Probe(ctx context.Context) error {
 	var lost []string
 	for _, l := range h.await(ctx) {
@@ -44,14 +44,17 @@ func (h *Hook) Probe(ctx context.Context) error {
 	if len(lost) == len(h.links) {
 		return fmt.Errorf("hook %q: no broker can be used: %s: look at the brokers, the credentials and the access lists", h.name, strings.Join(lost, "; "))
 	}
+	if h.cfg.AskConsumers {
+		silent, err := h.ask(ctx)
+		if err != nil {
+			return fmt.Errorf("hook %q: %w", h.name, err)
+		}
+		for _, who := range silent {
+			lost = append(lost, fmt.Sprintf("consumer %s does not answer", who))
+		}
+	}
 	if len(lost) > 0 {
-		h.log.Warn("a broker cannot be used for commands, another can", "lost", strings.Join(lost, "; "))
-	}
-	if !h.cfg.AskConsumers {
-		return nil
-	}
-	if err := h.ask(ctx); err != nil {
-		return fmt.Errorf("hook %q: %w", h.name, err)
+		return &plugins.StandbyError{Lost: fmt.Sprintf("hook %q: %s: mend it before the others are needed", h.name, strings.Join(lost, "; "))}
 	}
 	return nil
 }
@@ -83,8 +86,9 @@ func (h *Hook) await(ctx context.Context) (without []*link) {
 	return without
 }
 
-// ask publishes a question to all brokers and waits for the consumers.
-func (h *Hook) ask(ctx context.Context) error {
+// ask publishes a question to all brokers and waits for the consumers. It names those that are silent
+// while another answers.
+func (h *Hook) ask(ctx context.Context) (silent []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeConsumers)
 	defer cancel()
 	var b [8]byte
@@ -102,7 +106,7 @@ func (h *Hook) ask(ctx context.Context) error {
 	t := h.cfg.topics(false)
 	text, err := json.Marshal(question{Probe: true, Key: id, Mark: plugins.MarkDry.String(), ReplyTo: t.reply, Site: h.cfg.Site, Agent: h.cfg.Agent})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -115,7 +119,7 @@ func (h *Hook) ask(ctx context.Context) error {
 	return h.collect(ctx, answers)
 }
 
-func (h *Hook) collect(ctx context.Context, answers <-chan answer) error {
+func (h *Hook) collect(ctx context.Context, answers <-chan answer) (silent []string, err error) {
 	versions := map[string]string{}
 	for waiting := true; waiting && len(versions) < len(h.cfg.Consumers); {
 		select {
@@ -125,7 +129,6 @@ func (h *Hook) collect(ctx context.Context, answers <-chan answer) error {
 			waiting = false
 		}
 	}
-	var silent []string
 	var faults []error
 	for _, who := range h.cfg.Consumers {
 		v, answered := versions[who]
@@ -136,11 +139,8 @@ func (h *Hook) collect(ctx context.Context, answers <-chan answer) error {
 			faults = append(faults, fmt.Errorf("consumer %s has version %.60q, want %q: try a call against it, then correct probe_version", who, v, want))
 		}
 	}
-	switch {
-	case len(silent) == len(h.cfg.Consumers):
+	if len(silent) == len(h.cfg.Consumers) {
 		faults = append(faults, fmt.Errorf("no consumer answers the probe, not %s: is it there, and do the access lists of the brokers let it hear %s?", strings.Join(silent, ", "), h.cfg.Topic))
-	case len(silent) > 0:
-		h.log.Warn("a consumer does not answer the probe, another does", "silent", strings.Join(silent, ", "))
 	}
-	return errors.Join(faults...)
+	return silent, errors.Join(faults...)
 }

@@ -15,7 +15,8 @@ import (
 	"firebreak/plugins"
 )
 
-// Probe: one broker and one consumer that work are enough; what does not is told.
+// Probe: one broker and one consumer that work are enough for a call; what does not is a standby that is
+// lost, and an error of its own.
 func TestProbe(t *testing.T) {
 	answers := func(versions map[string]string) func(*fakeBroker, map[string]any) {
 		return func(b *fakeBroker, m map[string]any) {
@@ -32,11 +33,11 @@ func TestProbe(t *testing.T) {
 		versions map[string]string
 		version  string
 		ask      bool
-		err, log string
+		err, log string // err "standby": the error says what is lost, and the log does not
 	}{
-		{"not asked", nil, "", false, "", "broker away: no route"},
-		{"all answer", map[string]string{"failover-1": "2.1", "failover-2": "2"}, "2", true, "", "broker away: no route"},
-		{"one is silent", map[string]string{"failover-1": "2.1"}, "2", true, "", "silent=failover-2"},
+		{"not asked", nil, "", false, "standby", "broker away: no route"},
+		{"all answer", map[string]string{"failover-1": "2.1", "failover-2": "2"}, "2", true, "standby", "broker away: no route"},
+		{"one is silent", map[string]string{"failover-1": "2.1"}, "2", true, "standby", "consumer failover-2 does not answer"},
 		{"all are silent", nil, "", true, "not failover-1, failover-2", ""},
 		{"strangers answer", map[string]string{"x": "2"}, "", true, "not failover-1, failover-2", "unknown consumer"},
 		{"wrong version", map[string]string{"failover-1": "2", "failover-2": "20"}, "2", true, "failover-2 has version \"20\", want \"2\"", ""},
@@ -50,6 +51,13 @@ func TestProbe(t *testing.T) {
 				})
 				begin := time.Now()
 				err := h.Probe(t.Context())
+				if tc.err == "standby" {
+					var standby *plugins.StandbyError
+					if !errors.As(err, &standby) || !strings.Contains(err.Error(), tc.log) {
+						t.Errorf("%v, want a lost standby %q", err, tc.log)
+					}
+					err, tc.err, tc.log = nil, "", ""
+				}
 				if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || time.Since(begin) > 5*time.Second {
 					t.Errorf("%v after %v", err, time.Since(begin))
 				}

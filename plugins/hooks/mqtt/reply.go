@@ -103,7 +103,7 @@ func (h *Hook) take(r reply, seen func(plugins.Evidence)) {
 	}
 	id, marked := strings.CutPrefix(a.Key, plugins.MarkDrill.String()+"/")
 	key, err := plugins.ParseKey(id)
-	if err != nil || marked != r.drill || evidenceName(a.Answer) == "" {
+	if err != nil || marked != r.drill && !h.cfg.Simulated || evidenceName(a.Answer) == "" {
 		h.drops.add("malformed", fmt.Sprintf("key %.100q with the answer %.20q does not belong on this topic", a.Key, a.Answer))
 		return
 	}
@@ -120,12 +120,16 @@ func (h *Hook) take(r reply, seen func(plugins.Evidence)) {
 	h.mu.Unlock()
 	switch {
 	case waits && !full:
-	case !waits && (old || marked): // a drill that is over is of no concern to the real plan (S7)
-		h.drops.add("stale", fmt.Sprintf("%.20q for %.100q, of an earlier episode or a drill that is over", a.Answer, a.Key))
+	case !waits && old && !marked:
+		h.drops.add("stale", fmt.Sprintf("%.20q for %.100q, of an earlier episode", a.Answer, a.Key))
 	case full || !h.budgets[a.Consumer].take(time.Now()):
 		h.drops.add("too many", a.Consumer+" answers faster than any work goes")
 	default:
-		seen(a.evidence(key))
+		ev := a.evidence(key)
+		if marked { // it concerns the drill, if that still runs, and never the real plan (S7)
+			ev.Mark = plugins.MarkDrill
+		}
+		seen(ev)
 	}
 }
 

@@ -77,6 +77,14 @@ type upsmon struct {
 func startUpsmon(t *testing.T, at, extra string) *upsmon {
 	t.Helper()
 	dir := t.TempDir()
+	lock, err := os.Open(upsmonPath) // those of other packages wait for it too
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Close() })
 	u := &upsmon{t: t, down: filepath.Join(dir, "down"), out: &lines{}, done: make(chan struct{})}
 	script := filepath.Join(dir, "shutdown.sh")
 	writeFile(t, script, "#!/bin/sh\ndate +%s.%N >"+u.down+"\n", 0o755)

@@ -237,6 +237,23 @@ func TestManyThroughOneHelper(t *testing.T) {
 	}
 }
 
+// A lock that is about to be free is waited for: the copy of it that a shim held which a killed helper had just
+// forked must not keep the next helper from starting.
+func TestLockThatIsAboutToBeFree(t *testing.T) {
+	dir := t.TempDir()
+	held, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := time.AfterFunc(50*time.Millisecond, func() { held.Close() })
+	defer free.Stop()
+	next, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Close()
+}
+
 // Two helpers never share a run directory, and one whose directory others may write does not start.
 func TestRunDirectory(t *testing.T) {
 	dir := inProcess(t, act("true"))

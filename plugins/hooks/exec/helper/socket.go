@@ -16,6 +16,9 @@ const (
 	socketName = "helper.sock"
 	lockName   = "helper.lock"
 	firstFD    = 3 // sd_listen_fds(3)
+
+	lockPatience = 2 * time.Second
+	lockPause    = 5 * time.Millisecond
 )
 
 // lockDir makes the run directory and takes its lock: two helpers would answer on one path.
@@ -37,11 +40,24 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := takeLock(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("another helper has the run directory %s (%w): stop that one first", dir, err)
 	}
 	return f, nil
+}
+
+// takeLock waits a little for a lock that is about to be free: a shim that a killed helper had forked, and
+// that had not yet executed its program, holds a copy of it for some milliseconds more.
+func takeLock(f *os.File) error {
+	pause := time.NewTicker(lockPause)
+	defer pause.Stop()
+	for end := time.Now().Add(lockPatience); ; <-pause.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // listen takes the socket of the service manager, or makes its own at path for group.
