@@ -77,6 +77,19 @@ func (r *Ring) Len() int {
 	return len(r.keys)
 }
 
+// Has tells whether anybody of a role is trusted.
+func (r *Ring) Has(role Role) bool {
+	if r == nil {
+		return false
+	}
+	for _, k := range r.keys {
+		if k.Role == role {
+			return true
+		}
+	}
+	return false
+}
+
 const (
 	keyPrefix   = "ed25519:"
 	maxKeys     = 20000
