@@ -194,7 +194,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	way := &devicesByName{}
-	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, o.Log); err != nil {
+	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, certTime(rec.LastWall), o.Log); err != nil {
 		return nil, err
 	}
 	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, o.Log); err != nil {

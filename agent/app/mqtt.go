@@ -23,7 +23,7 @@ func brokerOf(b config.Broker) uplink.Broker {
 
 // mqttHook makes a hook that commands through brokers of the configuration. It has a session of its
 // own with each: what is told there, however much, does not stand before a command.
-func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*mqtt.Hook, error) {
+func mqttHook(c *config.Config, name string, k mqtt.Config, now func() time.Time, log *slog.Logger) (*mqtt.Hook, error) {
 	k.Site, k.Agent = c.Site, c.Agent
 	k.Simulated = c.Rules != nil && c.Rules.Hazard.Origin != sensors.Real
 	k.Levels = strings.Join([]string{wire.TopicName(c.Site), wire.TopicName(c.Zone), wire.TopicName(c.Agent), wire.TopicName(name)}, "/")
@@ -36,14 +36,14 @@ func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*
 		b := brokerOf(c.Brokers[i])
 		brokers = append(brokers, mqtt.Broker{Name: n, Connect: func(ctx context.Context) (mqtt.Session, error) {
 			// No name holds a colon, so that it is nobody else's; NATS refuses a dot.
-			return connect(ctx, &b, c.Agent+":h:"+name)
+			return connect(ctx, &b, c.Agent+":h:"+name, now)
 		}})
 	}
 	return mqtt.New(name, k, brokers, log)
 }
 
-func connect(ctx context.Context, b *uplink.Broker, clientID string) (mqtt.Session, error) {
-	sc, err := b.Session(clientID, time.Now)
+func connect(ctx context.Context, b *uplink.Broker, clientID string, now func() time.Time) (mqtt.Session, error) {
+	sc, err := b.Session(clientID, now)
 	if err != nil {
 		return nil, err
 	}

@@ -240,7 +240,7 @@ func TestMosquittoDenies(t *testing.T) {
 func newEcho(t testing.TB, m *mosquitto) (stop func()) {
 	t.Helper()
 	b := brokerOf(m.broker("site"))
-	s, err := connect(t.Context(), &b, "echo")
+	s, err := connect(t.Context(), &b, "echo", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

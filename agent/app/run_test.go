@@ -185,7 +185,7 @@ func TestHookWithoutItsFile(t *testing.T) {
 	c, text := room(t, append(in(dir), `url    = "https://lb.invalid/drain"`, `url = "https://lb.invalid/drain"
 ca_file = "`+ca+`"`)...)
 	life(t, c, text, func(Running) {})
-	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", c.Run, discard())
+	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", c.Run, time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

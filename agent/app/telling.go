@@ -40,6 +40,7 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	if c.TrustedKeys == "" {
 		c.Consumers = nil // nobody's receipt could be believed, so none is missed
 	}
+	c.CertTime = certTime(p.rec.LastWall)
 	c.SigningKey, c.SignState = o.Config.SigningKey, o.Config.SignTelemetry
 	for _, b := range o.Config.Brokers {
 		c.Brokers = append(c.Brokers, brokerOf(b))

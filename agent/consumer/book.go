@@ -19,6 +19,7 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -198,7 +199,7 @@ func (b *Book) Take(now time.Time, broker, topicName string, payload []byte, ret
 	}
 	k, err := b.keys.Verify(topicName, payload)
 	if err != nil && !(b.unsigned && b.keys.Len() == 0) {
-		b.refuse(now, broker, p, err.Error(), "")
+		b.refuse(now, broker, p, reason(err), "")
 		return b.out
 	}
 	m := &message{past: past, now: now, broker: broker, Place: p, retained: retained, signed: err == nil, key: k}
@@ -208,6 +209,16 @@ func (b *Book) Take(now time.Time, broker, topicName string, payload []byte, ret
 	}
 	b.take(m)
 	return b.out
+}
+
+// reason is one of a few texts: refusals are counted by it, and anybody may cause them.
+func reason(err error) string {
+	for _, known := range []error{wire.ErrUnsigned, wire.ErrUnknownKey} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return wire.ErrForged.Error()
 }
 
 // message is one that has been read.

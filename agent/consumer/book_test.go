@@ -233,8 +233,15 @@ func TestRefused(t *testing.T) {
 	if after := l.agent("rack1"); n != 11 || after.Stage != before.Stage || len(after.Alarms) != 1 || after.Instance != "i1" {
 		t.Errorf("%d refused: %+v", n, after)
 	}
-	for range 1000 {
+	for i := range 1000 {
 		l.hear("a", bare)
+		_, k, _ := wire.NewKey()
+		if i < 50 {
+			l.hear("a", said{topic: clear.topic, payload: k.Sign(clear.topic, []byte("{}"))}) // of a new key each
+		}
+	}
+	if n := len(l.book.Refusals()); n > 12 {
+		t.Errorf("%d reasons are counted", n)
 	}
 	if ns := l.hear("a", bare); len(ns) > 0 {
 		t.Error("a storm of forgeries is a storm of notes")

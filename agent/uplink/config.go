@@ -55,7 +55,8 @@ type Config struct {
 	BackoffMin     time.Duration // 250 ms
 	BackoffMax     time.Duration // 10 s
 
-	Now func() time.Time // wall clock for messages and certificates; nil: time.Now
+	Now      func() time.Time // wall clock for messages; nil: time.Now
+	CertTime func() time.Time // against which certificates are checked (S14); nil: Now
 	// Clock tells how far the wall clock can be trusted: synced, holdover or unset. It is asked for
 	// each alarm, plan and event and must not wait. nil: unset.
 	Clock func() string
@@ -96,6 +97,9 @@ func (c *Config) defaults() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.CertTime == nil {
+		c.CertTime = c.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -177,7 +177,7 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 		}
 		sc.Will = &session.Will{Topic: will.Topic, Payload: signer.Sign(will.Topic, will.Payload), QoS: will.QoS(), Retained: will.Retained()}
 	}
-	if err := b.credentials(&sc, l.u.cfg.Now); err != nil {
+	if err := b.credentials(&sc, l.u.cfg.CertTime); err != nil {
 		return false, err
 	}
 	s, err := session.Connect(ctx, sc)

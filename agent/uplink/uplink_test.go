@@ -194,14 +194,23 @@ func TestLateWillIsAnswered(t *testing.T) {
 	in := newInbox()
 	b := brokertest.Start(t, func(n int, c *brokertest.Conn) {
 		_ = c.Accept(0)
-		p, err := c.Next()
-		if err != nil {
-			return
+		var p brokertest.Packet
+		for p.Type != brokertest.Publish { // the birth
+			var err error
+			if p, err = c.Next(); err != nil {
+				return
+			}
 		}
 		in.add(n, p.Topic, p.Retained, p.Payload)
 		_ = c.Ack(p)
-		if _, err := c.Next(); err != nil { // the subscription, which waits for the birth's PUBACK
-			return
+		for { // the subscription to it, which waits for the birth's PUBACK
+			s, err := c.Next()
+			if err != nil {
+				return
+			}
+			if s.Type == brokertest.Subscribe && strings.Contains(string(s.Payload), p.Topic) {
+				break
+			}
 		}
 		will := `{"online":false,"epoch":41,"seq":0,"instance":"i1"}`
 		_, _ = c.Write(append([]byte{0x30, byte(2 + len(p.Topic) + len(will)), 0, byte(len(p.Topic))}, p.Topic+will...))
