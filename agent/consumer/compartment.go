@@ -117,8 +117,8 @@ func zones(a *Agent) map[string]bool {
 		for _, z := range p.Leave {
 			out[z] = true
 		}
-		if p.PlanZone != "" {
-			out[p.PlanZone] = out[p.PlanZone]
+		if _, named := out[p.PlanZone]; !named && p.PlanZone != "" {
+			out[p.PlanZone] = false
 		}
 	}
 	if len(out) == 0 {

@@ -33,7 +33,7 @@ func TestAtLeastOnceInOrder(t *testing.T) {
 		}
 	})
 	cfg := config(b.URL())
-	cfg.AckTimeout = 100 * time.Millisecond
+	cfg.AckTimeout = 500 * time.Millisecond // of the second one alone
 	u, stop := start(t, cfg)
 	for i := range n {
 		u.Offer(alarm(fmt.Sprint("a", i%7), uint64(i), 1+i%4, i%2 == 0))
