@@ -148,7 +148,7 @@ func TestReconnectTellsThePresentFirst(t *testing.T) {
 }
 
 // awaitStats polls: statistics have no event of their own.
-func awaitStats(t *testing.T, u *Uplink, ok func(BrokerStats) bool) {
+func awaitStats(t testing.TB, u *Uplink, ok func(BrokerStats) bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
