@@ -14,6 +14,7 @@ type backlog struct {
 	window, maxCount, maxBytes int
 	maxState, maxStateBytes    int
 	trees                      [2]tree       // live, drill
+	after                      time.Duration // readings that have waited for so long are history
 	maxAge                     time.Duration // of readings that wait; 0: any
 	snapshot                   []*wire.Message
 	states                     queue       // readings of now
@@ -56,7 +57,7 @@ const (
 const maxGaps = 8
 
 func newBacklog(c *Config) *backlog {
-	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes, maxAge: c.MaxStateAge}
+	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes, maxAge: c.MaxStateAge, after: c.HistoryAfter}
 	for i := range b.trees {
 		b.trees[i].byName = map[string]*slot{}
 	}
@@ -207,14 +208,15 @@ func (b *backlog) reconnected() {
 	b.present()
 }
 
-// past makes history of all readings that wait, and drops what is too old.
+// past makes history of the readings that have waited for a session, and drops what is too old.
 func (b *backlog) past() {
 	b.history.rewind()
 	b.states.rewind()
-	for b.states.n > 0 {
+	now := time.Now()
+	for b.states.n > 0 && now.Sub((*b.states.at(0)).Made) >= b.after {
 		b.history.push(b.states.drop(0))
 	}
-	for now := time.Now(); b.maxAge > 0 && b.history.n > 0; {
+	for b.maxAge > 0 && b.history.n > 0 {
 		if m := *b.history.at(0); m.Made.IsZero() || now.Sub(m.Made) <= b.maxAge {
 			return
 		}

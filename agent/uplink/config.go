@@ -48,6 +48,7 @@ type Config struct {
 	MaxState       int           // polls kept; 50000
 	MaxStateBytes  int           // of these; 16 MiB
 	MaxStateAge    time.Duration // of polls that wait for a session; 24 h
+	HistoryAfter   time.Duration // polls that have waited for a session for so long are history; 2 s
 	ReplayRate     int           // of these, told a second after those of now; 500
 	HelloEvery     time.Duration // 2 s, real time
 	AckTimeout     time.Duration // 10 s: a broker that owes a PUBACK for longer is left
@@ -89,7 +90,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&c.HelloEvery, 2 * time.Second}, {&c.MaxStateAge, 24 * time.Hour}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
+	}{{&c.HelloEvery, 2 * time.Second}, {&c.MaxStateAge, 24 * time.Hour}, {&c.HistoryAfter, 2 * time.Second}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
 		{&c.BackoffMin, 250 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.d

@@ -47,7 +47,7 @@ func TestHistory(t *testing.T) {
 		}
 	})
 	cfg := config(b.URL())
-	cfg.Brokers[0].Sessions, cfg.ReplayRate = 2, 50
+	cfg.Brokers[0].Sessions, cfg.ReplayRate, cfg.HistoryAfter = 2, 50, time.Nanosecond
 	u, _ := start(t, cfg)
 	const n = 20
 	for i := range n {
