@@ -38,6 +38,12 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak outstanding -c FILE        what was done and is not taken back
   firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
                                        one archive of an episode: readings, alarms, votes, steps
+  firebreak watch --broker URL --trusted FILE [--json]
+                                       follow agents over their brokers: verified, gaps and silence told
+  firebreak key new|show|trust|rotate FILE
+                                       keys that messages are signed with, and whose are trusted
+  firebreak acl mosquitto|nats --trusted FILE
+                                       an access list for a broker: each may what its role needs
   firebreak version
 
 Orders, at the box; each with -c FILE and --by NAME:
@@ -96,6 +102,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return outstanding(args, stdout, stderr)
 	case "drill":
 		return runDrill(args, stdout, stderr)
+	case "watch":
+		return watch(args, stdout, stderr)
+	case "acl":
+		return acl(args, stdout, stderr)
+	case "key":
+		return key(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0

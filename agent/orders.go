@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"firebreak/agent/app"
+	"firebreak/agent/uplink"
 	"firebreak/plugins"
 )
 
@@ -156,7 +157,33 @@ func status(args []string, stdout, stderr io.Writer) int {
 	for _, al := range a.Status.Alarms {
 		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
 	}
+	printTelling(stdout, &a.Status.Telling)
 	return 0
+}
+
+// printTelling says of each broker how it stands, and what keeps from being believed or heard.
+func printTelling(w io.Writer, s *uplink.Stats) {
+	for _, b := range s.Brokers {
+		state := "connected"
+		if !b.Connected {
+			state = "NOT REACHED: " + b.LastError
+		}
+		fmt.Fprintf(w, "broker %s: %s, %d messages wait\n", b.Name, state, b.Queued)
+		if b.TelemetryError != "" {
+			fmt.Fprintf(w, "  its session for readings: %s\n", b.TelemetryError)
+		}
+		if b.Refused != "" {
+			fmt.Fprintf(w, "  ERROR: %s\n", b.Refused)
+		}
+	}
+	for _, e := range []string{s.Signing, s.Trusted, s.LastError} {
+		if e != "" {
+			fmt.Fprintf(w, "telling: ERROR: %s\n", e)
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(s.Dropped)) {
+		fmt.Fprintf(w, "orders over the network: %d dropped: %s\n", s.Dropped[why], why)
+	}
 }
 
 func peerLine(p *plugins.PeerState) string {

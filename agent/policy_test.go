@@ -20,7 +20,9 @@ var floors = map[string]int{
 	"agent/hazard":          1,
 	"agent/journal":         1,
 	"agent/wire":            2, // sees plugins
+	"agent/wire/secret":     0, // files of keys and passwords
 	"agent/wire/session":    1,
+	"agent/consumer":        3, // public: what a failover system imports
 	"agent/wire/brokertest": 1, // for tests
 	"agent/journal/faultfs": 2, // for tests: the journal's files with faults
 
@@ -116,10 +118,16 @@ var bans = []ban{
 		reason: "a test library"},
 	{what: "github.com/standard-webhooks/standard-webhooks/libraries", except: []string{}, tests: true,
 		reason: "it says in tests that a target would accept what the webhook signs"},
-	{what: "firebreak/agent/wire", except: []string{"agent/uplink", "agent/app", "agent/demo"}, tests: true,
+	{what: "firebreak/agent/wire/secret", except: []string{"agent/uplink", "agent/consumer", "agent/wire", "agent/wire/session", "agent/config"}, tests: true,
+		reason: "keys and passwords are read where they are used"},
+	{what: "firebreak/agent/wire", exact: true, except: []string{"agent/uplink", "agent/app", "agent/consumer", "agent/demo", "agent"}, tests: true,
 		reason: "the way from sensor to hook never passes through MQTT (S11); app hands sessions to the hook that commands by it, and the demo plays its consumer"},
-	{what: "firebreak/agent/uplink", except: []string{"agent/app"},
-		reason: "telling hangs off the loop as a publisher: nobody but the app knows who tells"},
+	{what: "firebreak/agent/wire/session", except: []string{"agent/uplink", "agent/app", "agent/consumer", "agent/demo", "agent"}, tests: true,
+		reason: "a session is held by who tells, by the app for the hook that commands, and by consumers, the one of the demo too"},
+	{what: "firebreak/agent/consumer", except: []string{"agent", "agent/uplink", "agent/app"}, tests: true,
+		reason: "it is for those who listen: the agent does so to hear another one, and never needs it to act"},
+	{what: "firebreak/agent/uplink", except: []string{"agent/app", "agent"}, tests: true,
+		reason: "telling hangs off the loop as a publisher: nobody but the app knows who tells; main prints how it stands"},
 	{what: "firebreak/agent/history", except: []string{"agent/app"},
 		reason: "what remembers readings hangs off the loop as a publisher: only the app writes it and reads it back"},
 	{what: "firebreak/agent/hub", except: []string{"agent/demo"}, tests: true,

@@ -26,7 +26,6 @@ import (
 	"firebreak/agent/history"
 	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
-	"firebreak/agent/wire"
 	"firebreak/plugins"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
@@ -182,20 +181,21 @@ type parts struct {
 	drills *drills
 	guard  *guard.Guard
 	change *reloader
+	desk   *desk
 	heard  heard // of peers
 	twins  heard
 	loads  *busLoads
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 4), loads: &busLoads{},
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if p.up, err = buildUplink(o, p.boot, p.heard.peer, p.twins.twin, p.loads.told); err != nil {
+	if p.up, err = buildUplink(o, p.boot, p); err != nil {
 		return nil, err
 	}
 	way := &devicesByName{}
-	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, o.Log); err != nil {
+	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, certTime(rec.LastWall), o.Log); err != nil {
 		return nil, err
 	}
 	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, p.loads, o.Log); err != nil {
@@ -216,6 +216,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
 		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.conn != nil}
+	p.desk = &desk{board: p.board, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
 	return p, nil
 }
 
@@ -241,7 +242,7 @@ func (p *parts) start(ends *cleanups) {
 		if p.hist != nil {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
-		startControl(o, &desk{board: p.board, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change}, ends)
+		startControl(o, p.desk, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
 		ends.task("drill schedule", stopLimit, func(ctx context.Context) error { return p.drills.schedule(ctx, p.board.lastDrill) })
@@ -305,23 +306,6 @@ func instance() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
-}
-
-func buildUplink(o *Options, boot guard.Boot, heard func(uplink.PeerWord), twin func(error), loads func() map[string]wire.BusLoad) (*uplink.Uplink, error) {
-	c := uplink.Config{Site: o.Config.Site, Zone: o.Config.Zone, Agent: o.Config.Agent, Epoch: boot.Epoch, Instance: boot.Instance,
-		Boot: boot.ID, Version: boot.Version, Started: time.Now(), Devices: o.Config.Rules.Hazard.Devices,
-		Points: o.Config.Rules.Hazard.Points, Drill: o.Drill, Log: o.Log,
-		Clock: newClockState(clockSynced, time.Now).state}
-	for i := range o.Config.Rules.Response.Plans {
-		if p := &o.Config.Rules.Response.Plans[i]; p.Peer != "" {
-			c.Peers = append(c.Peers, uplink.Peer{Agent: p.Peer, Plan: p.Name})
-		}
-	}
-	c.Heard, c.Twin, c.Buses = heard, twin, loads
-	for _, b := range o.Config.Brokers {
-		c.Brokers = append(c.Brokers, brokerOf(b))
-	}
-	return uplink.New(c)
 }
 
 func startControl(o *Options, d *desk, ends *cleanups) {

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 
+	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 	"firebreak/plugins"
 )
@@ -68,7 +69,8 @@ type Status struct {
 	Alarms []plugins.AlarmState `json:"alarms"`
 	Plans  []plugins.PlanState  `json:"plans"`
 
-	Buses map[string]wire.BusLoad `json:"buses,omitempty"`
+	Buses   map[string]wire.BusLoad `json:"buses,omitempty"`
+	Telling uplink.Stats            `json:"telling"` // set by the desk
 }
 
 func (b *Board) Status() Status {

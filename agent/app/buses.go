@@ -43,6 +43,9 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	var out []*bus.Bus
 	var errs []error
 	for i := range c.Buses {
+		if c.Buses[i].Kind == config.AgentBus {
+			continue // another agent tells: see foreign
+		}
 		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("bus %q: %w", c.Buses[i].Name, err))

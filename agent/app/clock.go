@@ -1,6 +1,7 @@
 package app
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -33,4 +34,35 @@ func (c *clockState) state() string {
 		return "holdover"
 	}
 	return "unset"
+}
+
+// certTime is the clock against which certificates are checked: never before this program was built, nor
+// before what was written to the journal last while the clock was synchronised (S14). A clock that was
+// never set would find every certificate not yet valid, and nobody would be told.
+func certTime(last time.Time) func() time.Time {
+	floor := last
+	if t := builtAt(); t.After(floor) {
+		floor = t
+	}
+	return func() time.Time {
+		if now := time.Now(); now.After(floor) {
+			return now
+		}
+		return floor
+	}
+}
+
+// builtAt is when the commit of this program was made; zero: not known.
+func builtAt() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			t, _ := time.Parse(time.RFC3339, s.Value) // zero: not known
+			return t
+		}
+	}
+	return time.Time{}
 }

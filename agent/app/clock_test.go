@@ -20,3 +20,17 @@ func TestClockState(t *testing.T) {
 		}
 	}
 }
+
+// Certificates are checked against the later of the clock and of what is known to be past (S14).
+func TestCertTime(t *testing.T) {
+	ahead := time.Now().Add(48 * time.Hour)
+	if got := certTime(ahead)(); !got.Equal(ahead) {
+		t.Errorf("a clock that was never set: %v, want %v", got, ahead)
+	}
+	if got := certTime(time.Time{})(); time.Since(got) > time.Minute && got.Before(builtAt()) {
+		t.Errorf("nothing is known: %v", got)
+	}
+	if got := certTime(time.Now().Add(-time.Hour))(); time.Since(got) > time.Minute {
+		t.Errorf("a clock that is right: %v", got)
+	}
+}

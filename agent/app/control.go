@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"firebreak/agent/core"
+	"firebreak/agent/uplink"
 )
 
 // The control socket takes one JSON request a connection and gives one JSON answer. Who may
@@ -24,13 +25,15 @@ const (
 	acceptPause  = time.Second
 )
 
-// desk is what orders at the box reach.
+// desk is what orders reach, from the box and over the network.
 type desk struct {
 	board  *Board
 	loads  *busLoads // nil: none is told
 	order  func(context.Context, core.Order) error
 	drills *drills
 	reload *reloader
+
+	telling func() uplink.Stats // nil: nobody is told
 }
 
 type control struct {

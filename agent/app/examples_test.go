@@ -61,7 +61,7 @@ func newDocHook(t *testing.T, doc, kind string, change ...string) *docHook {
 		return h.Kind == kind && (h.Kind != "webhook" && h.Kind != "exec" || h.Name == "shown")
 	})
 	way := &devicesByName{}
-	hooks, err := buildHooks(c, way, "/nonexistent", c.Run, discard())
+	hooks, err := buildHooks(c, way, "/nonexistent", c.Run, time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

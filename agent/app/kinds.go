@@ -180,7 +180,7 @@ func points(c *config.Config) func(string) (sensors.Point, bool) {
 }
 
 // buildHooks makes the hooks in the order of the rules.
-func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, log *slog.Logger) ([]plugins.Hook, error) {
+func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, now func() time.Time, log *slog.Logger) ([]plugins.Hook, error) {
 	var out []plugins.Hook
 	for i := range c.Hooks {
 		h := &c.Hooks[i]
@@ -189,10 +189,10 @@ func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, l
 			k.RunDir, k.Site, k.Agent = runDir, c.Site, c.Agent
 			out = append(out, newLateHook(func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }))
 		case webhook.Config:
-			k.Site, k.Agent = c.Site, c.Agent
+			k.Site, k.Agent, k.Now = c.Site, c.Agent, now
 			out = append(out, &lateRunner{newLateHook(func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) })})
 		case mqtt.Config:
-			m, err := mqttHook(c, h.Name, k, log)
+			m, err := mqttHook(c, h.Name, k, now, log)
 			if err != nil {
 				return nil, err
 			}

@@ -19,12 +19,12 @@ import (
 
 func brokerOf(b config.Broker) uplink.Broker {
 	return uplink.Broker{Name: b.Name, URL: b.URL, UsernameFile: b.UsernameFile, PasswordFile: b.PasswordFile,
-		CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key}
+		CAFile: b.CA, CertFile: b.Cert, KeyFile: b.Key, TelemetryCertFile: b.TelemetryCert, TelemetryKeyFile: b.TelemetryKey, Sessions: b.Sessions}
 }
 
 // mqttHook makes a hook that commands through brokers of the configuration. It has a session of its
 // own with each: what is told there, however much, does not stand before a command.
-func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*mqtt.Hook, error) {
+func mqttHook(c *config.Config, name string, k mqtt.Config, now func() time.Time, log *slog.Logger) (*mqtt.Hook, error) {
 	k.Site, k.Agent = c.Site, c.Agent
 	k.Simulated = c.Rules != nil && c.Rules.Hazard.Origin != sensors.Real
 	k.Levels = strings.Join([]string{wire.TopicName(c.Site), wire.TopicName(c.Zone), wire.TopicName(c.Agent), wire.TopicName(name)}, "/")
@@ -35,15 +35,15 @@ func mqttHook(c *config.Config, name string, k mqtt.Config, log *slog.Logger) (*
 			return nil, fmt.Errorf("hook %q: there is no broker %q", name, n)
 		}
 		// No name holds a colon, so that it is nobody else's; NATS refuses a dot.
-		brokers = append(brokers, mqtt.Broker{Name: n, Connect: sessions(brokerOf(c.Brokers[i]), c.Agent+":h:"+name)})
+		brokers = append(brokers, mqtt.Broker{Name: n, Connect: sessions(brokerOf(c.Brokers[i]), c.Agent+":h:"+name, now)})
 	}
 	return mqtt.New(name, k, brokers, log)
 }
 
 // sessions connects to a broker. What its files say is read anew each time; a disk that hangs leaves what
 // was read last in force, and does not hold it up.
-func sessions(b uplink.Broker, clientID string) func(context.Context) (mqtt.Session, error) {
-	files := reread.New(func() (session.Config, error) { return b.Session(clientID, time.Now) })
+func sessions(b uplink.Broker, clientID string, now func() time.Time) func(context.Context) (mqtt.Session, error) {
+	files := reread.New(func() (session.Config, error) { return b.Session(clientID, now) })
 	return func(ctx context.Context) (mqtt.Session, error) {
 		sc, have, err := files.Get()
 		if !have {

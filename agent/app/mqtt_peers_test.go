@@ -240,7 +240,7 @@ func TestMosquittoDenies(t *testing.T) {
 func newEcho(t testing.TB, m *mosquitto) (stop func()) {
 	t.Helper()
 	b := brokerOf(m.broker("site"))
-	s, err := sessions(b, "echo")(t.Context())
+	s, err := sessions(b, "echo", time.Now)(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func TestMQTTKind(t *testing.T) {
 	} else if tr, err := d.Traits(""); err != nil || tr != (plugins.Traits{}) {
 		t.Errorf("%+v %v", tr, err)
 	}
-	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), discard())
+	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func commander(t testing.TB, brokers []config.Broker, change ...func(*mqtt.Confi
 	for _, f := range change {
 		f(&k)
 	}
-	h, err := mqttHook(&config.Config{Site: "pangyo", Zone: "b3", Agent: "rack1", Brokers: brokers}, "failover", k, discard())
+	h, err := mqttHook(&config.Config{Site: "pangyo", Zone: "b3", Agent: "rack1", Brokers: brokers}, "failover", k, time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"firebreak/agent/config"
 	"firebreak/plugins"
@@ -35,7 +36,7 @@ func TestNUTExample(t *testing.T) {
 	if tr, err := k.Traits("rack12"); err != nil || !tr.Irreversible {
 		t.Errorf("traits %+v, %v", tr, err)
 	}
-	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), nil)
+	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestNUTExample(t *testing.T) {
 		t.Error("the hook would be told nothing")
 	}
 	k.UPS[0].Contacts[0].Point = "duct-1.nothing"
-	if _, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), `no point "duct-1.nothing"`) {
+	if _, err := buildHooks(c, &devicesByName{}, "/nonexistent", t.TempDir(), time.Now, nil); err == nil || !strings.Contains(err.Error(), `no point "duct-1.nothing"`) {
 		t.Errorf("a point that is not there: %v", err)
 	}
 }

@@ -29,6 +29,12 @@ func (h heard) peer(w uplink.PeerWord) {
 // apart, so its channel must be another than that of the peers, and then there is always room.
 func (h heard) twin(err error) { h.put(core.Event{Kind: core.Health, Part: "twin", Err: err}) }
 
+// tamper takes that somebody writes where only this agent may, or not any more; as rare as twin.
+func (h heard) tamper(err error) { h.put(core.Event{Kind: core.Health, Part: "tamper", Err: err}) }
+
+// unheard takes that no consumer answers, or one does again.
+func (h heard) unheard(err error) { h.put(core.Event{Kind: core.Health, Part: "unheard", Err: err}) }
+
 func (h heard) run(post func(context.Context, core.Event)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {

@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"firebreak/agent/core"
 	"firebreak/agent/drill"
+	"firebreak/agent/uplink"
 	"firebreak/plugins"
 )
 
@@ -23,6 +25,8 @@ type Request struct {
 	Once    bool               `json:"once,omitempty"`   // shelve: only until it clears
 	Force   bool               `json:"force,omitempty"`  // reload, restart over a dead-man mode (S20)
 	Inject  map[string]float64 `json:"inject,omitempty"` // drill
+
+	channel core.Channel // how it came; nobody can write it
 }
 
 // Answer is what it gets.
@@ -36,7 +40,7 @@ type Answer struct {
 // order is the request as the core hears it. What cannot be read leaves a field empty, and the core
 // says what is missing.
 func (r *Request) order() core.Order {
-	o := core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By, Second: r.Second, Channel: core.AtTheBox, Reason: r.Reason, Confirm: r.Confirm, Once: r.Once}
+	o := core.Order{Kind: core.OrderKind(r.Order), Name: r.Name, By: r.By, Second: r.Second, Channel: r.channel, Reason: r.Reason, Confirm: r.Confirm, Once: r.Once}
 	o.Stage, _ = plugins.ParseStage(r.Stage)
 	o.For, _ = time.ParseDuration(r.For)
 	return o
@@ -48,6 +52,9 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 		s := d.board.Status()
 		if d.loads != nil {
 			s.Buses = d.loads.told()
+		}
+		if d.telling != nil {
+			s.Telling = d.telling()
 		}
 		return Answer{Status: &s}
 	case "drill-report":
@@ -71,6 +78,19 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 		return answerOf("", d.drills.end(fmt.Sprintf("ended by %s", r.By)), nil)
 	}
 	return answerOf("", d.order(ctx, r.order()), nil)
+}
+
+// remote carries out an order that came over the network, verified: by the same door, and with fewer
+// rights (S17).
+func (d *desk) remote(ctx context.Context, o uplink.Order) error {
+	r := Request{Order: o.CommandMessage.Order, Name: o.Name, By: o.By, Second: o.Second, Stage: o.Stage, For: o.For, Reason: o.Reason, channel: core.Remote}
+	if r.Order == "status" || r.Order == "drill-report" {
+		return fmt.Errorf("%s is no order", r.Order)
+	}
+	if a := d.answer(ctx, r); a.Error != "" {
+		return errors.New(a.Error)
+	}
+	return nil
 }
 
 func answerOf(text string, err error, rep *drill.Report) Answer {

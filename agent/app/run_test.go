@@ -187,7 +187,7 @@ func TestHookWithoutItsFile(t *testing.T) {
 	c, text := room(t, append(in(dir), `url    = "https://lb.invalid/drain"`, `url = "https://lb.invalid/drain"
 ca_file = "`+ca+`"`)...)
 	life(t, c, text, func(Running) {})
-	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", c.Run, discard())
+	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", c.Run, time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestHookOnADiskThatHangs(t *testing.T) {
 			t.Errorf("probe: %v", err)
 		}
 	}
-	way := sessions(uplink.Broker{Name: "b", URL: "mqtt://127.0.0.1:1", PasswordFile: fifo}, "id")
+	way := sessions(uplink.Broker{Name: "b", URL: "mqtt://127.0.0.1:1", PasswordFile: fifo}, "id", time.Now)
 	if _, err := way(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
 		t.Errorf("a session: %v", err)
 	}

@@ -74,7 +74,7 @@ func (f *firing) run(c *config.Config) {
 	f.t.Helper()
 	f.point, _ = points(c)("duct-1.smoke.alarm")
 	f.inbox = bus.NewLatest(len(c.Devices))
-	hooks, err := buildHooks(c, &devicesByName{}, f.self, memory(f.t), discard())
+	hooks, err := buildHooks(c, &devicesByName{}, f.self, memory(f.t), time.Now, discard())
 	if err != nil {
 		f.t.Fatal(err)
 	}

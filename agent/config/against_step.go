@@ -195,6 +195,9 @@ func (d *difference) house() {
 		d.later("device "+was.Name+": stale", was.Stale, next.Devices[k].Stale)
 		d.points(was, &next.Devices[k])
 	}
+	if old.SigningKey != "" && next.SigningKey == "" {
+		d.say("weaker: messages are not signed any more")
+	}
 	for _, b := range old.Brokers {
 		if !slices.ContainsFunc(next.Brokers, func(o Broker) bool { return o.Name == b.Name }) {
 			d.say("fewer: broker %s is not told any more", b.Name)

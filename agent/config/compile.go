@@ -72,6 +72,7 @@ func (c *compiler) compile() {
 	for _, t := range r.Tables("device") {
 		c.device(t)
 	}
+	c.sources(r)
 	packVotes := c.packs(r.Tables("pack"))
 	for _, t := range r.Tables("detector") {
 		c.detector(t)
@@ -118,6 +119,7 @@ func (c *compiler) top(t *Table) {
 		t.Fault("history_age", `"history_age" is %s: it must be "0s" (no history) or from %s to %s`, short(a), short(minHistoryAge), short(maxHistoryAge))
 	}
 	c.ownProfiles(t)
+	c.telling(t)
 	cfg.Control = c.path(t, "control", filepath.Join(cfg.Run, defControl))
 	if len(cfg.Control) > 107 { // sun_path
 		t.Fault("control", "the path of a socket holds at most 107 bytes, this one %d: choose a shorter one", len(cfg.Control))

@@ -87,6 +87,8 @@ type Device struct {
 	Transport time.Duration // pipe transport of an aspirating detector
 	Episode   time.Duration // poll from stage 1 of a plan that depends on it; 0: as always
 	Groups    []Group       // points that are polled together, all of its points once
+	Deadband  int           // percent of a point's range, with Integrity
+	Integrity time.Duration // telemetry by exception: a poll is told after so long in any case; 0: every poll is told
 	First     sensors.PointID
 	Count     int // its points are First .. First+Count-1
 	At        Pos
@@ -127,8 +129,13 @@ type Broker struct {
 	Cert, Key    string // PEM files of the client
 	UsernameFile string // files are read at each connection, so that they can be changed
 	PasswordFile string
-	Stands       Stands
-	At           Pos
+
+	TelemetryCert, TelemetryKey string // PEM files of the telemetry's session; empty: the same
+
+	Sessions  int  // 1: telemetry has no session of its own
+	PlainText bool // over a network, as somebody said outright
+	Stands    Stands
+	At        Pos
 }
 
 // Config is a configuration without a fault.
@@ -147,6 +154,10 @@ type Config struct {
 	Profiles    string   // directory of profiles of one's own; empty: none
 	OwnProfiles []string // the profiles that were taken from there, sorted
 
+	SigningKey    string // file of the key that messages are signed with; empty: they are not
+	SignTelemetry bool   // readings too
+	TrustedKeys   string // file of the keys of those who give orders and answer; empty: nobody does
+
 	Packs    []PackReport // in the order of the file
 	OwnPacks []string     // files of packs that are no built-in ones
 
@@ -155,6 +166,8 @@ type Config struct {
 	Hooks   []Hook   // in the order of Rules.Response.Hooks
 	Targets []Target
 	Brokers []Broker
+
+	Sources []AgentSource // other agents, by their word
 
 	Drills []DrillSchedule
 

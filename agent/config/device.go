@@ -36,6 +36,10 @@ func (c *compiler) device(t *Table) {
 		t.Fault("episode_poll", "in an episode the device would be polled more rarely (%s) than before (%s): use a shorter time, or leave it out", short(d.Episode), short(d.Poll))
 	}
 	c.groups(t, &d)
+	d.Integrity, d.Deadband = t.Duration("integrity", 0, 0, time.Hour), int(t.Int("deadband", 0, 0, 20))
+	if t.Has("deadband") && d.Integrity == 0 {
+		t.Fault("deadband", "telemetry by exception needs an integrity period too, such as integrity = \"60s\": without it nobody sees that nothing has changed")
+	}
 	c.end(t)
 	if !ok {
 		return

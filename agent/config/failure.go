@@ -210,6 +210,7 @@ func union(a, b []bool) []bool {
 
 // judgeFailures turns what S5 forbids into faults.
 func (c *compiler) judgeFailures(m *model, r *StageReport, t *Table, whens []hazard.CondID) {
+	c.judgeForeign(m, r, t, whens)
 	f := c.failures(m, whens)
 	r.Opens, r.Blocks, r.Causes = f.open, f.block, f.causes
 	for i, s := range f.open {

@@ -1,10 +1,6 @@
 package config
 
-import (
-	"net/url"
-	"slices"
-	"strings"
-)
+import "slices"
 
 // target reads one [[target]]: a thing that hooks depend on.
 func (c *compiler) target(t *Table) {
@@ -16,50 +12,6 @@ func (c *compiler) target(t *Table) {
 		c.cfg.Targets = append(c.cfg.Targets, g)
 		c.needs(t, g.Needs)
 	}
-}
-
-// broker reads one [[broker]].
-func (c *compiler) broker(t *Table) {
-	name, ok := declare(c, t, "broker", c.brokers, len(c.cfg.Brokers))
-	if _, dup := c.targets[name]; ok && dup {
-		t.Fault("name", "there is a target named %q: hooks name both in needs, so the names must differ", name)
-	}
-	t.Require("url", "stands")
-	b := Broker{Name: name, At: t.at, URL: c.brokerURL(t), Stands: c.stands(t)}
-	for key, to := range map[string]*string{"ca": &b.CA, "cert": &b.Cert, "key": &b.Key, "username_file": &b.UsernameFile, "password_file": &b.PasswordFile} {
-		if *to = t.String(key, ""); *to != "" && !strings.HasPrefix(*to, "/") {
-			t.Fault(key, "%q must be the absolute path of a file", *to)
-		}
-	}
-	if (b.Cert == "") != (b.Key == "") {
-		t.Fault("cert", "cert and key come together: give both files or none")
-	}
-	if strings.HasPrefix(b.URL, "mqtt:") && (b.CA != "" || b.Cert != "") {
-		t.Fault("url", "mqtt:// is not encrypted, so ca and cert would have no effect: use mqtts://")
-	}
-	c.end(t)
-	if ok {
-		c.cfg.Brokers = append(c.cfg.Brokers, b)
-	}
-}
-
-func (c *compiler) brokerURL(t *Table) string {
-	s := t.String("url", "")
-	if s == "" {
-		return ""
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts" || u.Path != "" && u.Path != "/":
-		t.Fault("url", `it must be mqtts://host:port or mqtt://host:port, such as "mqtts://hub.b1:8883"`)
-	case u.User != nil:
-		t.Fault("url", "a name or password does not belong into the URL, which is logged: use username_file and password_file")
-	case u.Port() == "" && u.Scheme == "mqtts":
-		return "mqtts://" + u.Host + ":8883"
-	case u.Port() == "":
-		return "mqtt://" + u.Host + ":1883"
-	}
-	return strings.TrimSuffix(s, "/")
 }
 
 // hook reads one [[hook]]: the common keys here, the rest by its kind.

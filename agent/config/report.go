@@ -50,6 +50,14 @@ func Report(w io.Writer, c *Config) error {
 	for _, name := range c.noRefresh() {
 		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
 	}
+	for i := range c.Brokers {
+		if b := &c.Brokers[i]; b.PlainText {
+			p.line("WARNING: broker %s is reached in plain text (%s): whoever is on the way reads and changes what is told", b.Name, b.URL)
+		}
+	}
+	if len(c.Brokers) > 0 && c.SigningKey == "" {
+		p.line("note: messages are not signed: there is no signing_key, so nobody can tell a forged alarm from a real one")
+	}
 	for i := range c.Hooks {
 		if k, ok := c.Hooks[i].Config.(interface{ Note() string }); ok && k.Note() != "" {
 			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())

@@ -106,6 +106,9 @@ func (c *compiler) busRound(d *Device) time.Duration {
 // exchange estimates how long one poll of a device keeps the bus busy when it answers.
 func (c *compiler) exchange(d *Device) time.Duration {
 	b := &c.cfg.Buses[d.Bus]
+	if b.Kind == AgentBus {
+		return 0 // nobody is asked: it tells
+	}
 	requests, bytes := traffic(d)
 	switch b.Kind {
 	case "modbus-rtu", "modbus-ascii":

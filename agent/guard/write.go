@@ -196,11 +196,12 @@ func (g *Guard) Stats() Stats {
 
 // Recovered is what a start finds in the journal.
 type Recovered struct {
-	Core   *core.Core
-	Resume core.ResumeInfo
-	Epoch  uint64   // highest used so far; 0: none
-	Notes  []string // what was damaged or could not be taken back
-	Behind bool     // the journal lacks what stood in memory: it is written whole at the start
+	Core     *core.Core
+	Resume   core.ResumeInfo
+	Epoch    uint64    // highest used so far; 0: none
+	Notes    []string  // what was damaged or could not be taken back
+	LastWall time.Time // the latest of the wall clock while it was synchronised; zero: none is known
+	Behind   bool      // the journal lacks what stood in memory: it is written whole at the start
 }
 
 // Recover rebuilds a core from the journal. Records that do not fit are passed over and named: a
@@ -215,6 +216,9 @@ func Recover(rules *core.Rules, rec *journal.Recovered, mirror []byte, now senso
 	}
 	take := func(e entry) {
 		last = e
+		if t := time.UnixMilli(e.Wall); e.Synced && t.After(out.LastWall) {
+			out.LastWall = t
+		}
 		if e.Boot != nil {
 			boot = *e.Boot
 			out.Epoch = max(out.Epoch, boot.Epoch)

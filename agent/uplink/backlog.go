@@ -3,6 +3,7 @@ package uplink
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"firebreak/agent/wire"
 )
@@ -12,10 +13,15 @@ import (
 type backlog struct {
 	window, maxCount, maxBytes int
 	maxState, maxStateBytes    int
-	trees                      [2]tree // live, drill
+	trees                      [2]tree       // live, drill
+	after                      time.Duration // readings that have waited for so long are history
+	maxAge                     time.Duration // of readings that wait; 0: any
 	snapshot                   []*wire.Message
-	states                     queue
+	states                     queue       // readings of now
+	history                    queue       // readings that waited for a session: told after those of now
+	allow                      func() bool // may one of history be sent now; nil: always
 	dropped                    wire.Drops
+	gaps                       []wire.GapRange // what was dropped, newest last; see lost
 	pendingPlans               int
 }
 
@@ -44,10 +50,14 @@ const (
 	fromAlarms
 	fromEvents
 	fromStates
+	fromHistory
 )
 
+// maxGaps bounds the ranges that are told; what was dropped before stays in the counts.
+const maxGaps = 8
+
 func newBacklog(c *Config) *backlog {
-	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes}
+	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes, maxAge: c.MaxStateAge, after: c.HistoryAfter}
 	for i := range b.trees {
 		b.trees[i].byName = map[string]*slot{}
 	}
@@ -96,7 +106,7 @@ func (b *backlog) put(m *wire.Message) {
 		t.events.push(m)
 	default:
 		b.states.push(m)
-		for b.states.unsent() > 0 && (b.states.n > b.maxState || b.states.bytes > b.maxStateBytes || b.full()) {
+		for b.unsentStates() > 0 && (b.states.n+b.history.n > b.maxState || b.states.bytes+b.history.bytes > b.maxStateBytes || b.full()) {
 			b.dropState()
 		}
 		return
@@ -108,7 +118,7 @@ func (b *backlog) put(m *wire.Message) {
 // full is true while all queues together hold more than their bounds together.
 func (b *backlog) full() bool {
 	n, bytes := b.lane()
-	return n+b.states.n > b.maxCount+b.maxState || bytes+b.states.bytes > b.maxBytes+b.maxStateBytes
+	return n+b.states.n+b.history.n > b.maxCount+b.maxState || bytes+b.states.bytes+b.history.bytes > b.maxBytes+b.maxStateBytes
 }
 
 // lane sums up the queues of the alarm lane.
@@ -121,22 +131,43 @@ func (b *backlog) lane() (n, bytes int) {
 	return n, bytes
 }
 
+func (b *backlog) unsentStates() int { return b.states.unsent() + b.history.unsent() }
+
+// dropState drops the oldest readings.
 func (b *backlog) dropState() {
-	b.states.drop(b.states.sent)
+	q := &b.history
+	if q.unsent() == 0 {
+		q = &b.states
+	}
+	b.lost(q.drop(q.sent))
 	b.dropped.State++
+}
+
+// lost notes which message was dropped: ranges of numbers that follow each other.
+func (b *backlog) lost(m *wire.Message) {
+	for i := range b.gaps {
+		if g := &b.gaps[i]; g.Class == m.Class.String() && g.Drill == m.Drill && g.To+1 == m.Seq {
+			g.To = m.Seq
+			return
+		}
+	}
+	if len(b.gaps) == maxGaps {
+		b.gaps = append(b.gaps[:0], b.gaps[1:]...)
+	}
+	b.gaps = append(b.gaps, wire.GapRange{Class: m.Class.String(), Drill: m.Drill, From: m.Seq, To: m.Seq})
 }
 
 // makeRoom drops one message, in the order that the package comment states; false when all that is
 // left is in flight.
 func (b *backlog) makeRoom() bool {
-	if b.states.unsent() > 0 {
+	if b.unsentStates() > 0 {
 		b.dropState()
 		return true
 	}
 	for i := len(b.trees) - 1; i >= 0; i-- {
 		t := &b.trees[i]
 		if t.events.unsent() > 0 {
-			t.events.drop(t.events.sent)
+			b.lost(t.events.drop(t.events.sent))
 			b.dropped.Event++
 			return true
 		}
@@ -154,7 +185,7 @@ func (b *backlog) makeRoom() bool {
 func (b *backlog) dropAlarm(t *tree) {
 	for i := t.alarms.sent; i < t.alarms.n; i++ {
 		if m := *t.alarms.at(i); t.byName[m.Topic].m != m {
-			t.alarms.drop(i)
+			b.lost(t.alarms.drop(i))
 			b.dropped.Alarm++
 			return
 		}
@@ -169,13 +200,37 @@ func (b *backlog) dropAlarm(t *tree) {
 // alarm whose newest state waits in the queue is not in the snapshot, since telling it before the
 // transitions that led to it would put them out of order.
 func (b *backlog) reconnected() {
+	b.past()
+	for i := range b.trees {
+		b.trees[i].alarms.rewind()
+		b.trees[i].events.rewind()
+	}
+	b.present()
+}
+
+// past makes history of the readings that have waited for a session, and drops what is too old.
+func (b *backlog) past() {
+	b.history.rewind()
+	b.states.rewind()
+	now := time.Now()
+	for b.states.n > 0 && now.Sub((*b.states.at(0)).Made) >= b.after {
+		b.history.push(b.states.drop(0))
+	}
+	for b.maxAge > 0 && b.history.n > 0 {
+		if m := *b.history.at(0); m.Made.IsZero() || now.Sub(m.Made) <= b.maxAge {
+			return
+		}
+		b.lost(b.history.drop(0))
+		b.dropped.State++
+	}
+}
+
+// present makes the state of all plans and alarms due to be told.
+func (b *backlog) present() {
 	b.snapshot = nil
 	b.pendingPlans = 0
-	b.states.rewind()
 	for i := range b.trees {
 		t := &b.trees[i]
-		t.alarms.rewind()
-		t.events.rewind()
 		for _, s := range t.plans {
 			s.pending = true
 			b.pendingPlans++
@@ -189,6 +244,19 @@ func (b *backlog) reconnected() {
 	slices.SortFunc(b.snapshot, func(x, y *wire.Message) int {
 		return cmp.Or(boolCmp(x.Drill, y.Drill), boolCmp(!x.Active, !y.Active), cmp.Compare(x.Priority, y.Priority), cmp.Compare(x.Seq, y.Seq))
 	})
+}
+
+// again makes the newest word on a topic due to be told once more.
+func (b *backlog) again(topic string) {
+	s := b.trees[0].byName[topic]
+	switch {
+	case s == nil || s.pending:
+	case s.m.Class == wire.Plan:
+		s.pending = true
+		b.pendingPlans++
+	case !slices.Contains(b.snapshot, s.m):
+		b.snapshot = slices.Insert(b.snapshot, 0, s.m)
+	}
 }
 
 func boolCmp(x, y bool) int {
@@ -228,7 +296,13 @@ func (b *backlog) next(inFlight int) (*wire.Message, source) {
 	if inFlight >= b.window-b.window/4 {
 		return nil, fromNowhere
 	}
-	return b.states.next(), fromStates
+	if m := b.states.next(); m != nil {
+		return m, fromStates
+	}
+	if b.history.unsent() == 0 || b.allow != nil && !b.allow() {
+		return nil, fromNowhere
+	}
+	return b.history.next(), fromHistory
 }
 
 // superseded: a newer state of the same alarm waits behind this transition.
@@ -267,11 +341,13 @@ func (b *backlog) acked(m *wire.Message, from source) {
 		t.events.acked()
 	case fromStates:
 		b.states.acked()
+	case fromHistory:
+		b.history.acked()
 	}
 }
 
 // waiting counts the messages that were not acknowledged and are not in flight outside a queue.
 func (b *backlog) waiting() int {
 	n, _ := b.lane()
-	return n + b.states.n + b.pendingPlans + len(b.snapshot)
+	return n + b.states.n + b.history.n + b.pendingPlans + len(b.snapshot)
 }

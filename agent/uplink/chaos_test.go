@@ -74,11 +74,8 @@ func TestCutSessions(t *testing.T) {
 	got := in.await(t, "everything", func(got []received) bool {
 		return len(got) >= n && len(distinct(got, "state")) == n && len(distinct(got, "alarm")) == n/10
 	})
-	for _, class := range []string{"state", "alarm"} {
-		s := distinct(got, class)
-		if !slices.IsSorted(s) {
-			t.Errorf("%s came out of order", class)
-		}
+	if !slices.IsSorted(distinct(got, "alarm")) { // of readings those of now go before those that waited
+		t.Error("alarms came out of order")
 	}
 	stop()
 	b.Stop()
@@ -113,7 +110,7 @@ func TestCredentialsFromFiles(t *testing.T) {
 	cfg := config(b.URL())
 	cfg.Brokers[0].UsernameFile, cfg.Brokers[0].PasswordFile = user, pass
 	u, _ := start(t, cfg)
-	awaitStats(t, u, func(s BrokerStats) bool { return strings.Contains(s.LastError, "password of broker b0") })
+	awaitStats(t, u, func(s BrokerStats) bool { return strings.Contains(s.LastError, "credentials of broker b0: password") })
 	for _, secret := range []string{"s3cret", "0ther"} {
 		if err := os.WriteFile(pass+".new", []byte(secret), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,15 +1,11 @@
 package uplink
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"firebreak/agent/wire"
@@ -26,25 +22,42 @@ type Config struct {
 	Started           time.Time
 	Devices           []sensors.Device
 	Points            []sensors.Point
+	Exceptions        map[sensors.DeviceID]Exception // devices whose polls are told by exception
 	Brokers           []Broker
 	Peers             []Peer         // agents whose word on a plan is listened to
 	Heard             func(PeerWord) // must not wait; called from the sessions' goroutines
 	Twin              func(error)    // must not wait: another agent of this name lives; nil: not any more (S13)
-	Drill             bool           // everything goes below drill (S7): the demo
-	Log               *slog.Logger
+	Tamper            func(error)    // must not wait: somebody else writes what only this agent may; nil: not any more
+	Sources           []string       // agents of the site whose alarms and readings are heard
+	Foreign           func(Foreign)  // must not wait: what one of them said
+	Consumers         []string       // those whose receipts are awaited, in the order in which they are asked
+	TrustedKeys       string         // file of the keys of persons and consumers; empty: nobody is listened to
+	Unheard           func(error)    // must not wait: no consumer answers; nil: one does
+
+	Order    func(context.Context, Order) error // carries out a verified command; nil: none is
+	Answered func(wire.ReceiptMessage)          // must not wait: a consumer accepts, declines, or is done
+
+	SigningKey string // file of the private key; empty: messages are not signed
+	SignState  bool   // the readings too
+	Drill      bool   // everything goes below drill (S7): the demo
+	Log        *slog.Logger
 
 	Window         int           // messages in flight; 64. A quarter is kept free of telemetry
 	MaxQueued      int           // events and alarm transitions; 10000. They may take telemetry's place too
 	MaxQueuedBytes int           // of these; 16 MiB
 	MaxState       int           // polls kept; 50000
 	MaxStateBytes  int           // of these; 16 MiB
+	MaxStateAge    time.Duration // of polls that wait for a session; 24 h
+	HistoryAfter   time.Duration // polls that have waited for a session for so long are history; 2 s
+	ReplayRate     int           // of these, told a second after those of now; 500
 	HelloEvery     time.Duration // 2 s, real time
 	AckTimeout     time.Duration // 10 s: a broker that owes a PUBACK for longer is left
 	StopTimeout    time.Duration // 2 s to tell what is queued, and 1 s to say farewell
 	BackoffMin     time.Duration // 250 ms
 	BackoffMax     time.Duration // 10 s
 
-	Now func() time.Time // wall clock for messages and certificates; nil: time.Now
+	Now      func() time.Time // wall clock for messages; nil: time.Now
+	CertTime func() time.Time // against which certificates are checked (S14); nil: Now
 	// Clock tells how far the wall clock can be trusted: synced, holdover or unset. It is asked for
 	// each alarm, plan and event and must not wait. nil: unset.
 	Clock func() string
@@ -59,16 +72,19 @@ type Broker struct {
 	Name     string
 	URL      string // mqtt:// or mqtts://
 	ClientID string // empty: the agent's name, which brokers bind to its certificate
+	Sessions int    // 1: telemetry goes by the session of the alarms; otherwise it has one of its own, AGENT:t
 
 	UsernameFile, PasswordFile string
 	CAFile, CertFile, KeyFile  string
+	// Of the telemetry's session, where brokers bind the client id to the certificate; empty: the same.
+	TelemetryCertFile, TelemetryKeyFile string
 }
 
 func (c *Config) defaults() {
 	for _, d := range []struct {
 		v *int
 		d int
-	}{{&c.Window, 64}, {&c.MaxQueued, 10000}, {&c.MaxQueuedBytes, 16 << 20}, {&c.MaxState, 50000}, {&c.MaxStateBytes, 16 << 20}} {
+	}{{&c.Window, 64}, {&c.MaxQueued, 10000}, {&c.MaxQueuedBytes, 16 << 20}, {&c.MaxState, 50000}, {&c.MaxStateBytes, 16 << 20}, {&c.ReplayRate, 500}} {
 		if *d.v <= 0 {
 			*d.v = d.d
 		}
@@ -76,7 +92,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&c.HelloEvery, 2 * time.Second}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
+	}{{&c.HelloEvery, 2 * time.Second}, {&c.MaxStateAge, 24 * time.Hour}, {&c.HistoryAfter, 2 * time.Second}, {&c.AckTimeout, 10 * time.Second}, {&c.StopTimeout, 2 * time.Second},
 		{&c.BackoffMin, 250 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.d
@@ -84,6 +100,9 @@ func (c *Config) defaults() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.CertTime == nil {
+		c.CertTime = c.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -108,7 +127,7 @@ func (c *Config) validate() error {
 		if err := session.CheckURL(b.URL); err != nil {
 			fault("broker %s: %w", b.Name, err)
 		}
-		if (b.CertFile == "") != (b.KeyFile == "") {
+		if (b.CertFile == "") != (b.KeyFile == "") || (b.TelemetryCertFile == "") != (b.TelemetryKeyFile == "") {
 			fault("broker %s: cert and key belong together: give both or none", b.Name)
 		}
 	}
@@ -124,39 +143,9 @@ func (b *Broker) Session(clientID string, now func() time.Time) (session.Config,
 
 // credentials reads the broker's files into a session's configuration.
 func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
-	var err error
-	if sc.Username, err = secret(b.UsernameFile); err != nil {
-		return fmt.Errorf("username of broker %s: %w", b.Name, err)
+	f := session.Files{Username: b.UsernameFile, Password: b.PasswordFile, CA: b.CAFile, Cert: b.CertFile, Key: b.KeyFile}
+	if err := f.Apply(sc, now); err != nil {
+		return fmt.Errorf("credentials of broker %s: %w", b.Name, err)
 	}
-	if sc.Password, err = secret(b.PasswordFile); err != nil {
-		return fmt.Errorf("password of broker %s: %w", b.Name, err)
-	}
-	tc := &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
-	if b.CAFile != "" {
-		pem, err := os.ReadFile(b.CAFile)
-		if err != nil {
-			return fmt.Errorf("ca of broker %s: %w", b.Name, err)
-		}
-		tc.RootCAs = x509.NewCertPool()
-		if !tc.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca of broker %s: %s holds no certificate in PEM form", b.Name, b.CAFile)
-		}
-	}
-	if b.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(b.CertFile, b.KeyFile)
-		if err != nil {
-			return fmt.Errorf("certificate of broker %s: %w", b.Name, err)
-		}
-		tc.Certificates = []tls.Certificate{pair}
-	}
-	sc.TLS = tc
 	return nil
-}
-
-func secret(file string) (string, error) {
-	if file == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(file)
-	return string(bytes.TrimRight(b, "\r\n")), err
 }

@@ -2,21 +2,27 @@ package uplink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 )
 
+// replayStep is how often some of the history may follow what is of now.
+const replayStep = 100 * time.Millisecond
+
 // flight is one session at work: the messages in flight, oldest first. It belongs to the link's
 // goroutine.
 type flight struct {
 	*link
-	s       *session.Session
-	session uint64
-	birth   wire.Message
-	out     []outgoing
-	good    bool
+	s         *session.Session
+	session   uint64
+	birth     wire.Message
+	allowance int          // of history that may still be sent in this step of time
+	signer    *wire.Signer // nil: nothing is signed
+	out       []outgoing
+	good      bool
 }
 
 type outgoing struct {
@@ -35,6 +41,11 @@ func (f *flight) serve(ctx context.Context) error {
 	check := time.NewTicker(f.u.cfg.AckTimeout / 4)
 	defer check.Stop()
 	stopping, stopped := ctx.Done(), (<-chan time.Time)(nil)
+	replay := time.NewTicker(replayStep)
+	defer replay.Stop()
+	if f.lane == alarms {
+		replay.Stop() // nothing of it goes by here
+	}
 	for {
 		f.fill()
 		if stopped != nil && len(f.out) == 0 {
@@ -47,10 +58,16 @@ func (f *flight) serve(ctx context.Context) error {
 				return err
 			}
 		case <-f.wake:
+		case <-replay.C:
+			f.allowance = max(1, int(float64(f.u.cfg.ReplayRate)*replayStep.Seconds()))
 		case <-f.s.Lost():
 			_ = f.settle() // what was acknowledged before the loss need not be sent again
 			return f.s.Cause()
-		case <-check.C:
+		case now := <-check.C:
+			if f.mute(now) {
+				f.s.Abort(errMute)
+				return errMute
+			}
 			if len(f.out) > 0 {
 				if d := time.Since(f.out[0].at); d > f.u.cfg.AckTimeout {
 					f.s.Abort(silent(d))
@@ -70,17 +87,18 @@ func (f *flight) serve(ctx context.Context) error {
 
 // begin tells the birth and makes the backlog ready to be told from its start.
 func (f *flight) begin() error {
-	d := f.drops()
+	if f.lane == telemetry {
+		f.ready()
+		f.tryGrantsBeside()
+		return nil
+	}
+	d := f.both().Dropped
 	var err error
 	f.birth, err = f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Birth(f.session, f.u.cfg.Now(), d) })
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.backlog.reconnected()
-	f.rebirth = false
-	f.st.Connected, f.st.LastError = true, ""
-	f.mu.Unlock()
+	f.ready()
 	first := f.birth.Retained() && f.short >= 2
 	if first {
 		ctx, cancel := context.WithTimeout(context.Background(), twinWait)
@@ -98,8 +116,25 @@ func (f *flight) begin() error {
 		})
 	}
 	f.wg.Go(func() { f.listen(f.s) })
+	f.tryGrantsBeside()
+	if f.u.cfg.Foreign != nil {
+		f.wg.Go(f.hearForeign)
+	}
 	f.log.Info("broker connected")
 	return nil
+}
+
+// ready makes the backlog ready to be told from its start.
+func (f *flight) ready() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.backlog.reconnected()
+	f.backlog.allow = func() bool {
+		f.allowance--
+		return f.allowance >= 0
+	}
+	f.rebirth, f.echoAt = false, time.Now()
+	f.st.Connected, f.st.LastError, f.st.Granted = true, "", false
 }
 
 // fill sends all that may be sent now. A hello does not wait for the window.
@@ -110,13 +145,17 @@ func (f *flight) fill() {
 		f.hello, f.rebirth = nil, false
 		m, from := f.backlog.next(len(f.out))
 		replayed := m != nil && f.backlog.superseded(m, from)
-		queued, drops := f.backlog.waiting(), f.backlog.dropped
+		queued, drops, gaps := f.backlog.waiting(), f.backlog.dropped, slices.Clone(f.backlog.gaps)
 		f.mu.Unlock()
 		if rebirth {
 			f.send(&f.birth, fromNowhere, false)
 		}
+		if f.mate != nil && hello != nil {
+			t := f.mate.stats()
+			queued, drops, gaps = queued+t.Queued, drops.Add(t.Dropped), append(gaps, t.Gaps...)
+		}
 		if hello != nil {
-			if h, err := hello.Hello(f.session, queued, drops); err == nil {
+			if h, err := hello.Hello(f.session, queued, drops, gaps); err == nil {
 				f.send(&h, fromNowhere, false)
 			}
 		}
@@ -133,7 +172,14 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	if !m.Made.IsZero() {
 		held = now.Sub(m.Made)
 	}
-	ack := f.s.Publish(m.Topic, m.QoS(), m.Retained(), m.Aged(held, replayed))
+	topic, payload := m.Topic, m.Aged(held, replayed)
+	if from == fromHistory {
+		topic, payload = m.Past()
+	}
+	if m.Class.Signed() || f.u.cfg.SignState {
+		payload = f.signer.Sign(topic, payload)
+	}
+	ack := f.s.Publish(topic, m.QoS(), m.Retained(), payload)
 	f.out = append(f.out, outgoing{m, from, ack, now})
 	f.mu.Lock()
 	f.st.Published++
@@ -177,9 +223,9 @@ func (f *flight) settle() error {
 func (f *flight) farewell() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	d := f.drops()
+	d := f.both().Dropped
 	m, err := f.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Offline(f.session, f.u.cfg.Now(), "stopped", d) })
-	if err == nil {
+	if err == nil && f.lane != telemetry {
 		f.send(&m, fromNowhere, false)
 		select {
 		case <-f.out[len(f.out)-1].ack.Done():

@@ -25,7 +25,7 @@ func config(urls ...string) Config {
 		Points: []sensors.Point{{ID: 0, Name: "ups-a.battery.temperature", Unit: sensors.Celsius, Physics: sensors.Temperature},
 			{ID: 1, Name: "ups-a.input.ok", Kind: sensors.Binary}}}
 	for i, u := range urls {
-		c.Brokers = append(c.Brokers, Broker{Name: fmt.Sprint("b", i), URL: u})
+		c.Brokers = append(c.Brokers, Broker{Name: fmt.Sprint("b", i), URL: u, Sessions: 1})
 	}
 	return c
 }
@@ -87,6 +87,10 @@ type received struct {
 func newInbox() *inbox { return &inbox{new: make(chan struct{}, 1)} }
 
 func (b *inbox) add(conn int, topic string, retain bool, payload []byte) {
+	if strings.HasSuffix(topic, "/"+wire.EchoName) {
+		return // TestGrants looks at these
+	}
+	topic = strings.Replace(topic, "/history/", "/state/", 1) // numbered as one; TestHistory tells them apart
 	r := received{conn: conn, topic: topic, retain: retain, payload: string(payload)}
 	var p struct {
 		wire.Head

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,11 +16,27 @@ import (
 	"firebreak/agent/wire/session"
 )
 
-// link is the way to one broker. Its goroutine alone touches the connection; put and beat only
+// lane is what goes by one session with a broker.
+type lane uint8
+
+const (
+	whole     lane = iota // all, where a broker grants one session
+	alarms                // all that somebody acts on
+	telemetry             // readings, and all that is not real
+)
+
+// takes tells whether a message goes by the lane.
+func (n lane) takes(m *wire.Message, drill bool) bool {
+	return n == whole || (n == telemetry) == (m.Class == wire.State || m.Drill && !drill)
+}
+
+// link is one lane to one broker. Its goroutine alone touches the connection; put and beat only
 // leave something for it.
 type link struct {
 	u    *Uplink
 	b    Broker
+	lane lane
+	mate *link // of the alarms: the telemetry's; nil: there is none
 	log  *slog.Logger
 	wake chan struct{} // capacity 1: something was left
 	wg   sync.WaitGroup
@@ -30,17 +47,23 @@ type link struct {
 
 	mu      sync.Mutex
 	backlog *backlog
-	hello   *wire.Beat // the newest that was not sent
-	rebirth bool       // the broker says that we are offline
+	hello   *wire.Beat      // the newest that was not sent
+	rebirth bool            // the broker says that we are offline
+	echoAt  time.Time       // the last own hello that the broker passed on, or the begin of the session
+	echoed  bool            // it has, ever
+	again   map[string]bool // topics on which another than our word stands
 	st      BrokerStats
 }
 
-func newLink(u *Uplink, b Broker) *link {
-	return &link{u: u, b: b, log: u.cfg.Log.With("component", "uplink", "broker", b.Name),
-		wake: make(chan struct{}, 1), backlog: newBacklog(&u.cfg), st: BrokerStats{Name: b.Name}}
+func newLink(u *Uplink, b Broker, n lane) *link {
+	return &link{u: u, b: b, lane: n, log: u.cfg.Log.With("component", "uplink", "broker", b.Name),
+		wake: make(chan struct{}, 1), backlog: newBacklog(&u.cfg), st: BrokerStats{Name: b.Name}, again: map[string]bool{}}
 }
 
 func (l *link) put(m *wire.Message) {
+	if !l.lane.takes(m, l.u.cfg.Drill) {
+		return
+	}
 	l.mu.Lock()
 	l.backlog.put(m)
 	l.mu.Unlock()
@@ -50,6 +73,10 @@ func (l *link) put(m *wire.Message) {
 func (l *link) beat(b wire.Beat) {
 	l.mu.Lock()
 	l.hello = &b
+	for topic := range l.again {
+		l.backlog.again(topic)
+	}
+	clear(l.again)
 	l.mu.Unlock()
 	l.awake()
 }
@@ -65,14 +92,25 @@ func (l *link) stats() BrokerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.st
-	s.Queued, s.Dropped = l.backlog.waiting(), l.backlog.dropped
+	s.Queued, s.Dropped, s.Gaps = l.backlog.waiting(), l.backlog.dropped, slices.Clone(l.backlog.gaps)
 	return s
 }
 
-func (l *link) drops() wire.Drops {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.backlog.dropped
+// both is how it stands with the broker over all lanes.
+func (l *link) both() BrokerStats {
+	s := l.stats()
+	if l.mate == nil {
+		return s
+	}
+	t := l.mate.stats()
+	s.Telemetry, s.TelemetryError = t.Connected, t.LastError
+	s.Granted = s.Granted && t.Granted
+	if s.Refused == "" {
+		s.Refused = t.Refused
+	}
+	s.Published, s.Acked, s.Queued = s.Published+t.Published, s.Acked+t.Acked, s.Queued+t.Queued
+	s.Dropped, s.Gaps = s.Dropped.Add(t.Dropped), append(s.Gaps, t.Gaps...)
+	return s
 }
 
 // run connects and serves, again and again, until the context ends. Each attempt has a number of
@@ -125,13 +163,21 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	l.mu.Lock()
 	l.st.Sessions = n
 	l.mu.Unlock()
-	will, err := l.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Will(n) })
-	if err != nil {
-		return false, err
+	signer := l.u.voice.signer(l.u.cfg.SigningKey)
+	sc := session.Config{URL: l.b.URL, ClientID: l.clientID(), MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial}
+	b := l.b
+	if l.lane == telemetry {
+		if b.TelemetryCertFile != "" {
+			b.CertFile, b.KeyFile = b.TelemetryCertFile, b.TelemetryKeyFile
+		}
+	} else {
+		will, err := l.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Will(n) })
+		if err != nil {
+			return false, err
+		}
+		sc.Will = &session.Will{Topic: will.Topic, Payload: signer.Sign(will.Topic, will.Payload), QoS: will.QoS(), Retained: will.Retained()}
 	}
-	sc := session.Config{URL: l.b.URL, ClientID: l.clientID(), MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial,
-		Will: &session.Will{Topic: will.Topic, Payload: will.Payload, QoS: will.QoS(), Retained: will.Retained()}}
-	if err := l.b.credentials(&sc, l.u.cfg.Now); err != nil {
+	if err := b.credentials(&sc, l.u.cfg.CertTime); err != nil {
 		return false, err
 	}
 	s, err := session.Connect(ctx, sc)
@@ -141,7 +187,7 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	// After a loss the session's goroutines take up to the write time-out to end; the next attempt
 	// does not wait for them, run does.
 	defer l.wg.Go(s.Wait)
-	f := &flight{link: l, s: s, session: n}
+	f := &flight{link: l, s: s, session: n, signer: signer}
 	err = f.serve(ctx)
 	return f.good, err
 }
@@ -169,7 +215,7 @@ func (l *link) watch(ctx context.Context, s *session.Session, n uint64, topic st
 	})
 	if err == nil {
 		hello := strings.Replace(topic, "/"+wire.Status.String()+"/", "/"+wire.Hello.String()+"/", 1)
-		err = s.Subscribe(ctx, hello, 0, l.u.twins.hello)
+		err = s.Subscribe(ctx, hello, 0, l.ownHello)
 	}
 	if err != nil && !errors.Is(err, session.ErrLost) {
 		l.log.Debug("own status topic cannot be watched", "error", err)

@@ -124,6 +124,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- u.Run(ctx) }()
+	awaitStats(b, u, func(s BrokerStats) bool { return s.Connected }) // what waits for it is told more slowly
 	b.ReportAllocs()
 	up := plugins.Update{State: &sensors.Batch{Readings: rs}}
 	for b.Loop() {

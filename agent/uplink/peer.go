@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -40,6 +41,17 @@ func newPeers(of []Peer, heard func(PeerWord)) *peers {
 		p.known[k] = nil
 	}
 	return p
+}
+
+// believed tells whether a peer's message is its own. Where no agent's key is trusted at all, nothing can be
+// verified and everything is believed, as it was before there were signatures.
+func believed(keys *wire.Ring, topic string, payload []byte) bool {
+	if !keys.Has(wire.RoleAgent) {
+		return true
+	}
+	var h wire.Head
+	k, err := keys.Verify(topic, payload)
+	return err == nil && json.Unmarshal(payload, &h) == nil && k.Speaks(&h)
 }
 
 // plan takes a plan's message. Replays and what comes late are passed over.
@@ -117,7 +129,14 @@ func (l *link) listen(s *session.Session) {
 	subscribe := func(filter string, qos byte, got func(string, []byte, bool)) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := s.Subscribe(ctx, filter, qos, got); err != nil && !errors.Is(err, session.ErrLost) && !refused[filter] {
+		own := func(topic string, b []byte, retained bool) {
+			if believed(l.u.orders.keys(), topic, b) {
+				got(topic, b, retained)
+				return
+			}
+			l.u.tampers.sign(fmt.Errorf("broker %s brought a word of a peer, on topic %s, that the peer has not signed: it is not listened to", l.b.Name, topic))
+		}
+		if err := s.Subscribe(ctx, filter, qos, own); err != nil && !errors.Is(err, session.ErrLost) && !refused[filter] {
 			refused[filter] = true
 			l.log.Warn("a peer cannot be listened to on this broker", "topic", filter, "error", err)
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"firebreak/agent/wire"
+	"firebreak/agent/wire/brokertest"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -230,6 +231,7 @@ func BenchmarkMosquitto(b *testing.B) {
 		rs[i] = sensors.Reading{Point: sensors.PointID(i), Value: 20 + float64(i)*0.1, Quality: sensors.GoodQuality}
 	}
 	u, _ := start(b, cfg)
+	awaitStats(b, u, func(s BrokerStats) bool { return s.Connected }) // what waits for it is told more slowly
 	up := plugins.Update{State: &sensors.Batch{Readings: rs}}
 	before := cpu()
 	for b.Loop() {
@@ -255,4 +257,102 @@ func TestMosquittoTwins(t *testing.T) {
 	m := newMosquitto(t)
 	m.start()
 	testTwins(t, "mqtt://"+m.address())
+}
+
+func TestMosquittoTamper(t *testing.T) {
+	m := newMosquitto(t)
+	m.start()
+	testTamper(t, "mqtt://"+m.address())
+}
+
+func TestMosquittoCommands(t *testing.T) {
+	m := newMosquitto(t)
+	m.start()
+	testCommands(t, "mqtt://"+m.address())
+}
+
+// mosquitto acknowledges what its access list forbids: the echo finds it out.
+func TestMosquittoGrants(t *testing.T) {
+	m := newMosquitto(t)
+	acl := filepath.Join(t.TempDir(), "acl")
+	if err := os.WriteFile(acl, []byte("topic readwrite firebreak/1/status/#\ntopic readwrite firebreak/1/hello/#\ntopic readwrite firebreak/1/alarm/#\ntopic readwrite firebreak/1/event/#\ntopic read firebreak/1/#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(m.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.conf, append(b, "acl_file "+acl+"\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	c := config("mqtt://" + m.address())
+	c.Brokers[0].Sessions = 2
+	u, _ := start(t, c)
+	awaitStats(t, u, func(s BrokerStats) bool {
+		return s.Connected && strings.Contains(s.Refused, "firebreak/1/plan/site/zone/agent/_echo") && !strings.Contains(s.Refused, "alarm/")
+	})
+}
+
+// BenchmarkFleet lets 500 agents lose their broker together: how long until all have a session again and
+// their alarms through, and how far apart they came. Each has two sessions.
+func BenchmarkFleet(b *testing.B) {
+	const agents = 500
+	m := newMosquitto(b)
+	m.start()
+	var all []*Uplink
+	for i := range agents {
+		c := config("mqtt://" + m.address())
+		c.Agent, c.Instance, c.HelloEvery = fmt.Sprint("a", i), fmt.Sprint("i", i), 2*time.Second
+		c.BackoffMin, c.BackoffMax = 0, 0 // as in the field
+		c.Brokers[0].Sessions = 2
+		u, _ := start(b, c)
+		all = append(all, u)
+	}
+	through := func(connected bool) {
+		for _, u := range all {
+			for s := u.Stats().Brokers[0]; s.Connected != connected || connected && s.Queued > 0; s = u.Stats().Brokers[0] {
+				<-time.After(5 * time.Millisecond)
+			}
+		}
+	}
+	through(true)
+	for b.Loop() {
+		m.stop()
+		through(false)
+		for _, u := range all {
+			u.Offer(alarm("smoke", 1, 1, true))
+		}
+		m.start()
+		begin := time.Now()
+		through(true)
+		b.ReportMetric(time.Since(begin).Seconds(), "s-until-all-through")
+	}
+}
+
+// BenchmarkFlapping is the time of an alarm to a healthy broker beside one that accepts and falls, again
+// and again.
+func BenchmarkFlapping(b *testing.B) {
+	m := newMosquitto(b)
+	m.start()
+	flaps := brokertest.Start(b, func(_ int, c *brokertest.Conn) {
+		if c.Accept(0) == nil {
+			_, _ = c.Next()
+		}
+	})
+	u, _ := start(b, config(flaps.URL(), "mqtt://"+m.address()))
+	got := make(chan struct{}, 16)
+	listen(b, "mqtt://"+m.address(), "watcher", "firebreak/1/alarm/+/+/+/smoke", func(string, []byte, bool) { got <- struct{}{} })
+	u.Offer(alarm("smoke", 1, 1, true))
+	<-got
+	var took []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		u.Offer(alarm("smoke", 1, 1, true))
+		<-got
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }

@@ -82,12 +82,19 @@ func (t *twins) hello(topic string, payload []byte, retained bool) {
 	}
 }
 
+// TelemetryClient ends the client id of the telemetry's session. No name of an agent holds a colon, and a
+// NATS server refuses ids with a dot.
+const TelemetryClient = ":t"
+
 // clientID is the name for the next session. With a twin it has a suffix, and after a session that
 // could not be had under that, because the broker knows the plain name only, none.
 func (l *link) clientID() string {
 	id := l.b.ClientID
 	if id == "" {
 		id = l.u.cfg.Agent
+	}
+	if l.lane == telemetry {
+		id += TelemetryClient
 	}
 	l.suffixed = l.u.twins.err() != nil && !l.suffixRefused
 	l.suffixRefused = false

@@ -1,14 +1,17 @@
 // Package uplink tells what was seen and decided to any number of MQTT brokers, each by itself.
 // It is a plugins.Publisher.
 //
+// Each broker has two sessions: one for what somebody acts on, and one for telemetry and drills, so
+// that no backlog of readings stands before an alarm.
+//
 // Concurrency: Offer may be called from any goroutine and never waits for a broker: it encodes an
-// update once and puts it into the bounded queue of each broker, under locks that are held for
-// such moments only. One goroutine for each broker owns its connection. Failure: a broker that is
+// update once and puts it into the bounded queue of each session, under locks that are held for
+// such moments only. One goroutine for each session owns its connection. Failure: a broker that is
 // absent, slow, hung or lying is left and tried again, with full jitter; nobody else notices. A
 // message is kept until the broker's PUBACK was seen, and sent again after a reconnect: at least
 // once, in order in each class.
 //
-// When the memory of one broker's queues is full, the oldest message goes first of: telemetry;
+// When the memory of one session's queues is full, the oldest message goes first of: telemetry;
 // events and alarm transitions of a drill; events; alarm transitions, superseded ones before
 // others. The present state of every alarm and plan is never dropped, and is told again after each
 // reconnect: birth, plans, active alarms by priority, then what is queued. What was dropped is
@@ -25,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"firebreak/agent/consumer"
 	"firebreak/agent/wire"
 	"firebreak/plugins"
 )
@@ -34,14 +38,21 @@ var _ plugins.Publisher = (*Uplink)(nil)
 // Uplink is the publisher.
 type Uplink struct {
 	cfg   Config
-	links []*link
+	links []*link // of the alarms, one a broker
+	lanes []*link // all
 
-	mu      sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
-	enc     *wire.Encoder
-	peers   *peers
-	twins   twins
-	untold  uint64 // updates that could not be encoded
-	lastErr error
+	mu         sync.Mutex // guards the encoder, and keeps the queues in the order of the sequences
+	enc        *wire.Encoder
+	peers      *peers
+	twins      twins
+	tampers    tampers
+	voice      voice
+	exceptions *exceptions // under mu
+	foreigners foreigners
+	orders     *orders
+	receipts   *receipts
+	untold     uint64 // updates that could not be encoded
+	lastErr    error
 }
 
 // New checks the configuration. It opens nothing.
@@ -50,12 +61,20 @@ func New(cfg Config) (*Uplink, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}}}
+	u := &Uplink{cfg: cfg, peers: newPeers(cfg.Peers, cfg.Heard), twins: twins{own: cfg.Instance, tell: cfg.Twin, signs: map[string]int{}},
+		tampers: tampers{tell: cfg.Tamper}, foreigners: foreigners{book: consumer.NewBook(nil, false), tell: cfg.Foreign}, exceptions: newExceptions(cfg.Exceptions, cfg.Points), orders: newOrders(cfg.TrustedKeys), receipts: newReceipts(cfg.Consumers, cfg.Unheard)}
 	u.enc = wire.NewEncoder(
 		wire.Identity{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Instance: cfg.Instance, Epoch: cfg.Epoch, Drill: cfg.Drill},
 		wire.Life{Boot: cfg.Boot, Version: cfg.Version, Started: cfg.Started, Clock: cfg.Clock, Buses: cfg.Buses}, cfg.Devices, cfg.Points)
 	for _, b := range cfg.Brokers {
-		u.links = append(u.links, newLink(u, b))
+		if b.Sessions == 1 {
+			u.links = append(u.links, newLink(u, b, whole))
+			u.lanes = append(u.lanes, u.links[len(u.links)-1])
+			continue
+		}
+		l := newLink(u, b, alarms)
+		l.mate = newLink(u, b, telemetry)
+		u.links, u.lanes = append(u.links, l), append(u.lanes, l, l.mate)
 	}
 	return u, nil
 }
@@ -67,6 +86,9 @@ func (u *Uplink) Offer(up plugins.Update) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if up.State != nil && u.exceptions.leave(up.State, time.Now()) {
+		return
+	}
 	m, err := u.enc.Encode(up)
 	if err != nil {
 		// Not logged here: the caller is the safety loop, and a log may block.
@@ -75,7 +97,8 @@ func (u *Uplink) Offer(up plugins.Update) {
 		return
 	}
 	m.Made = time.Now()
-	for _, l := range u.links {
+	u.receipts.told(&up, &m)
+	for _, l := range u.lanes {
 		l.put(&m)
 	}
 }
@@ -84,11 +107,14 @@ func (u *Uplink) Offer(up plugins.Update) {
 // stop time-out, says that the agent has stopped, and returns when all that it started has ended.
 func (u *Uplink) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, l := range u.links {
+	for _, l := range u.lanes {
 		wg.Go(func() { l.run(ctx) })
 	}
+	wg.Go(func() { u.obey(ctx) })
 	t := time.NewTicker(u.cfg.HelloEvery)
 	defer t.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -97,6 +123,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 		case now := <-t.C:
 			u.hello(now)
 			u.twins.look(now)
+			u.tampers.look(now)
+		case now := <-second.C:
+			u.missing(now)
 		}
 	}
 }
@@ -104,9 +133,11 @@ func (u *Uplink) Run(ctx context.Context) error {
 func (u *Uplink) hello(now time.Time) {
 	var c [16]byte
 	_, _ = rand.Read(c[:]) // never fails
+	challenge := hex.EncodeToString(c[:])
 	u.mu.Lock()
-	b := u.enc.Beat(now, hex.EncodeToString(c[:]))
+	b := u.enc.Beat(now, challenge)
 	u.mu.Unlock()
+	u.orders.said(b.Seq(), challenge)
 	for _, l := range u.links {
 		l.beat(b)
 	}
@@ -128,7 +159,13 @@ type BrokerStats struct {
 	Acked     uint64 // messages that the broker has acknowledged; hellos: written
 	Queued    int
 	Dropped   wire.Drops
-	LastError string // empty while connected
+	Gaps      []wire.GapRange // the last of what was dropped
+	LastError string          // empty while connected
+
+	Telemetry      bool   // connected; false too where it has no session of its own
+	TelemetryError string // of its own session
+	Granted        bool   // what was tried came back, in each class
+	Refused        string // what the broker does not allow; empty: nothing is known
 }
 
 // Stats is how it stands with all.
@@ -137,6 +174,12 @@ type Stats struct {
 	Messages  uint64 // sum of Acked
 	Untold    uint64 // updates that could not be made into a message
 	LastError string // of those
+	Signing   string // why messages are not signed, or with an old key; empty: as configured
+	Tampered  uint64 // words of others, or wiped, on topics that are this agent's
+
+	Commands uint64            // taken
+	Dropped  map[string]uint64 // commands and receipts that were not, by reason
+	Trusted  string            // why the trusted keys cannot be read; empty: they can, or none are named
 }
 
 // Stats takes a snapshot.
@@ -148,8 +191,10 @@ func (u *Uplink) Stats() Stats {
 		s.LastError = u.lastErr.Error()
 	}
 	u.mu.Unlock()
+	s.Signing, s.Tampered = u.voice.problem(), u.tampers.count()
+	u.orders.stats(&s)
 	for _, l := range u.links {
-		b := l.stats()
+		b := l.both()
 		s.Brokers = append(s.Brokers, b)
 		s.Messages += b.Acked
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -19,7 +20,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 	documented := tables(string(text))
 	for section, v := range map[string]any{"Common fields": Head{}, "Last fields": Trust{}, "status": StatusMessage{},
-		"alarm": AlarmMessage{}, "plan": PlanMessage{}, "event": EventMessage{}, "hello": HelloMessage{}} {
+		"alarm": AlarmMessage{}, "plan": PlanMessage{}, "event": EventMessage{}, "hello": HelloMessage{}, "Signatures": Signature{}, "receipt": ReceiptMessage{}, "cmd": CommandMessage{}} {
 		want := keys(reflect.TypeOf(v), "")
 		got := documented[section]
 		if len(want) == 0 || len(got) == 0 {
@@ -81,4 +82,32 @@ func keys(t reflect.Type, prefix string) (out []string) {
 		}
 	}
 	return out
+}
+
+// TestSeveritiesAreDocumented holds the table of docs/mqtt.md to the one in code, row by row.
+func TestSeveritiesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/mqtt.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(text), "\n## Severities\n")
+	body, _, _ = strings.Cut(body, "\n## ")
+	var rows []string
+	for _, l := range strings.Split(body, "\n") {
+		if strings.HasPrefix(l, "| P") {
+			rows = append(rows, l)
+		}
+	}
+	var want []string
+	for _, s := range Severities() {
+		want = append(want, fmt.Sprintf("| P%d | %s | %s | %s, %d | %s | %d |", s.Priority, s.Means, s.Event, s.Level, s.Number, s.PagerDuty, s.Syslog))
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("the table says\n%s\nand the code\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+	}
+	for _, p := range []int{0, 1, -3, 5, 100} {
+		if SeverityOf(p).Priority != 1 {
+			t.Errorf("priority %d is taken for %d", p, SeverityOf(p).Priority)
+		}
+	}
 }

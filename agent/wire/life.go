@@ -88,14 +88,17 @@ func (e *Encoder) Beat(now time.Time, challenge string) Beat {
 	return b
 }
 
+// Seq is the number of the hello, the same to all brokers.
+func (b *Beat) Seq() uint64 { return b.head.Seq }
+
 func (e *Encoder) sequences(tree int) Sequences {
 	s := &e.seq[tree]
 	return Sequences{Alarm: s[Alarm], Plan: s[Plan], Event: s[Event], State: s[State]}
 }
 
 // Hello encodes a beat for one broker. It needs no Encoder, so each link does it for itself.
-func (b Beat) Hello(session uint64, queued int, d Drops) (Message, error) {
-	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Challenge: b.challenge, Buses: b.buses}
+func (b Beat) Hello(session uint64, queued int, d Drops, gaps []GapRange) (Message, error) {
+	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Gaps: gaps, Challenge: b.challenge, Buses: b.buses}
 	p.Last.Status = 2*session - 1
 	m := Message{Class: Hello, Drill: b.drill, Seq: p.Seq, Topic: b.topic}
 	var err error

@@ -153,6 +153,20 @@ type Drops struct {
 	Superseded uint64 `json:"superseded"` // plan states replaced by a newer one before they were sent
 }
 
+// GapRange names messages that were dropped before a broker had them: numbers of one class, both ends
+// included.
+type GapRange struct {
+	Class string `json:"class"`
+	Drill bool   `json:"drill,omitempty"`
+	From  uint64 `json:"from"`
+	To    uint64 `json:"to"`
+}
+
+// Add sums up two lanes.
+func (d Drops) Add(o Drops) Drops {
+	return Drops{d.Alarm + o.Alarm, d.Event + o.Event, d.State + o.State, d.Superseded + o.Superseded}
+}
+
 // Sequences holds the last sequence number given out in each class.
 type Sequences struct {
 	Status uint64 `json:"status"`
@@ -185,7 +199,8 @@ type HelloMessage struct {
 	Active    ActiveAlarms `json:"active_alarms"`
 	Queued    int          `json:"queued"` // messages that wait for this broker
 	Dropped   Drops        `json:"dropped"`
-	Challenge string       `json:"challenge"` // a command answers it, within 30 s (S14)
+	Gaps      []GapRange   `json:"gaps,omitempty"` // the last of what was dropped
+	Challenge string       `json:"challenge"`      // a command answers it, within 30 s (S14)
 
 	Buses map[string]BusLoad `json:"buses,omitempty"`
 }

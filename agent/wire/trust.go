@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,4 +57,12 @@ func (m *Message) Aged(held time.Duration, replayed bool) []byte {
 		b = append(b, `,"replayed":true`...)
 	}
 	return append(b, m.Payload[end:]...)
+}
+
+// Past is the topic and payload of readings that waited for their broker: of class history, marked, and
+// numbered among the states.
+func (m *Message) Past() (topic string, payload []byte) {
+	topic = strings.Replace(m.Topic, "/"+State.String()+"/", "/"+History.String()+"/", 1)
+	payload = append(make([]byte, 0, len(m.Payload)+16), m.Payload[:len(m.Payload)-1]...)
+	return topic, append(payload, `,"replayed":true}`...)
 }

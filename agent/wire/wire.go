@@ -17,6 +17,7 @@ package wire
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 )
 
@@ -28,16 +29,20 @@ const Root = "firebreak/1"
 type Class uint8
 
 const (
-	Status Class = iota // birth, will, orderly stop
-	Alarm               // present state of one alarm
-	Plan                // present state of one plan
-	Event               // something that happened once
-	Hello               // sign of life
-	State               // one poll of one device
+	Status  Class = iota // birth, will, orderly stop
+	Alarm                // present state of one alarm
+	Plan                 // present state of one plan
+	Event                // something that happened once
+	Hello                // sign of life
+	State                // one poll of one device
+	Receipt              // a consumer answers an alarm or a plan
+	Cmd                  // an order to the agent
+	History              // one poll of a device that waited for its broker
+	Echo                 // the agent tries whether it may write and read
 	Classes
 )
 
-var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state"}
+var classNames = [Classes]string{"status", "alarm", "plan", "event", "hello", "state", "receipt", "cmd", "history"}
 
 func (c Class) String() string {
 	if c < Classes {
@@ -87,6 +92,49 @@ func (id Identity) Topic(c Class, drill bool, sub string) string {
 		b.WriteString(TopicName(sub))
 	}
 	return b.String()
+}
+
+// Place is what a topic says of its message.
+type Place struct {
+	Class             Class
+	Drill             bool
+	Site, Zone, Agent string // as levels: see TopicName
+	Sub               string // empty: there is none
+}
+
+// ParseTopic reads a topic of the tree, also behind the prefix of a bridge.
+func ParseTopic(topic string) (p Place, ok bool) {
+	i := strings.Index(topic, Root+"/")
+	if i < 0 || i > 0 && topic[i-1] != '/' {
+		return p, false
+	}
+	levels := strings.Split(topic[i+len(Root)+1:], "/")
+	if levels[0] == "drill" {
+		p.Drill, levels = true, levels[1:]
+	}
+	if len(levels) < 4 || len(levels) > 5 {
+		return p, false
+	}
+	for _, l := range levels {
+		if l == "" {
+			return p, false
+		}
+	}
+	c := slices.Index(classNames[:], levels[0])
+	if c < 0 {
+		return p, false
+	}
+	p.Class, p.Site, p.Zone, p.Agent = Class(c), levels[1], levels[2], levels[3]
+	if len(levels) == 5 {
+		p.Sub = levels[4]
+	}
+	return p, true
+}
+
+// Holds tells whether a message with this head belongs there; sub is the name of its alarm or plan.
+func (p *Place) Holds(h *Head, sub string) bool {
+	return TopicName(h.Site) == p.Site && TopicName(h.Zone) == p.Zone && TopicName(h.Agent) == p.Agent &&
+		(sub == "" && p.Sub == "" || sub != "" && TopicName(sub) == p.Sub)
 }
 
 // Filter is the subscription to a class of an agent of a site, in whichever zone it stands. What it

@@ -242,7 +242,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "stopped", m, err)
 	_, _ = e.Encode(plugins.Update{State: &sensors.Batch{}})
 	_, _ = e.Encode(plugins.Update{State: &sensors.Batch{}, Mark: plugins.MarkDrill})
-	m, err = e.Beat(wall, "c0ffee").Hello(2, 5, Drops{State: 1})
+	m, err = e.Beat(wall, "c0ffee").Hello(2, 5, Drops{State: 1}, nil)
 	golden(t, "hello", m, err)
 }
 

@@ -128,6 +128,15 @@ func (c *Conn) Ack(p Packet) error {
 	return err
 }
 
+// Pass gives the client what it has published, as to a subscriber with QoS 0.
+func (c *Conn) Pass(p Packet) error {
+	body := binary.BigEndian.AppendUint16(nil, uint16(len(p.Topic)))
+	body = append(append(body, p.Topic...), p.Payload...)
+	head := binary.AppendUvarint([]byte{Publish << 4}, uint64(len(body)))
+	_, err := c.Write(append(head, body...))
+	return err
+}
+
 func (c *Conn) read() (Packet, error) {
 	first, err := c.br.ReadByte()
 	if err != nil {

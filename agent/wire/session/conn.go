@@ -147,3 +147,10 @@ func userTimeout(rc syscall.RawConn, d time.Duration) error {
 	}
 	return err
 }
+
+// PlainText tells whether a URL means plain text over a network: no TLS, and another host.
+func PlainText(raw string) bool {
+	_, host, secure, err := address(raw)
+	ip := net.ParseIP(host)
+	return err == nil && !secure && host != "localhost" && (ip == nil || !ip.IsLoopback())
+}

@@ -43,6 +43,7 @@ type Config struct {
 	Username, Password string
 	TLS                *tls.Config // of mqtts; nil takes the system's roots
 	Will               *Will
+	Ordered            bool // what is subscribed to is handed over in order, one message at a time
 
 	KeepAlive      time.Duration // 5 s; whole seconds
 	PingTimeout    time.Duration // 3 s
@@ -140,7 +141,7 @@ func Connect(ctx context.Context, cfg Config) (*Session, error) {
 func (s *Session) options(cfg *Config) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().AddBroker(cfg.URL).SetClientID(cfg.ClientID).
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).
-		SetProtocolVersion(4).SetOrderMatters(false).
+		SetProtocolVersion(4).SetOrderMatters(cfg.Ordered).
 		SetKeepAlive(cfg.KeepAlive).SetPingTimeout(cfg.PingTimeout).
 		SetWriteTimeout(cfg.WriteTimeout).SetConnectTimeout(cfg.ConnectTimeout).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.fail(err) })

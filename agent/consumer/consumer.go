@@ -1,0 +1,396 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/agent/wire/secret"
+	"firebreak/agent/wire/session"
+)
+
+// Broker is one of the brokers that the agents tell. The files are read at each connection; each may be
+// credential:NAME, as systemd hands it in.
+type Broker struct {
+	Name, URL string // mqtts://host:8883; mqtt:// on this host only, but for PlainText
+	ClientID  string // empty: the consumer's name
+	Files     session.Files
+	PlainText bool // plain text over a network is meant
+}
+
+// Config of a Consumer.
+type Config struct {
+	Name    string   // of this consumer, as in the agents' configuration
+	Brokers []Broker // two at least, for an alarm must survive one
+	Sites   []string // empty: all
+
+	Trusted  string     // file of trusted keys, read again when it changes
+	Keys     *wire.Ring // in place of the file
+	Unsigned bool       // believe what is not signed, where there are no keys at all: for a bench
+
+	SigningKey string // file of this consumer's key; empty: it answers nothing
+	Readings   bool   // listen to readings too
+	Drills     bool   // and to drills, which are never to be acted on
+
+	Heard func(Note) // called one at a time
+	Log   *slog.Logger
+
+	// Dial replaces the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Limits of the connections.
+const (
+	inbox      = 8192
+	look       = 250 * time.Millisecond
+	backoffMin = 250 * time.Millisecond
+	backoffMax = 10 * time.Second
+	subLimit   = 5 * time.Second
+	ringLook   = 10 * time.Second
+)
+
+// ErrNoKey is the error of an answer of a consumer that has no key to sign it with.
+var ErrNoKey = errors.New("this consumer has no signing key, so nobody would believe its answer")
+
+// Consumer listens on several brokers at once.
+type Consumer struct {
+	cfg    Config
+	signer *wire.Signer
+	in     chan incoming
+
+	mu       sync.Mutex
+	book     *Book
+	sessions map[string]*session.Session // by broker
+	again    map[string]chan struct{}    // by broker: ask once more for what is retained
+	overrun  uint64
+	ringAt   time.Time // when the file of trusted keys was last changed
+	begun    time.Time
+	blind    bool
+}
+
+type incoming struct {
+	broker, topic string
+	payload       []byte
+	retained      bool
+}
+
+// New checks a configuration and reads its keys. It opens nothing.
+func New(cfg Config) (*Consumer, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Heard == nil {
+		cfg.Heard = func(Note) {}
+	}
+	c := &Consumer{cfg: cfg, in: make(chan incoming, inbox), sessions: map[string]*session.Session{}, again: map[string]chan struct{}{}}
+	var errs []error
+	if cfg.Name == "" || wire.TopicName(cfg.Name) != cfg.Name {
+		errs = append(errs, fmt.Errorf("consumer: name %q: use up to 48 letters, digits, - and _", cfg.Name))
+	}
+	if len(cfg.Brokers) == 0 {
+		errs = append(errs, errors.New("consumer: no broker is named"))
+	}
+	seen := map[string]bool{}
+	for _, b := range cfg.Brokers {
+		if b.Name == "" || seen[b.Name] {
+			errs = append(errs, fmt.Errorf("consumer: broker name %q is empty or used twice", b.Name))
+		}
+		seen[b.Name] = true
+		if err := session.CheckURL(b.URL); err != nil {
+			errs = append(errs, fmt.Errorf("consumer: broker %s: %w", b.Name, err))
+		} else if !b.PlainText && session.PlainText(b.URL) {
+			errs = append(errs, fmt.Errorf("consumer: broker %s: %s would be plain text over a network: use mqtts://, or say that it is meant", b.Name, b.URL))
+		}
+	}
+	keys := cfg.Keys
+	if keys == nil && cfg.Trusted != "" {
+		var err error
+		if keys, err = wire.ReadRing(cfg.Trusted); err != nil {
+			errs = append(errs, err)
+		}
+		c.ringAt = modified(cfg.Trusted)
+	}
+	if keys.Len() == 0 && !cfg.Unsigned {
+		errs = append(errs, errors.New("consumer: no key is trusted, so no message would be believed: name a file of trusted keys"))
+	}
+	if cfg.SigningKey != "" {
+		var err error
+		if c.signer, err = wire.ReadSigner(cfg.SigningKey); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	c.book = NewBook(keys, cfg.Unsigned)
+	return c, errors.Join(errs...)
+}
+
+func modified(file string) time.Time {
+	fi, err := os.Stat(secret.Path(file))
+	if err != nil {
+		return time.Time{}
+	}
+	return fi.ModTime()
+}
+
+// Run listens until the context ends, and waits for all that it has started.
+func (c *Consumer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, b := range c.cfg.Brokers {
+		wg.Go(func() { c.keep(ctx, b) })
+	}
+	c.begun = time.Now()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	ring := time.NewTicker(ringLook)
+	defer ring.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-c.in:
+			c.hear(func(now time.Time) []Note { return c.book.Take(now, m.broker, m.topic, m.payload, m.retained) })
+		case <-tick.C:
+			c.hear(c.book.Tick)
+			c.sight()
+		case <-ring.C:
+			c.readRing()
+		}
+	}
+}
+
+// hear lets the book take something, answers, and passes on what it says.
+func (c *Consumer) hear(take func(time.Time) []Note) {
+	c.mu.Lock()
+	notes := append([]Note(nil), take(time.Now())...)
+	repeats := append([]Note(nil), c.book.repeats...)
+	c.book.repeats = c.book.repeats[:0]
+	c.mu.Unlock()
+	for _, n := range repeats {
+		if c.signer != nil && n.Act() {
+			_ = c.Answer(n, wire.AnswerReceipt, "")
+		}
+	}
+	for _, n := range notes {
+		if n.Kind == Incomplete {
+			c.askAgain()
+		}
+		if c.signer != nil {
+			switch {
+			case n.Act() && (n.Kind == AlarmTold || n.Kind == PlanTold):
+				_ = c.Answer(n, wire.AnswerReceipt, "")
+			case n.Kind == Incomplete:
+				c.resync(n)
+			}
+		}
+		c.cfg.Heard(n)
+	}
+}
+
+// askAgain subscribes once more to what is retained: nats-server may acknowledge an alarm before it hands
+// it to new subscribers, and who subscribes in between gets neither.
+func (c *Consumer) askAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.again {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// sight tells once when no broker is reached, and again when that has come back and gone.
+func (c *Consumer) sight() {
+	c.mu.Lock()
+	now := len(c.sessions) == 0 && time.Since(c.begun) > silentAfter
+	was := c.blind
+	c.blind = now
+	c.mu.Unlock()
+	if now && !was {
+		c.cfg.Heard(Note{Kind: BlindNow, At: time.Now(), Text: "no broker is reached: what is said of agents is what was known"})
+	}
+}
+
+// readRing takes the keys anew when their file has changed; a file with a fault changes nothing.
+func (c *Consumer) readRing() {
+	if c.cfg.Trusted == "" || c.cfg.Keys != nil {
+		return
+	}
+	at := modified(c.cfg.Trusted)
+	if at.IsZero() || at.Equal(c.ringAt) {
+		return
+	}
+	keys, err := wire.ReadRing(c.cfg.Trusted)
+	if err != nil {
+		c.cfg.Log.Error("the trusted keys have a fault: the last good ones are used", "error", err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ringAt = at
+	c.book.Trust(keys)
+}
+
+// keep holds a session with one broker, again and again.
+func (c *Consumer) keep(ctx context.Context, b Broker) {
+	pause := backoffMin
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := c.serve(ctx, b)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(begin) > backoffMax {
+			pause = backoffMin
+		}
+		c.cfg.Log.Warn("a broker is not reached: trying again", "broker", b.Name, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(rand.Int64N(int64(pause))) + time.Millisecond):
+		}
+		pause = min(2*pause, backoffMax)
+	}
+}
+
+// serve is one session: subscribed to all that is asked for, or none.
+func (c *Consumer) serve(ctx context.Context, b Broker) error {
+	sc := session.Config{URL: b.URL, ClientID: b.ClientID, Ordered: true, Dial: c.cfg.Dial}
+	if sc.ClientID == "" {
+		sc.ClientID = c.cfg.Name
+	}
+	if err := b.Files.Apply(&sc, time.Now); err != nil {
+		return err
+	}
+	s, err := session.Connect(ctx, sc)
+	if err != nil {
+		return err
+	}
+	defer s.Wait()
+	defer s.Abort(context.Canceled)
+	got := func(topic string, payload []byte, retained bool) {
+		select {
+		case c.in <- incoming{b.Name, topic, payload, retained}:
+		default: // whoever listens is too slow: the gap is told, and the present state comes again
+			c.mu.Lock()
+			c.overrun++
+			c.mu.Unlock()
+		}
+	}
+	if err := c.subscribe(ctx, s, got); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	again := make(chan struct{}, 1)
+	c.sessions[b.Name], c.again[b.Name] = s, again
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.sessions, b.Name)
+		delete(c.again, b.Name)
+		c.mu.Unlock()
+	}()
+	c.cfg.Log.Info("broker connected", "broker", b.Name)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.Lost():
+			return s.Cause()
+		case <-again:
+			if err := c.subscribe(ctx, s, got, wire.Alarm, wire.Plan); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// subscribe asks for classes; none: for all that the configuration wants.
+func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(string, []byte, bool), classes ...wire.Class) error {
+	for filter, class := range c.filters() {
+		if len(classes) > 0 && !slices.Contains(classes, class) {
+			continue
+		}
+		qos := class.QoS()
+		if class == wire.State || class == wire.History {
+			qos = 0
+		}
+		sub, cancel := context.WithTimeout(ctx, subLimit)
+		err := s.Subscribe(sub, filter, qos, got)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filters are the subscriptions and their classes.
+func (c *Consumer) filters() map[string]wire.Class {
+	out := map[string]wire.Class{}
+	roots := []string{wire.Root}
+	if c.cfg.Drills {
+		roots = append(roots, wire.Root+"/drill")
+	}
+	sites := []string{"#"}
+	if len(c.cfg.Sites) > 0 {
+		sites = nil
+		for _, s := range c.cfg.Sites {
+			sites = append(sites, wire.TopicName(s)+"/#")
+		}
+	}
+	for _, root := range roots {
+		for _, site := range sites {
+			for _, cl := range []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello} {
+				out[root+"/"+cl.String()+"/"+site] = cl
+			}
+			if c.cfg.Readings {
+				out[root+"/"+wire.State.String()+"/"+site] = wire.State
+				out[root+"/"+wire.History.String()+"/"+site] = wire.History
+			}
+		}
+	}
+	return out
+}
+
+// Agents lists what is known of all agents.
+func (c *Consumer) Agents() []Agent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.book.Agents()
+}
+
+// Compartments groups it by what burns together.
+func (c *Consumer) Compartments() []Compartment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.book.Compartments()
+}
+
+// Counts of what was not taken: messages refused, by reason, and those that came faster than Heard
+// returned.
+func (c *Consumer) Counts() (refused map[string]uint64, overrun uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.book.Refusals(), c.overrun
+}
+
+// Connected names the brokers that are reached.
+func (c *Consumer) Connected() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []string
+	for b := range c.sessions {
+		out = append(out, b)
+	}
+	return out
+}

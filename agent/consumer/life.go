@@ -1,0 +1,313 @@
+package consumer
+
+import (
+	"slices"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/plugins"
+)
+
+// take takes a message that is what it says it is.
+func (b *Book) take(m *message) {
+	a := b.agents[key(m.Place)]
+	if a == nil {
+		if len(b.agents) >= maxAgents {
+			b.refuse(m.now, m.broker, m.Place, "too many agents", "")
+			return
+		}
+		a = &agent{site: m.head.Site, name: m.head.Agent, zone: m.head.Zone, lives: map[string]*life{}, heardAt: m.now, since: m.now}
+		b.agents[key(m.Place)] = a
+	}
+	if m.Class == wire.State {
+		b.takeState(a, m)
+		return
+	}
+	if slices.Contains(a.past, m.head.Instance) {
+		b.refuse(m.now, m.broker, m.Place, "of an instance that another has taken over from", "")
+		return
+	}
+	l := a.life(m)
+	if l == nil {
+		b.refuse(m.now, m.broker, m.Place, "another epoch under the same instance", "")
+		return
+	}
+	if live := b.agents[m.Site+"/"+m.Agent]; m.Drill && a.cur == nil && live != nil && live.cur != nil && live.cur.instance == l.instance {
+		a.cur, a.verdict = l, Live // its hello is told with what is real
+	}
+	switch {
+	case m.hello != nil:
+		b.takeHello(a, l, m)
+	case m.event != nil:
+		b.takeEvent(a, l, m)
+	case m.alarm != nil || m.plan != nil:
+		b.takeWord(a, l, m)
+	}
+}
+
+// life finds the life that a message is of. Those that nobody has heard alive are few: the one that
+// was heard last goes.
+func (a *agent) life(m *message) *life {
+	l := a.lives[m.head.Instance]
+	if l != nil {
+		if l.epoch != m.head.Epoch {
+			return nil
+		}
+		return l
+	}
+	if len(a.lives) >= maxLives {
+		var oldest *life
+		for _, o := range a.lives {
+			if o != a.cur && (oldest == nil || o.epoch < oldest.epoch) {
+				oldest = o
+			}
+		}
+		delete(a.lives, oldest.instance)
+	}
+	l = &life{instance: m.head.Instance, epoch: m.head.Epoch, topics: map[string]*topic{}}
+	a.lives[l.instance] = l
+	return l
+}
+
+// takeHello takes a sign of life. One that is retained, or was heard already, is none.
+func (b *Book) takeHello(a *agent, l *life, m *message) {
+	if m.retained || m.head.Seq <= l.hello.Seq {
+		return
+	}
+	l.hello, l.helloAt = *m.hello, m.now
+	l.hellos++
+	if a.cur != l && !a.takesOver(l, m.now) {
+		return
+	}
+	if a.cur != l {
+		b.newLife(a, l, m)
+	}
+	a.heardAt, a.zone = m.now, m.head.Zone
+	last := &m.hello.Last
+	if m.Drill && m.hello.DrillLast != nil {
+		last = m.hello.DrillLast
+	}
+	for c, n := range map[wire.Class]uint64{wire.Alarm: last.Alarm, wire.Plan: last.Plan, wire.Event: last.Event} {
+		l.seqs[c].heard(m.now, n)
+	}
+	b.verdict(a, m.now, Live, "")
+	b.untold(a, m)
+	b.compare(a, l, m.now)
+}
+
+// takesOver tells whether a life counts from now on (S14). A later epoch does at once. An earlier one, of
+// an agent that has lost its journal, does when the present one has not been heard while it said hello
+// twice: what was recorded of an old life is not enough to mute a living agent.
+func (a *agent) takesOver(l *life, now time.Time) bool {
+	if a.cur == nil || l.epoch > a.cur.epoch {
+		return true
+	}
+	return l.hellos >= 2 && now.Sub(a.heardAt) >= silentAfter/2
+}
+
+func (b *Book) newLife(a *agent, l *life, m *message) {
+	if old := a.cur; old != nil {
+		if a.past = append(a.past, old.instance); len(a.past) > maxPast {
+			a.past = a.past[1:]
+		}
+		delete(a.lives, old.instance)
+		if l.epoch < old.epoch {
+			b.note(a, m, Note{Kind: NewLife, Text: "with an earlier epoch: its journal or its clock was lost"})
+		} else {
+			b.note(a, m, Note{Kind: NewLife})
+		}
+	}
+	a.cur = l
+	for id, o := range a.lives { // what is left of lives before it is old
+		if o != l && o.epoch < l.epoch {
+			delete(a.lives, id)
+		}
+	}
+}
+
+// untold tells what stood there before the life was known to be alive.
+func (b *Book) untold(a *agent, m *message) {
+	var due []*topic
+	for _, t := range a.cur.topics {
+		if !t.told {
+			due = append(due, t)
+		}
+	}
+	slices.SortFunc(due, func(x, y *topic) int { return rank(x) - rank(y) })
+	for _, t := range due {
+		t.told = true
+		b.tell(a, m.now, m.broker, t)
+	}
+	if a.cur.stage() > plugins.Watch {
+		a.stageAt = m.now
+	}
+}
+
+// rank puts plans before alarms, and alarms by priority.
+func rank(t *topic) int {
+	if t.plan != nil {
+		return 0
+	}
+	return max(t.alarm.Priority, 1)
+}
+
+func (b *Book) tell(a *agent, now time.Time, broker string, t *topic) {
+	n := Note{Kind: AlarmTold, At: now, Broker: broker, Site: a.site, Agent: a.name, Verdict: a.verdict, Alarm: t.alarm, Plan: t.plan, Class: wire.Alarm, place: t.place, real: t.real}
+	h := &wire.Head{}
+	if t.plan != nil {
+		n.Kind, n.Class, h = PlanTold, wire.Plan, &t.plan.Head
+	} else {
+		h = &t.alarm.Head
+	}
+	n.of = wire.Ref{Instance: h.Instance, Epoch: h.Epoch, Class: n.Class.String(), Seq: h.Seq}
+	b.out = append(b.out, n)
+}
+
+func (b *Book) note(a *agent, m *message, n Note) {
+	n.At, n.Broker, n.Site, n.Agent, n.Verdict, n.place = m.now, m.broker, a.site, a.name, a.verdict, m.Place
+	b.out = append(b.out, n)
+}
+
+// takeWord takes an alarm or a plan. What is not newer than what is known of its topic is a repeat.
+func (b *Book) takeWord(a *agent, l *life, m *message) {
+	if !m.retained {
+		l.seqs[m.Class].take(m.now, m.head.Seq)
+	}
+	k := topicKey(m.Place)
+	t := l.topics[k]
+	if t == nil {
+		if len(l.topics) >= maxTopics {
+			b.refuse(m.now, m.broker, m.Place, "too many alarms", "")
+			return
+		}
+		t = &topic{place: m.Place}
+		l.topics[k] = t
+	}
+	if m.head.Seq <= t.seq {
+		if m.head.Seq == t.seq && l == a.cur && !m.retained {
+			told := len(b.out)
+			b.tell(a, m.now, m.broker, t)
+			b.repeats = append(b.repeats, b.out[told])
+			b.out = b.out[:told]
+		}
+		return
+	}
+	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real(), m.now, false
+	if l != a.cur {
+		return // told once it is known to live
+	}
+	if l.stage() > plugins.Watch {
+		a.stageAt = m.now
+	}
+	if !m.retained {
+		a.heardAt = m.now
+	}
+	t.told = true
+	b.tell(a, m.now, m.broker, t)
+	if m.replayed() {
+		b.out[len(b.out)-1].real = false // a newer state of it follows: nobody acts on this one
+	}
+	b.compare(a, l, m.now)
+}
+
+func (m *message) replayed() bool {
+	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed
+}
+
+func (b *Book) takeEvent(a *agent, l *life, m *message) {
+	if m.retained || !l.seqs[wire.Event].take(m.now, m.head.Seq) {
+		return
+	}
+	if l == a.cur {
+		a.heardAt = m.now
+		b.note(a, m, Note{Kind: EventTold, Event: m.event, Class: wire.Event, real: m.real()})
+	}
+}
+
+// takeState takes readings: of the life that lives, each once.
+func (b *Book) takeState(a *agent, m *message) {
+	l := a.cur
+	if m.retained || l == nil || l.epoch != m.state.Epoch || !l.seqs[wire.State].take(m.now, m.state.Seq) {
+		return
+	}
+	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
+}
+
+// compare holds the active alarms that are known to those of the last hello.
+func (b *Book) compare(a *agent, l *life, now time.Time) {
+	if l.hellos == 0 { // drills: no hello speaks of them
+		return
+	}
+	var active []plugins.AlarmState
+	for _, t := range l.topics {
+		if t.alarm != nil && t.alarm.Active {
+			active = append(active, plugins.AlarmState{Name: t.alarm.Hazard, Occurrence: t.alarm.Occurrence, State: t.alarm.State})
+		}
+	}
+	switch {
+	case wire.AlarmHash(active) == l.hello.Active.Hash:
+		l.differsAt, l.differed = time.Time{}, false
+	case l.differsAt.IsZero():
+		l.differsAt = now
+	}
+}
+
+// Tick looks for what time alone shows: silence, gaps, alarms that are not known. It is called every
+// quarter of a second or so.
+func (b *Book) Tick(now time.Time) []Note {
+	b.out = b.out[:0]
+	for _, a := range b.agents {
+		b.silence(a, now)
+		if a.cur == nil || a.verdict != Live {
+			continue
+		}
+		l := a.cur
+		for c := range l.seqs {
+			g, ok := l.seqs[c].due(now, gapGrace)
+			if ok && wire.Class(c) != wire.Plan { // a plan's state that a newer one replaced is no loss
+				b.out = append(b.out, Note{Kind: Gap, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, Class: wire.Class(c), From: g.from, To: g.to, place: a.place()})
+			}
+		}
+		wait := gapGrace
+		if l.differed {
+			wait = time.Minute
+		}
+		if !l.differsAt.IsZero() && now.Sub(l.differsAt) >= wait {
+			l.differed, l.differsAt = true, now
+			b.out = append(b.out, Note{Kind: Incomplete, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, place: a.place(), Text: "its active alarms are not all known: ask it to tell them again (resync)"})
+		}
+	}
+	return b.out
+}
+
+func (a *agent) place() wire.Place {
+	return wire.Place{Site: wire.TopicName(a.site), Zone: wire.TopicName(a.zone), Agent: wire.TopicName(a.name)}
+}
+
+// silence judges an agent that has said nothing for long.
+func (b *Book) silence(a *agent, now time.Time) {
+	if a.cur != nil && a.cur.hellos == 0 { // drills of an agent that lives: see take
+		return
+	}
+	if a.verdict == Silent || a.verdict == SilentAfterAlarm || now.Sub(a.heardAt) < silentAfter {
+		return
+	}
+	// Of one that was never heard alive, what stands retained may be of any time: the worst is taken.
+	after := !a.stageAt.IsZero() && a.heardAt.Sub(a.stageAt) < alarmMemory
+	for _, l := range a.lives {
+		after = after || a.cur == nil && l.stage() > plugins.Watch
+	}
+	if after {
+		b.verdict(a, now, SilentAfterAlarm, "silent after stage 1 or higher: take it as stage 2, start what is reversible")
+		return
+	}
+	b.verdict(a, now, Silent, "silent at stage 0: a fault of the agent, its host or the way to it")
+}
+
+func (b *Book) verdict(a *agent, now time.Time, v Verdict, text string) {
+	if a.verdict == v {
+		return
+	}
+	a.verdict, a.since = v, now
+	b.out = append(b.out, Note{Kind: VerdictNow, At: now, Site: a.site, Agent: a.name, Verdict: v, Text: text, place: a.place()})
+}
