@@ -3,6 +3,8 @@ package app
 import (
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clockState tells how far the wall clock can be trusted. The kernel knows synced or not; that a
@@ -33,4 +35,11 @@ func (c *clockState) state() string {
 		return "holdover"
 	}
 	return "unset"
+}
+
+// clockSynced asks the kernel whether the wall clock is disciplined (adjtimex, STA_UNSYNC).
+func clockSynced() bool {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
 }
