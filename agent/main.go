@@ -19,6 +19,7 @@ import (
 	"firebreak/agent/app"
 	"firebreak/agent/config"
 	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/service"
 )
 
 const defaultConfig = "/etc/firebreak/firebreak.toml"
@@ -159,7 +160,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	if *verbose {
 		level = slog.LevelDebug
 	}
-	lines := app.NewLogWriter(stderr)
+	lines := service.NewLogWriter(stderr)
 	defer lines.Close()
 	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	ctx, stop := signals()

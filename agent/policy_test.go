@@ -16,6 +16,7 @@ var floors = map[string]int{
 	"configs": 0, // data files and their embedding
 
 	"plugins/reread":        1, // files that may be replaced, or hang
+	"plugins/service":       1, // the service manager and the log, for agent and helper
 	"sensors/profile":       1,
 	"agent/hazard":          1,
 	"agent/journal":         1,

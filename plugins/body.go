@@ -34,6 +34,21 @@ func (c Call) ID() string {
 	return c.Mark.String() + "/" + c.Key.String()
 }
 
+// Spared answers a call for which a hook does nothing (S7): a dry one, and one of a drill that the hook does not
+// support. drill is what the hook declares, would what a real call would do.
+func (c Call) Spared(drill, would string) (Outcome, bool) {
+	switch {
+	case c.Mark == MarkReal, c.Mark == MarkDrill && drill == "native":
+		return Outcome{}, false
+	case c.Mark == MarkDry, c.Mark == MarkDrill && drill == "dry-run":
+		return Outcome{Result: Skipped, Detail: would}, true
+	case c.Mark == MarkDrill:
+		return Outcome{Result: Skipped, Detail: "skipped: the hook declares no drill support (S7); " + would}, true
+	}
+	// A mark from a later version: doing nothing is the side on which a drill stays harmless.
+	return Outcome{Result: Skipped, Detail: fmt.Sprintf("skipped: the mark %v is not known", c.Mark)}, true
+}
+
 // Body makes the body of a call. A Why that is no JSON is told as a JSON string: a fault in the
 // explanation must not stop the action.
 func (c Call) Body(site, agent string) Body {

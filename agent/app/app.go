@@ -27,6 +27,7 @@ import (
 	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
+	"firebreak/plugins/service"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
@@ -122,19 +123,19 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	if o.Ready != nil {
 		o.Ready(Running{p.up, p.guard, p.buses, p.board, p.hooks})
 	}
-	p.note.send("READY=1")
+	p.note.Send("READY=1")
 	o.Log.Info("firebreak runs", "agent", o.Config.Agent, "config", o.Config.Rules.Hash, "epoch", p.boot.Epoch, "version", p.boot.Version)
 	ended := make(chan error, 1)
 	go func() { ended <- p.guard.Run(ctx) }()
 	select {
 	case n = <-p.change.change:
 		if n == nil {
-			p.note.send("STOPPING=1")
+			p.note.Send("STOPPING=1")
 		}
 		stop()
 		err = <-ended
 	case err = <-ended:
-		p.note.send("STOPPING=1")
+		p.note.Send("STOPPING=1")
 	}
 	return n, true, err
 }
@@ -175,7 +176,7 @@ type parts struct {
 	inbox  *bus.Latest
 	buses  []*bus.Bus
 	board  *Board
-	note   *notifier
+	note   *service.Notifier
 	hist   *history.History // nil: the configuration wants none
 	mem    *mirror
 	drills *drills
@@ -188,7 +189,7 @@ type parts struct {
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: newNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
+	p = &parts{o: o, rec: rec, board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
@@ -209,13 +210,13 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.alive, Mirror: p.mem.put, Sample: way.sample, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.conn != nil}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.Heard()}
 	p.desk = &desk{board: p.board, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
 	return p, nil
 }

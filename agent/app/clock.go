@@ -4,6 +4,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clockState tells how far the wall clock can be trusted. The kernel knows synced or not; that a
@@ -65,4 +67,11 @@ func builtAt() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// clockSynced asks the kernel whether the wall clock is disciplined (adjtimex, STA_UNSYNC).
+func clockSynced() bool {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
 }

@@ -334,18 +334,10 @@ func (h *Hook) skip(c plugins.Call) (plugins.Outcome, bool) {
 	if h.run == nil {
 		would = "would run the action " + h.cfg.Action
 	}
-	switch {
-	case h.cfg.PowersOn && !c.Key.Energises():
+	if h.cfg.PowersOn && !c.Key.Energises() {
 		return plugins.Outcome{Result: plugins.Failed, Detail: "not run: it switches power on, and only the order of an engineer does that, at stage 0 after a reset (S1)"}, true
-	case c.Mark == plugins.MarkReal, c.Mark == plugins.MarkDrill && h.cfg.Drill == "native":
-		return plugins.Outcome{}, false
-	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.cfg.Drill == "dry-run":
-		return plugins.Outcome{Result: plugins.Skipped, Detail: would}, true
-	case c.Mark == plugins.MarkDrill:
-		return plugins.Outcome{Result: plugins.Skipped, Detail: "skipped: the hook declares no drill support (S7); " + would}, true
 	}
-	// A mark from a later version: doing nothing is the side on which a drill stays harmless.
-	return plugins.Outcome{Result: plugins.Skipped, Detail: fmt.Sprintf("skipped: the mark %v is not known", c.Mark)}, true
+	return c.Spared(h.cfg.Drill, would)
 }
 
 // Close waits until the shims that this process has started have ended, or ctx ends. It ends none

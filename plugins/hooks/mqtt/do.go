@@ -51,15 +51,10 @@ func (h *Hook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidenc
 		seen = func(plugins.Evidence) {}
 	}
 	t := h.cfg.topics(c.Mark == plugins.MarkDrill)
-	would := "would publish to " + t.command
-	switch {
-	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.cfg.Drill == "dry-run":
-		return plugins.Outcome{Result: plugins.Skipped, Detail: would}
-	case c.Mark == plugins.MarkDrill && h.cfg.Drill != "native":
-		return plugins.Outcome{Result: plugins.Skipped, Detail: "skipped: the hook declares no drill support (S7); " + would}
-	case c.Mark > plugins.MarkDry:
-		return plugins.Outcome{Result: plugins.Skipped, Detail: fmt.Sprintf("skipped: the mark %v is not known", c.Mark)}
-	case c.Timeout <= 0:
+	if o, spared := c.Spared(h.cfg.Drill, "would publish to "+t.command); spared {
+		return o
+	}
+	if c.Timeout <= 0 {
 		return plugins.Outcome{Result: plugins.Failed, Detail: fmt.Sprintf("not sent: the time-out %v is not above zero", c.Timeout)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)

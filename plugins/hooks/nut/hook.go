@@ -168,13 +168,10 @@ func (h *Hook) refuse(z *zone, c plugins.Call) (plugins.Outcome, bool) {
 	v := z.look()
 	h.mu.Unlock()
 	would := fmt.Sprintf("would set FSD on UPS %s, and its hosts would shut down: %s", z.cfg.Name, v)
+	if o, spared := c.Spared(h.cfg.Drill, would); spared {
+		return o, true
+	}
 	switch {
-	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.cfg.Drill == "dry-run":
-		return plugins.Outcome{Result: plugins.Skipped, Detail: would}, true
-	case c.Mark == plugins.MarkDrill:
-		return plugins.Outcome{Result: plugins.Skipped, Detail: "skipped: the hook declares no drill support (S7); " + would}, true
-	case c.Mark > plugins.MarkDry:
-		return plugins.Outcome{Result: plugins.Skipped, Detail: fmt.Sprintf("skipped: the mark %v is not known", c.Mark)}, true
 	case c.Key.Undo:
 		return plugins.Outcome{Result: plugins.Failed, Detail: "FSD cannot be undone: whoever has seen it shuts down (S20); it ends with the reset of the plan"}, true
 	case c.Timeout <= 0:

@@ -25,6 +25,7 @@ import (
 	"syscall"
 
 	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/service"
 )
 
 const (
@@ -133,7 +134,7 @@ func serve(args []string, stderr io.Writer) int {
 		return 2
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads any more ends nothing
-	lines := newLogWriter(stderr)
+	lines := service.NewLogWriter(stderr)
 	defer lines.Close()
 	o.log = slog.New(slog.NewTextHandler(lines, nil))
 	err := o.users(*allow)

@@ -18,6 +18,7 @@ import (
 
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/hooks/exec/frame"
+	"firebreak/plugins/service"
 )
 
 const (
@@ -74,16 +75,16 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	note := newNotifier()
+	note := service.NewNotifier()
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { s.reloads(ctx) })
 	wg.Go(func() { s.keep(ctx) })
-	note.send("READY=1")
+	note.Send("READY=1")
 	o.log.Info("firebreak-helper runs", "socket", ln.Addr().String(), "list", o.file, "users", fmt.Sprint(o.allow), "version", version())
 	err = s.accept(ctx, ln, note)
-	note.send("STOPPING=1")
+	note.Send("STOPPING=1")
 	cancel()
 	wg.Wait()
 	return err
@@ -127,15 +128,15 @@ func (s *server) reload(first bool) {
 
 // accept takes connections until ctx ends, and waits for a while until they are let go. It alone
 // feeds the watchdog: a loop that stands still is started anew, whatever else goes on.
-func (s *server) accept(ctx context.Context, ln *net.UnixListener, note *notifier) error {
+func (s *server) accept(ctx context.Context, ln *net.UnixListener, note *service.Notifier) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	defer ln.Close()
 	var conns sync.WaitGroup
 	pause := time.Millisecond
 	for ctx.Err() == nil {
-		note.alive()
-		_ = ln.SetDeadline(time.Now().Add(note.within(turn)))
+		note.Alive()
+		_ = ln.SetDeadline(time.Now().Add(note.Within(turn)))
 		c, err := ln.AcceptUnix()
 		switch {
 		case err == nil:

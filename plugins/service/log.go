@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"fmt"
@@ -10,11 +10,12 @@ import (
 
 // logQueue bounds the lines that wait for standard error. When it is full, the newest line is
 // dropped and counted; the count is told with the next line that gets through.
-const logQueue = 256
+const logQueue = 1024
 
-// logWriter hands lines to a slow writer without ever waiting for it: a full pipe behind standard
-// error must not keep an action from being started.
-type logWriter struct {
+// LogWriter hands lines to a slow writer without ever waiting for it: a full pipe behind standard
+// error must not stop a bus, a hook or an action. Write may be called from any goroutine.
+type LogWriter struct {
+	w       io.Writer
 	ch      chan []byte
 	done    chan struct{}
 	dropped atomic.Uint64
@@ -23,8 +24,9 @@ type logWriter struct {
 	closed bool
 }
 
-func newLogWriter(w io.Writer) *logWriter {
-	l := &logWriter{ch: make(chan []byte, logQueue), done: make(chan struct{})}
+// NewLogWriter starts the goroutine that writes. Close ends it.
+func NewLogWriter(w io.Writer) *LogWriter {
+	l := &LogWriter{w: w, ch: make(chan []byte, logQueue), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		for b := range l.ch {
@@ -38,7 +40,7 @@ func newLogWriter(w io.Writer) *logWriter {
 }
 
 // Write takes one line. It never waits and never fails.
-func (l *logWriter) Write(p []byte) (int, error) {
+func (l *LogWriter) Write(p []byte) (int, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
@@ -53,7 +55,7 @@ func (l *logWriter) Write(p []byte) (int, error) {
 }
 
 // Close writes what waits, for at most a second.
-func (l *logWriter) Close() {
+func (l *LogWriter) Close() {
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true

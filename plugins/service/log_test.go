@@ -1,10 +1,12 @@
-package app
+package service
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // blocked is a writer behind which nobody reads until let go.
@@ -55,4 +57,34 @@ func TestLogWriterCloseIsBounded(t *testing.T) {
 		close(b.gate)
 		<-l.done
 	})
+}
+
+// A full pipe behind standard error holds up no line and no end.
+func TestLogNeverWaits(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	l := NewLogWriter(w)
+	line := bytes.Repeat([]byte("x"), 4096)
+	done := make(chan struct{})
+	go func() {
+		for range 4 * logQueue {
+			_, _ = l.Write(line)
+		}
+		l.Close()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a writer waits for the log")
+	}
+	if l.dropped.Load() == 0 {
+		t.Error("nothing was dropped: the pipe was not full")
+	}
+	w.Close() // ends the goroutine that writes
+	r.Close()
+	_, _ = l.Write(line)
 }
