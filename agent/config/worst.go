@@ -101,7 +101,7 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		onLine := time.Duration(bytes) * 11 * time.Second / time.Duration(b.Baud)
 		return onLine + time.Duration(requests)*(rtuTurnaround+d.Profile.Read.FrameGap)
 	case "i2c":
-		return time.Duration(requests) * i2cExchange
+		return time.Duration(requests)*i2cExchange + d.Profile.Wait
 	}
 	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
 }
