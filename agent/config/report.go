@@ -58,6 +58,9 @@ func Report(w io.Writer, c *Config) error {
 	if len(c.Brokers) > 0 && c.SigningKey == "" {
 		p.line("note: messages are not signed: there is no signing_key, so nobody can tell a forged alarm from a real one")
 	}
+	for _, line := range c.unverified() {
+		p.line("note: %s", line)
+	}
 	for i := range c.Hooks {
 		if k, ok := c.Hooks[i].Config.(interface{ Note() string }); ok && k.Note() != "" {
 			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())
@@ -130,6 +133,35 @@ func (c *Config) noRefresh() (out []string) {
 		i := slices.IndexFunc(c.Devices, func(d Device) bool { return d.Profile.Name == name })
 		if i >= 0 && slices.ContainsFunc(c.Devices[i].Profile.Channels, func(k profile.Channel) bool { return k.Kind == sensors.Measurement && k.Refresh == 0 }) {
 			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// unverified says of each profile in use what nobody has confirmed of it, neighbours with one doubt together.
+func (c *Config) unverified() (out []string) {
+	seen := map[string]bool{}
+	for i := range c.Devices {
+		p := c.Devices[i].Profile
+		if seen[p.Name] {
+			continue
+		}
+		seen[p.Name] = true
+		if p.Unverified != "" {
+			out = append(out, fmt.Sprintf("profile %s is unverified in part: %s", p.Name, p.Unverified))
+		}
+		for k, n := 0, 0; k < len(p.Channels); k += n {
+			first := &p.Channels[k]
+			for n = 1; k+n < len(p.Channels) && p.Channels[k+n].Unverified == first.Unverified; n++ {
+			}
+			if first.Unverified == "" {
+				continue
+			}
+			names := "channel " + first.Name
+			if n > 1 {
+				names = fmt.Sprintf("%d channels from %s on", n, first.Name)
+			}
+			out = append(out, fmt.Sprintf("profile %s: %s unverified: %s", p.Name, names, first.Unverified))
 		}
 	}
 	return out

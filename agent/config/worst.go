@@ -123,7 +123,7 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		if d.Mux != 0 {
 			requests *= 5 // setting a switch and looking at it, twice
 		}
-		return time.Duration(requests) * i2cExchange
+		return time.Duration(requests)*i2cExchange + d.Profile.Wait
 	}
 	return time.Duration(requests) * (tcpExchange + d.Profile.Read.FrameGap)
 }

@@ -33,8 +33,7 @@ import (
 //	want temperature 25 a reading: a value, with its quality if that is not good, or a bad quality
 //	fails TEXT          the poll fails, and the error says TEXT
 //
-// A line of dashes starts another case, with another poller. "again N" repeats the last poll N times,
-// a second apart.
+// A line of dashes starts another case, with another poller.
 type wireCase struct {
 	where   string
 	address uint16
@@ -105,13 +104,6 @@ func (c *wireCase) line(line string) (err error) {
 		p.wants[f[1]] = strings.Join(f[2:], " ")
 	case f[0] == "fails":
 		p.fails = rest
-	case f[0] == "again":
-		n, err := strconv.Atoi(rest)
-		for again := *p; n > 0; n-- {
-			again.at += time.Second
-			c.polls = append(c.polls, again)
-		}
-		return err
 	default:
 		return errors.New("unknown word")
 	}
