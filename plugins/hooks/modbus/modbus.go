@@ -148,7 +148,7 @@ type Hook struct {
 	name    string
 	c       Config
 	devices Devices
-	flights flights
+	flights plugins.Flights
 }
 
 var _ plugins.Hook = (*Hook)(nil)
@@ -197,7 +197,7 @@ func (h *Hook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidenc
 	case direction == profile.On && !c.Key.Energises():
 		o = plugins.Outcome{Result: plugins.Failed, Detail: command + " of " + t.Device + " switches power on: only an engineer's order does that (S1)"}
 	case c.Mark == plugins.MarkReal:
-		o = h.flights.do(ctx, c.ID(), seen, func(seen func(plugins.Evidence)) plugins.Outcome { return h.send(ctx, t, command, c, seen) })
+		o = h.flights.Do(ctx, c.ID(), seen, func(seen func(plugins.Evidence)) plugins.Outcome { return h.send(ctx, t, command, c, seen) })
 	case c.Mark == plugins.MarkDry, c.Mark == plugins.MarkDrill && h.c.Drill == "dry-run":
 		o = h.would(ctx, t, command)
 	default:

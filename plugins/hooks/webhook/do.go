@@ -33,7 +33,7 @@ func (h *Hook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evidenc
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	o := h.flights.do(ctx, c.ID(), seen, func(tell func(plugins.Evidence)) plugins.Outcome { return h.post(ctx, c, tell) })
+	o := h.flights.Do(ctx, c.ID(), seen, func(tell func(plugins.Evidence)) plugins.Outcome { return h.post(ctx, c, tell) })
 	o.Elapsed = time.Since(begin)
 	return o
 }

@@ -1,85 +1,14 @@
 package webhook
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 
-	"firebreak/plugins"
 	"firebreak/plugins/reread"
 )
-
-// maxEnded bounds the outcomes that are remembered; the oldest goes first. What is forgotten is
-// posted again under its key, which the target knows.
-const maxEnded = 1024
-
-// flights makes one call of the calls with one ID.
-type flights struct {
-	mu    sync.Mutex
-	known map[string]*flight
-	ended []string // oldest first
-}
-
-type flight struct {
-	done chan struct{} // closed when out and seen are set
-	out  plugins.Outcome
-	seen []plugins.Evidence // one at most: that of the answer that settled it
-}
-
-// do makes the call, or waits for the one that is being made. What was seen of it is told to each
-// who asks: one that asks again after it had ended may have lost what it was told first.
-func (f *flights) do(ctx context.Context, id string, seen func(plugins.Evidence), post func(tell func(plugins.Evidence)) plugins.Outcome) plugins.Outcome {
-	f.mu.Lock()
-	fl, running := f.known[id]
-	if !running {
-		if f.known == nil {
-			f.known = make(map[string]*flight)
-		}
-		fl = &flight{done: make(chan struct{})}
-		f.known[id] = fl
-	}
-	f.mu.Unlock()
-	if running {
-		select {
-		case <-fl.done:
-			o := fl.out
-			o.Attached = true
-			for _, ev := range fl.seen {
-				seen(ev)
-			}
-			return o
-		case <-ctx.Done():
-			return plugins.Outcome{Result: plugins.Unknown, Attached: true, Detail: "the end is not known: the call of this key still runs; call again under the same key"}
-		}
-	}
-	fl.out = plugins.Outcome{Detail: "the call broke off"} // what others see should post not return
-	defer f.land(id, fl)
-	fl.out = post(func(ev plugins.Evidence) {
-		fl.seen = append(fl.seen, ev)
-		seen(ev)
-	})
-	return fl.out
-}
-
-// land keeps what is settled and forgets what is not, so that it is tried again.
-func (f *flights) land(id string, fl *flight) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	defer close(fl.done)
-	if fl.out.Result == plugins.Unknown {
-		delete(f.known, id)
-		return
-	}
-	f.ended = append(f.ended, id)
-	if len(f.ended) > maxEnded {
-		delete(f.known, f.ended[0])
-		f.ended = f.ended[1:]
-	}
-}
 
 const maxFile = 64 << 10
 

@@ -55,7 +55,7 @@ type Hook struct {
 	client  *http.Client
 	pauses  []time.Duration // before the second try, the third, ...; the last one repeats
 	secrets *secrets
-	flights flights
+	flights plugins.Flights
 	watches watches
 	spare   spare
 }

@@ -219,17 +219,6 @@ func TestCallsOfOneKeyShareARequest(t *testing.T) {
 	}
 }
 
-func TestWhatIsRememberedIsBounded(t *testing.T) {
-	var f flights
-	for i := range 2 * maxEnded {
-		f.do(t.Context(), fmt.Sprint(i), nil, func(func(plugins.Evidence)) plugins.Outcome { return plugins.Outcome{Result: plugins.Done} })
-		f.do(t.Context(), fmt.Sprint("u", i), nil, func(func(plugins.Evidence)) plugins.Outcome { return plugins.Outcome{} })
-	}
-	if len(f.known) != maxEnded || len(f.ended) != maxEnded {
-		t.Errorf("%d known, %d ended, want %d", len(f.known), len(f.ended), maxEnded)
-	}
-}
-
 func TestMarks(t *testing.T) {
 	tg := newTarget(t, status(200))
 	tg.Start()
