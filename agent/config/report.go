@@ -287,7 +287,7 @@ func (p *printer) sets(title string, sets []FailureSet, causes int) {
 	}
 	for i, f := range sets {
 		if i == maxSets {
-			p.line("      - and %d more sets of this size", len(sets)-maxSets)
+			p.line("      - and %d more of this size", len(sets)-maxSets)
 			break
 		}
 		p.line("      - %s", f)

@@ -19,7 +19,7 @@ func TestReportOfTheSearch(t *testing.T) {
 		{nil, 201, "    x no single failure\n      (pairs were not searched: there are 201 causes of failure, more than 200)\n"},
 		{[]FailureSet{{"a", "b"}}, 41, "    x\n      - a and b\n"},
 		{[]FailureSet{{"a"}}, 201, "    x\n      - a\n      (pairs were not searched: there are 201 causes of failure, more than 200)\n"},
-		{set(9), 300, "    x\n" + strings.Repeat("      - \n", 8) + "      - and 1 more sets of this size\n      (pairs were not searched: there are 300 causes of failure, more than 200)\n"},
+		{set(9), 300, "    x\n" + strings.Repeat("      - \n", 8) + "      - and 1 more of this size\n      (pairs were not searched: there are 300 causes of failure, more than 200)\n"},
 	} {
 		var b strings.Builder
 		p := &printer{w: &b}

@@ -55,6 +55,9 @@ func (r *runner) event(e *plugins.Event) {
 			r.say("STAGE %s opened by hand, by %s", e.Stage, w.ByHand)
 			return
 		}
+		if who == nil {
+			who = []string{w.Cause()}
+		}
 		r.say("STAGE %s opened by %s: %s", e.Stage, w.Cond, strings.Join(who, ", "))
 	case "stage.fallen":
 		r.say("STAGE 0: %s has ended by itself", e.Plan)

@@ -127,7 +127,7 @@ func (b *AlarmBook) turn(now sensors.Mono, rec *Alarm, in *AlarmInput) {
 	if in.Active {
 		ev = Raise
 		rec.Occurrence++
-		rec.FirstOut = in.Suppressed == "" && in.Priority <= 2 && !b.anyUrgent(in.Group)
+		rec.FirstOut = in.Suppressed == "" && rec.State <= LatchedAcknowledged && in.Priority <= 2 && !b.anyUrgent(in.Group)
 	}
 	rec.State = NextAlarmState(rec.State, ev, in.Active, in.Latching || rec.Latching)
 	rec.Active, rec.Since, rec.Why = in.Active, now, in.Why
@@ -159,7 +159,7 @@ func (a *Alarm) leave(ev AlarmEvent) {
 
 func (b *AlarmBook) anyUrgent(group string) bool {
 	for _, a := range b.alarms {
-		if a.Active && a.Priority <= 2 && a.Group == group && a.State != Suppressed {
+		if a.Active && a.Priority <= 2 && a.Group == group && a.State <= LatchedAcknowledged {
 			return true
 		}
 	}

@@ -217,3 +217,22 @@ func TestBackWithoutAnOccurrence(t *testing.T) {
 		is(b, Normal, "reset before")
 	}
 }
+
+// What lies on the shelf, or is out of service, is not the first that a person is told of.
+func TestFirstOutIsTold(t *testing.T) {
+	now := sensors.Mono(time.Hour)
+	for _, aside := range []func(b *AlarmBook){
+		func(b *AlarmBook) { b.Shelve(now, "flaps", now.Add(time.Hour), false, "kim") },
+		func(b *AlarmBook) { b.Do(now, "flaps", Retire, "kim") },
+	} {
+		b := NewAlarmBook()
+		b.Know(AlarmInput{Name: "flaps", Priority: 1, Group: "room"})
+		aside(b)
+		if a, _ := b.Set(now, AlarmInput{Name: "flaps", Active: true, Priority: 1, Group: "room"}); a.FirstOut {
+			t.Errorf("%s, and first-out", a.State)
+		}
+		if a, _ := b.Set(now, AlarmInput{Name: "smoke", Active: true, Priority: 1, Group: "room"}); !a.FirstOut {
+			t.Error("the first that is told is not first-out")
+		}
+	}
+}

@@ -156,9 +156,23 @@ func (w *Why) Cause() string {
 		}
 	}
 	if b.Len() == 0 {
-		return w.Cond + " is " + w.Is.String() + " (" + w.Basis.String() + ")"
+		return w.Cond + " is " + w.Is.String() + " (" + w.Basis.String() + ")" + w.faults()
 	}
 	return b.String()
+}
+
+// faults names what cannot be read of a vote that is true by its faulty members alone.
+func (w *Why) faults() string {
+	var names []string
+	for i := range w.Members {
+		if m := &w.Members[i]; w.Is == True && m.Is == Unknown && m.Basis != Bypassed && len(names) < 4 {
+			names = append(names, m.Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return " by faults: cannot judge " + strings.Join(names, ", ")
 }
 
 // Leaves calls visit with the verdict of every detector member on which a condition rests, and with

@@ -2,6 +2,7 @@ package hazard
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -328,5 +329,19 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New(&r); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// A vote that is true by faults alone names them: "it is true" tells nobody at night which sensor to look at.
+func TestCauseNamesTheFaults(t *testing.T) {
+	m := newRoom(t)
+	p := m.point("asd", "t", sensors.Smoke)
+	v := m.vote(1, false, m.over(Cond{Name: "hot", Kind: Above, Threshold: 60, OnFault: FaultVotes}, p))
+	m.read(p, 25)
+	m.bad(p, sensors.Comm)
+	m.wait(time.Minute)
+	w := m.e.Explain(m.now, v)
+	if w.Is != True || !strings.Contains(w.Cause(), "by faults: cannot judge hot@asd") {
+		t.Errorf("%s: %q", w.Is, w.Cause())
 	}
 }

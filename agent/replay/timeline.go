@@ -270,6 +270,9 @@ func why(e *plugins.Event) string {
 			who = append(who, member(&w.Members[i]))
 		}
 	}
+	if who == nil { // by faults alone
+		return w.Cause()
+	}
 	return w.Cond + " is true: " + strings.Join(who, ", ")
 }
 
