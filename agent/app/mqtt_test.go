@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -217,9 +218,23 @@ func runHook(t testing.TB, r plugins.Runner, seen func(plugins.Evidence)) (stop 
 // works waits until a probe finds that the hook would work.
 func works(t testing.TB, h plugins.Hook) {
 	t.Helper()
+	probes(t, h, func(err error) bool { return err == nil })
+}
+
+// worksWithoutStandby waits until a call would work, with one of its ways lost, and that is told.
+func worksWithoutStandby(t testing.TB, h plugins.Hook) {
+	t.Helper()
+	probes(t, h, func(err error) bool {
+		var standby *plugins.StandbyError
+		return errors.As(err, &standby)
+	})
+}
+
+func probes(t testing.TB, h plugins.Hook, good func(error) bool) {
+	t.Helper()
 	for limit := time.Now().Add(20 * time.Second); ; {
 		err := h.Probe(t.Context())
-		if err == nil {
+		if good(err) {
 			return
 		}
 		if time.Now().After(limit) {
