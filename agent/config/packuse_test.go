@@ -27,6 +27,8 @@ func TestPackChanges(t *testing.T) {
 		{"[[pack.detector]]\nname = \"cell-critical\"\nabove = \"60 C\"", nil},
 		{"[[pack.detector]]\nname = \"cell-hot\"\non_delay = \"20s\"\nlatching = true\npriority = 4", []string{"cell-hot: on_delay 5s -> 20s (later)", "cell-hot: latching (its default) -> true", "cell-hot: priority 2 -> 4 (weaker)"}},
 		{"[[pack.detector]]\nname = \"cell-rising\"\nrate = \"8 C/min over 2m\"", []string{"cell-rising: rate 5 C/min over 1m -> 8 C/min over 2m (later, weaker)"}},
+		{"[[pack.detector]]\nname = \"cell-rising\"\nlimit = \"40 C\"", []string{"cell-rising: limit 30 C -> 40 C (weaker)"}},
+		{"[[pack.detector]]\nname = \"cell-runaway\"\nlimit = \"58 C\"", []string{"cell-runaway: limit 60 C -> 58 C"}},
 		{"[[pack.detector]]\nname = \"module-far-off\"\nabove = \"70 C\"", []string{"module-far-off: deviation 10 C -> above 70 C (weaker)"}},
 		{"[[pack.detector]]\nname = \"voc-rising\"\nratio = 4", []string{"voc-rising: ratio 3 -> 4 (weaker)"}},
 		{"[[pack.detector]]\nname = \"cell-hot\"\npoint = \"bms-1.module.*.temperature\"", []string{"cell-hot: point those of role cell -> bms-1.module.*.temperature (fewer)"}},
