@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"firebreak/agent/core"
+	"firebreak/agent/hazard"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
@@ -87,4 +88,105 @@ func TestInhibitedAlarmTellsTheVote(t *testing.T) {
 	if told == nil || !told.Active || told.Vote == nil || told.Vote.Bad != 2 || told.Vote.N != 3 || told.Vote.Cond != rules.Hazard.Conds[3].Name {
 		t.Errorf("told %+v", told)
 	}
+}
+
+// The record of each move of an alarm holds the readings, detector states and vote behind it, and a
+// replay of the journal gives them back.
+func TestAlarmRecordsItsReasons(t *testing.T) {
+	rules := benchRules()
+	vote := &rules.Hazard.Conds[3]
+	vote.Priority = 1
+	c, err := core.New(rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records []core.Record
+	step := func(ev core.Event) {
+		fx, _ := c.Step(firstMono, ev, nil)
+		for _, e := range fx {
+			if e.Kind == core.Write && e.Record.Alarm != nil && e.Record.Alarm.Name == vote.Name {
+				records = append(records, e.Record)
+			}
+		}
+	}
+	step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: firstMono}})
+	for p, v := range []float64{70, 71} {
+		step(core.Event{Kind: core.Readings, Readings: []sensors.Reading{{Point: sensors.PointID(p), Value: v, Quality: sensors.GoodQuality, At: firstMono}}})
+	}
+	step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.AckAlarm, Name: vote.Name, By: "kim"}})
+	if len(records) != 2 {
+		t.Fatalf("%d records of a raise and an acknowledgement", len(records))
+	}
+	for _, r := range records {
+		w := r.Alarm.Why
+		if w == nil || w.K != 2 || w.True != 2 || w.Bad != 1 || len(w.Members) != 3 || w.Members[0].Readings[0].Value != 70 || w.Members[0].Readings[0].State != "true" {
+			t.Fatalf("the record says %+v", w)
+		}
+	}
+	if records[1].Alarm.By != "kim" {
+		t.Errorf("nobody has acknowledged: %+v", records[1].Alarm)
+	}
+	again, err := core.New(rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if err := again.Apply(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again.Alarms(func(a hazard.Alarm) {
+		if a.Name == vote.Name && (a.Why == nil || a.Why.True != 2 || a.State != hazard.Acknowledged) {
+			t.Errorf("replayed as %+v", a)
+		}
+	})
+}
+
+// The words of OPC UA Part 9 follow the state.
+func TestPart9(t *testing.T) {
+	rules := benchRules()
+	rules.Hazard.Conds[0].OnDelay, rules.Hazard.Conds[0].ReAlarm, rules.Hazard.Conds[0].Priority = 0, time.Hour, 1
+	name := rules.Hazard.Conds[0].Name
+	c, err := core.New(rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told *plugins.Part9
+	step := func(ev core.Event) {
+		fx, _ := c.Step(firstMono, ev, nil)
+		for _, e := range fx {
+			if e.Kind == core.Tell && e.Update.Alarm != nil && e.Update.Alarm.Name == name {
+				told = e.Update.Alarm.Part9
+			}
+		}
+	}
+	order := func(k core.OrderKind, once bool) {
+		t.Helper()
+		step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: k, Name: name, By: "kim", For: time.Hour, Once: once}})
+	}
+	step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: firstMono}})
+	step(core.Event{Kind: core.Readings, Readings: []sensors.Reading{{Point: 0, Value: 70, Quality: sensors.GoodQuality, At: firstMono}}})
+	is := func(what string, want plugins.Part9) {
+		t.Helper()
+		want.ActiveState, want.Retain, want.Severity, want.ReAlarmTime, want.MaxTimeShelved = true, true, 900, 3600e3, 8*3600e3
+		want.FirstInGroup, want.FirstInGroupFlag, want.OffDelay = told.FirstInGroup, true, told.OffDelay
+		if want.ShelvingState == "" {
+			want.ShelvingState = "Unshelved"
+		}
+		if *told != want || told.FirstInGroup == "" {
+			t.Errorf("%s: %+v, want %+v", what, *told, want)
+		}
+	}
+	is("raised", plugins.Part9{})
+	order(core.AckAlarm, false)
+	is("acknowledged", plugins.Part9{AckedState: true})
+	order(core.ShelveAlarm, false)
+	is("shelved", plugins.Part9{AckedState: true, ShelvingState: "TimedShelved", UnshelveTime: 3600e3, SuppressedOrShelved: true})
+	order(core.UnshelveAlarm, false)
+	order(core.ShelveAlarm, true)
+	is("shelved once", plugins.Part9{AckedState: true, ShelvingState: "OneShotShelved", UnshelveTime: 3600e3, SuppressedOrShelved: true})
+	order(core.UnshelveAlarm, false)
+	is("back", plugins.Part9{})
+	order(core.TakeOutOfServe, false)
+	is("out of service", plugins.Part9{AckedState: true, OutOfServiceState: true, SuppressedOrShelved: true})
 }

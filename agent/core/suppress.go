@@ -146,11 +146,8 @@ func (c *Core) floodAlarm(now sensors.Mono, fx []Effect) []Effect {
 	is, wake := c.book.Flood(now, was.Active, name)
 	l := c.book.Load(now)
 	fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name, Active: is, Priority: 3,
-		Cause: fmt.Sprintf("%d alarms in 10 min (P1 to P4: %d, %d, %d, %d), %d standing, %d to acknowledge: begin with the first-out of each group",
-			l.Raised, l.Priority[1], l.Priority[2], l.Priority[3], l.Priority[4], l.Standing, l.Waiting)})
+		Cause: fmt.Sprintf("%d alarms in 10 min (P1 to P4: %d, %d, %d, %d), %d standing (%d for more than a day), %d to acknowledge, %d hidden: begin with the first-out of each group",
+			l.Raised, l.Priority[1], l.Priority[2], l.Priority[3], l.Priority[4], l.Standing, l.Stale, l.Waiting, l.Hidden)})
 	c.floodSeen, c.floodWake = c.book.Raises(), wake
 	return fx
 }
-
-// AlarmLoad measures what the alarms ask of a person.
-func (c *Core) AlarmLoad(now sensors.Mono) hazard.AlarmLoad { return c.book.Load(now) }

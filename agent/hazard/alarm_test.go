@@ -44,6 +44,37 @@ func TestAlarmTable(t *testing.T) {
 	}
 }
 
+// The three states out of service: reached from each state in service, left by their own event alone,
+// by the live condition, and not left for one another.
+func TestAlarmTableOutOfService(t *testing.T) {
+	for _, k := range []struct {
+		in, out AlarmEvent
+		state   AlarmState
+	}{{Shelve, Unshelve, Shelved}, {Suppress, Unsuppress, Suppressed}, {Retire, Return, OutOfService}} {
+		for s := Normal; s <= LatchedAcknowledged; s++ {
+			if got := NextAlarmState(s, k.in, true, false); got != k.state {
+				t.Errorf("%s, event %d: %s", s, k.in, got)
+			}
+			if got := NextAlarmState(s, k.out, true, false); got != s {
+				t.Errorf("%s is left by event %d for %s", s, k.out, got)
+			}
+		}
+		for _, c := range []struct {
+			active, latching bool
+			want             AlarmState
+		}{{true, false, Unacknowledged}, {true, true, Unacknowledged}, {false, false, Normal}, {false, true, LatchedUnacknowledged}} {
+			if got := NextAlarmState(k.state, k.out, c.active, c.latching); got != c.want {
+				t.Errorf("%s returned, active %v, latching %v: %s, want %s", k.state, c.active, c.latching, got, c.want)
+			}
+		}
+		for ev := Raise; ev <= Return; ev++ {
+			if got := NextAlarmState(k.state, ev, true, true); ev != k.out && got != k.state {
+				t.Errorf("%s is left by event %d for %s", k.state, ev, got)
+			}
+		}
+	}
+}
+
 func TestAlarmLife(t *testing.T) {
 	b := NewAlarmBook()
 	now := sensors.Mono(time.Hour)

@@ -60,12 +60,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		return
 	}
 	if !p.usable {
-		why := p.q.Reason()
-		if test := why == sensors.TestMode || in.test && (why == sensors.Comm || why == sensors.Stale); test != in.test {
-			in.test, in.dirty = test, in.dirty || in.active
-		}
-		in.lose(t, in.test || neverVotes(why))
-		e.touch(in)
+		e.unusable(in, p, t)
 		return
 	}
 	in.test = false
@@ -120,6 +115,16 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 	if back || raw != was || raw == True { // a reading that stays false changes nothing above
 		e.touch(in)
 	}
+}
+
+// unusable takes a reading that cannot be judged.
+func (e *Engine) unusable(in *input, p *point, t sensors.Mono) {
+	why := p.q.Reason()
+	if test := why == sensors.TestMode || in.test && (why == sensors.Comm || why == sensors.Stale); test != in.test {
+		in.test, in.dirty = test, in.dirty || in.active
+	}
+	in.lose(t, in.test || neverVotes(why))
+	e.touch(in)
 }
 
 // serve ends an on-delay that was served by t, before something else happens at t: whoever steps
