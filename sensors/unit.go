@@ -33,6 +33,8 @@ const (
 	KiloOhm Unit = "kOhm"
 	RPM     Unit = "rpm"
 	Pascal  Unit = "Pa"
+
+	MicrogramM3 Unit = "ug/m3"
 )
 
 // linear units: value in the base unit of the dimension = v*scale + offset.
@@ -47,7 +49,8 @@ var linear = map[Unit]struct {
 	Hertz: {"frequency", 1, 0}, RelHum: {"humidity", 1, 0}, PPM: {"concentration", 1, 0},
 	LEL: {"explosive limit", 1, 0}, Second: {"time", 1, 0}, Minute: {"time", 60, 0},
 	KiloOhm: {"resistance", 1, 0}, RPM: {"speed", 1, 0}, Pascal: {"pressure", 1, 0},
-	ObscM: {"obscuration per metre", 1, 0}, ObscFt: {"obscuration per foot", 1, 0},
+	MicrogramM3: {"mass of particles", 1, 0},
+	ObscM:       {"obscuration per metre", 1, 0}, ObscFt: {"obscuration per foot", 1, 0},
 }
 
 // ParseUnit accepts the spellings of the constants above.

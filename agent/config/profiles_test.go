@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // ownProfile puts a profile into dir, made of a test profile with one text in place of another.
@@ -44,6 +45,21 @@ func TestOwnProfileWins(t *testing.T) {
 	ownProfile(t, dir, "chip", `lag     = "5s"`, "lag     = \"7s\"\nrefresh = \"1s\"")
 	if text := string(report(t, mustParse(t, "f", withProfiles(t, dir), testKinds()))); strings.Contains(text, "note: profile") {
 		t.Errorf("a note on a profile that states its refresh:\n%s", text)
+	}
+}
+
+// What a driver waits for its chip keeps the bus from the others, and what nobody has confirmed is noted.
+func TestWaitAndUnverified(t *testing.T) {
+	dir := t.TempDir()
+	before := mustParse(t, "f", withProfiles(t, dir), testKinds())
+	ownProfile(t, dir, "chip", `chip   = "tmp117"`, "chip   = \"tmp117\"\nwait = \"40ms\"\nrefresh = \"1s\"\nunverified = \"the lag\"")
+	c := mustParse(t, "f", withProfiles(t, dir), testKinds())
+	was, is := (&compiler{cfg: before}).exchange(&before.Devices[3]), (&compiler{cfg: c}).exchange(&c.Devices[3])
+	if is-was != 40*time.Millisecond {
+		t.Errorf("a poll takes %v, and %v with a wait of 40ms", was, is)
+	}
+	if text := string(report(t, c)); strings.Count(text, "\nnote: profile chip is unverified in part: the lag\n") != 1 {
+		t.Errorf("the report does not say what is unverified:\n%s", text)
 	}
 }
 

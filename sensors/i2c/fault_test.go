@@ -79,7 +79,7 @@ func TestChipNotAcknowledged(t *testing.T) {
 
 // checked: the chips whose every answer carries a check code: there no flipped bit becomes a value.
 func checked(chip string) bool {
-	return slices.Contains([]string{"hdc302x", "mlx90614", "sbs", "scd4x", "sgp40", "sgp41", "sht3x", "sht4x"}, chip)
+	return slices.Contains([]string{"hdc302x", "mlx90614", "sbs", "scd4x", "sgp40", "sgp41", "sht3x", "sht4x", "sps30"}, chip)
 }
 
 func TestChipFlippedBit(t *testing.T) {

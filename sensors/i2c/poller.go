@@ -48,6 +48,7 @@ func NewPoller(name string, b i2c.Bus, addr uint16, points []sensors.Point) (*Po
 func drivers() map[string]func(*i2c.Dev) chip {
 	return map[string]func(*i2c.Dev) chip{
 		"ads1115":  newADS1115,
+		"amg8833":  newAMG8833,
 		"bme280":   newBME280,
 		"hdc302x":  newHDC302x,
 		"ina226":   newINA226,
@@ -63,6 +64,7 @@ func drivers() map[string]func(*i2c.Dev) chip {
 		"sgp41":    newSGP41,
 		"sht3x":    newSHT3x,
 		"sht4x":    newSHT4x,
+		"sps30":    newSPS30,
 		"tmp117":   newTMP117,
 	}
 }
