@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"firebreak/agent/response"
@@ -59,8 +60,14 @@ func (m *model) over(a int, now time.Duration) bool {
 		return true
 	case st.OnlyIf == isMains && !m.out.read[mains].is:
 		return true // it was passed by, or its next attempt was
-	case f.first != 0:
+	case f.first != 0 && !m.died(m.opened[st.Stage], f.first):
 		return now >= f.first+st.Cap-grace
 	}
+	// A life that ended before the call may have asked for it, and written that down: the cap counts from there.
 	return now >= m.opened[st.Stage]+st.Cap-grace
+}
+
+// died: the agent was killed between the two.
+func (m *model) died(from, to time.Duration) bool {
+	return slices.ContainsFunc(m.plot.Deaths, func(d death) bool { return d.At >= from && d.At <= to })
 }
