@@ -52,6 +52,45 @@ func listen(t testing.TB, url, id, filter string, got func(topic string, payload
 	return s
 }
 
+// stands waits until the hub hands what is retained to new subscribers: that is some time after its PUBACK.
+func stands(t testing.TB, url, filter string) {
+	t.Helper()
+	late := time.After(patience)
+	for n := 0; ; n++ {
+		s, err := session.Connect(context.Background(), session.Config{URL: url, ClientID: fmt.Sprint("looker-", n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := make(chan bool, 1)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err = s.Subscribe(ctx, filter, 0, func(_ string, _ []byte, retained bool) {
+			if retained {
+				select {
+				case seen <- true:
+				default:
+				}
+			}
+		})
+		cancel()
+		again := time.After(100 * time.Millisecond)
+		found := false
+		select {
+		case found = <-seen:
+		case <-again:
+		case <-late:
+			err = errors.New("nothing is retained on " + filter)
+		}
+		s.Abort(errors.New("looked"))
+		s.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found {
+			return
+		}
+	}
+}
+
 func TestEmbeddedHub(t *testing.T) {
 	dir := t.TempDir()
 	url, port, stopHub := hub(t, dir, -1)
@@ -62,6 +101,8 @@ func TestEmbeddedHub(t *testing.T) {
 	u.Offer(alarm("early", 1, 2, true))
 	awaitStats(t, u, func(s BrokerStats) bool { return s.Queued == 0 && s.Connected })
 
+	stands(t, url, "firebreak/1/status/#")
+	stands(t, url, "firebreak/1/alarm/#")
 	in := newInbox()
 	listen(t, url, "watcher", "firebreak/1/#", func(topic string, payload []byte, retained bool) { in.add(1, topic, retained, payload) })
 	in.await(t, "retained birth and alarm, and a hello", func(got []received) bool {
