@@ -50,6 +50,9 @@ func Report(w io.Writer, c *Config) error {
 	for _, name := range c.noRefresh() {
 		p.line("note: profile %s does not say how often the device renews every value (refresh): check counts no time for it", name)
 	}
+	for _, line := range c.bareContacts() {
+		p.line("WARNING: %s", line)
+	}
 	for i := range c.Brokers {
 		if b := &c.Brokers[i]; b.PlainText {
 			p.line("WARNING: broker %s is reached in plain text (%s): whoever is on the way reads and changes what is told", b.Name, b.URL)
