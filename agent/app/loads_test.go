@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,10 +25,11 @@ func (p slowPoller) Poll(ctx context.Context, now func() sensors.Mono, out []sen
 // A bus that cannot keep its schedule is an alarm until it can, and its load is told.
 func TestOverrunIsToldAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		takes := 10 * time.Millisecond
+		var takes atomic.Int64
+		takes.Store(int64(10 * time.Millisecond))
 		dev := sensors.Device{Name: "dev"}
 		b, err := bus.New("line1", sensors.NewClock(), []bus.Device{{Dev: dev, Part: bus.Part{Period: 100 * time.Millisecond,
-			Points: []sensors.Point{{Name: "dev.x"}}, Poller: slowPoller{func() time.Duration { return takes }}}}}, bus.Options{})
+			Points: []sensors.Point{{Name: "dev.x"}}, Poller: slowPoller{func() time.Duration { return time.Duration(takes.Load()) }}}}}, bus.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,12 +43,12 @@ func TestOverrunIsToldAndEnds(t *testing.T) {
 		}()
 		pass := func(d time.Duration) { <-time.After(d); synctest.Wait() }
 		pass(time.Minute)
-		takes = 150 * time.Millisecond
+		takes.Store(int64(150 * time.Millisecond))
 		pass(time.Minute)
 		if u := l.told()["line1"].Utilisation; u < 0.7 || u > 0.8 {
 			t.Errorf("utilisation %v, want three quarters", u)
 		}
-		takes = 10 * time.Millisecond
+		takes.Store(int64(10 * time.Millisecond))
 		pass(time.Minute)
 		l.end("line1", errors.New("on purpose"))
 		pass(time.Minute)

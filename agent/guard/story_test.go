@@ -2,6 +2,7 @@ package guard
 
 import (
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"firebreak/agent/core"
@@ -128,7 +129,7 @@ type story struct {
 
 func newStory(sc scene, b blow, seed uint64) *story {
 	r := diskRules()
-	s := &story{scene: sc, blow: b, rnd: rand.New(rand.NewPCG(seed, uint64(b.at))), cut: make(chan struct{}, 4)}
+	s := &story{scene: sc, blow: b, rnd: rand.New(&source{of: rand.NewPCG(seed, uint64(b.at))}), cut: make(chan struct{}, 4)}
 	s.machine = newMachine(r, newOutside(&r.Response.Plans[0], diskWorks), newDisk())
 	s.synced = s.rnd.IntN(2) == 0
 	s.disk.strike, s.found = s.strike, s.recovered
@@ -255,4 +256,16 @@ func every(over <-chan struct{}, d time.Duration, do func()) {
 			return
 		}
 	}
+}
+
+// source is a source of numbers for the story and for the disk's own goroutine.
+type source struct {
+	mu sync.Mutex
+	of rand.Source
+}
+
+func (s *source) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of.Uint64()
 }
