@@ -126,6 +126,7 @@ bits 15 65533 [1 0 1] on out.1=3 5s ""`
 func FuzzCommand(f *testing.F) {
 	f.Add(relayOff, "", "Relay board")
 	f.Add("name = \"r-*\"\ncount = 9\nstride = 65535\nfunction = \"holding\"\naddress = 65535\nvalues = [1, 2]\ndirection = \"on\"\ndoes = \"x\"\nsource = \"y\"\nread_back = \"none\"\nno_read_back = \"z\"", "", "x")
+	f.Add("name = \"r\"\nfunction = \"holding\"\naddress = 5\nvalues = [1, 2]\ndirection = \"on\"\ndoes = \"x\"\nsource = \"y\"\nno_read_back = \"z\"", "", "x")
 	f.Add("read_back = { channel = \"relay\" }", "physics = \"smoke\"", "fire")
 	f.Fuzz(func(t *testing.T, command, channel, title string) {
 		p, err := Parse("x", []byte(relays(title, channel, command)))

@@ -129,10 +129,10 @@ func (p *Profile) backOf(t *table, c *Command) *readBackRef {
 		t.fault("settle", "settle must be from 1ms to %v", maxSettle)
 	}
 	list := t.tables("read_back")
-	switch {
-	case c.NoReadBack != "":
+	if c.NoReadBack != "" {
 		t.fault("no_read_back", "no_read_back belongs to read_back = \"none\"; remove it")
-	case len(list) != 1:
+	}
+	if len(list) != 1 {
 		t.fault("read_back", "read_back is missing: a write is read back, read_back = { channel = \"...\", is = ... }; where the device shows nothing, \"none\" and no_read_back = \"the reason\"")
 		return nil
 	}
