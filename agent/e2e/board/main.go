@@ -23,8 +23,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guestBroker is where the machine's network answers for the broker on the host.
-const guestBroker = "10.0.2.100:1883"
+// broker is where the machine's network answers for the broker on the host: broker=HOST:PORT on the
+// kernel's command line.
+func broker() (string, error) {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return "", err
+	}
+	for _, word := range strings.Fields(string(line)) {
+		if at, ok := strings.CutPrefix(word, "broker="); ok {
+			return at, nil
+		}
+	}
+	return "", fmt.Errorf("no broker= in %q", line)
+}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "hook" {
@@ -129,6 +141,8 @@ func up(name string, ip, mask [4]byte) error {
 
 // forward makes the broker of the host one of this machine.
 func forward() {
+	at, err := broker()
+	must(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:1883")
 	must(err)
 	for {
@@ -136,7 +150,7 @@ func forward() {
 		must(err)
 		go func() {
 			defer c.Close()
-			b, err := net.Dial("tcp", guestBroker)
+			b, err := net.Dial("tcp", at)
 			if err != nil {
 				return
 			}
