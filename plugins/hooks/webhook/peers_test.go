@@ -120,6 +120,24 @@ func (n *nginx) requests() (out []string) {
 	return out
 }
 
+// logged waits for so many requests, and for these: nginx logs one after its answer.
+func (n *nginx) logged(count int, these ...string) []string {
+	n.t.Helper()
+	tick, late := time.NewTicker(time.Millisecond), time.After(10*time.Second)
+	defer tick.Stop()
+	for {
+		got := n.requests()
+		if len(got) >= count && !slices.ContainsFunc(these, func(l string) bool { return !slices.Contains(got, l) }) {
+			return got
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return got
+		}
+	}
+}
+
 func (n *nginx) file(name, text string) {
 	n.t.Helper()
 	p := filepath.Join(n.dir, "files", name)
@@ -188,7 +206,7 @@ func TestNginxAnswers(t *testing.T) {
 			t.Errorf("%s: %+v", path, ev)
 		}
 	}
-	if got := n.requests(); len(got) != 5 || !slices.Contains(got, "POST /moved 301") {
+	if got := n.logged(5); len(got) != 5 || !slices.Contains(got, "POST /moved 301") {
 		t.Errorf("nginx saw %v: a redirect was followed, or something was tried twice", got)
 	}
 	token := filepath.Join(n.dir, "token")
@@ -239,7 +257,7 @@ func TestNginxWithATroubledTarget(t *testing.T) {
 			t.Errorf("try %d came %v after the one before, want %v or a little more", i+2, d, least)
 		}
 	}
-	if got := n.requests(); !slices.Contains(got, "POST /app/x 499") || !slices.Contains(got, "POST /app/x 502") {
+	if got := n.logged(1, "POST /app/x 499", "POST /app/x 502"); !slices.Contains(got, "POST /app/x 499") || !slices.Contains(got, "POST /app/x 502") {
 		t.Errorf("nginx saw %v", got)
 	}
 }
