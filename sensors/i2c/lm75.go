@@ -28,7 +28,7 @@ const (
 )
 
 // Most of the family have no identity register and none has a check code. What the bus itself makes
-// up, all ones or all since, is told from a temperature by the spare bits and by the limit register,
+// up, all ones or all zeros, is told from a temperature by the spare bits and by the limit register,
 // which is never 0 C in a living chip that nobody has configured.
 type lm75 struct {
 	base

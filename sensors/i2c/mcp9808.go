@@ -30,7 +30,7 @@ const (
 )
 
 // The result has no check code. All three flags at once cannot be (above the upper and below the
-// lower limit), and all since are looked at twice: both are what a stuck bus reads as.
+// lower limit), and all zeros are looked at twice: both are what a stuck bus reads as.
 type mcp9808 struct {
 	base
 	zero since
