@@ -65,22 +65,22 @@ func (e *Engine) judgeVote(id CondID, now sensors.Mono) Verdict {
 		}
 	}
 	out := Verdict{Is: False, Fresh: fresh}
-	faults, settled := 0, 0
+	var all, settled faults
 	if faulty != 0 {
 		bypassed, returned := e.silentApart(v)
-		faults = e.causes(v, faulty, bypassed)
-		settled = e.causes(v, faulty&^returned, bypassed|returned)
+		all = faults{faulty, bypassed}
+		settled = faults{faulty &^ returned, bypassed | returned}
 	}
 	switch {
-	case e.quorum(c, v, pickTrue, is[pickTrue], faults):
+	case e.quorum(c, v, pickTrue, is[pickTrue], all):
 		out.Is = True
 		out.Settled = e.quorum(c, v, pickSettled, is[pickSettled], settled)
-		out.Strong = out.Settled && e.quorum(c, v, pickStrong, is[pickStrong], 0)
-		out.Firm = out.Strong && e.quorum(c, v, pickFirm, is[pickFirm], 0)
+		out.Strong = out.Settled && e.quorum(c, v, pickStrong, is[pickStrong], faults{})
+		out.Firm = out.Strong && e.quorum(c, v, pickFirm, is[pickFirm], faults{})
 		out.Basis = basisOf(&out, is, measured, silent)
-	case !e.quorum(c, v, pickUsable, is[pickUsable], 0):
+	case !e.quorum(c, v, pickUsable, is[pickUsable], faults{}):
 		out.Is, out.Basis = Unknown, Inhibited
-	case e.quorum(c, v, pickPossible, is[pickPossible], 0):
+	case e.quorum(c, v, pickPossible, is[pickPossible], faults{}):
 		out.Is = Unknown
 	}
 	return out
@@ -107,14 +107,21 @@ func basisOf(v *Verdict, is [pickPossible + 1]uint64, measured, silent uint64) B
 	return HeldTrue
 }
 
+// faults are members that are lost and whose loss votes, and others that are silent.
+type faults struct{ vote, others uint64 }
+
 // quorum: at least Need members, each register counted once; if independent, over two physics,
 // two devices and two paths. faults adds votes of lost members.
-func (e *Engine) quorum(c *Cond, v *vote, k pick, set uint64, faults int) bool {
-	weight := v.weigh(set)
-	if v.alike != nil && k < pickUsable && weight > maxAlike {
-		weight = e.weighTrusted(v, set)
+func (e *Engine) quorum(c *Cond, v *vote, k pick, set uint64, f faults) bool {
+	n := e.weight(v, k, set)
+	if f.vote != 0 {
+		// A register that is lost and another detector on it that is held true are one observation:
+		// it counts as the one or as the other, whichever is more.
+		lost := f.vote & v.overlaps(set)
+		n = max(n+e.causes(v, f.vote&^lost, f.others|lost),
+			e.weight(v, k, set&^v.overlaps(f.vote))+e.causes(v, f.vote, f.others))
 	}
-	if weight+faults < c.Need {
+	if n < c.Need {
 		return false
 	}
 	if !c.Independent {
@@ -123,6 +130,14 @@ func (e *Engine) quorum(c *Cond, v *vote, k pick, set uint64, faults int) bool {
 	var s span
 	e.spanOf(v, k, set, &s)
 	return s.independent()
+}
+
+func (e *Engine) weight(v *vote, k pick, set uint64) int {
+	w := v.weigh(set)
+	if v.alike != nil && k < pickUsable && w > maxAlike {
+		w = e.weighTrusted(v, set)
+	}
+	return w
 }
 
 // spanOf adds the span of a set to s. A nested vote reaches as far as those of its members that
@@ -165,6 +180,15 @@ func (v *vote) weigh(set uint64) int {
 }
 
 func (v *vote) overlap(i int, set uint64) uint64 { return v.entries[i].overlap & set }
+
+// overlaps is all entries that share a register with one of set.
+func (v *vote) overlaps(set uint64) uint64 {
+	var all uint64
+	for b := set; b != 0; b &= b - 1 {
+		all |= v.entries[bits.TrailingZeros64(b)].overlap
+	}
+	return all
+}
 
 // connected is all of set that shares a register with entry i, directly or through another.
 func (v *vote) connected(i int, set uint64) uint64 {

@@ -295,6 +295,31 @@ func TestFaultVotes(t *testing.T) {
 	m.want(two, "false")
 }
 
+// What was warm and then falls silent is one observation, though another detector on it votes by its
+// fault (S5): it is held true or lost, never both.
+func TestFaultAndHeldTrueOfOneRegister(t *testing.T) {
+	m := newRoom(t)
+	m.r.LossPersist = 10 * time.Second
+	p, other := m.point("d", "t", sensors.Temperature), m.point("o", "t", sensors.Temperature)
+	warm := m.over(Cond{Name: "warm", Kind: Above, Threshold: 60}, p)
+	hot := m.over(Cond{Name: "hot", Kind: Above, Threshold: 100, OnFault: FaultVotes}, p)
+	far := m.over(Cond{Name: "far", Kind: Above, Threshold: 60, OnFault: FaultVotes}, other)
+	two := m.vote(2, false, warm, hot, far)
+	m.read(p, 70)
+	m.read(other, 20)
+	m.want(two, "false")
+	m.bad(p, sensors.Comm)
+	for range 15 {
+		m.read(other, 20)
+		m.wait(time.Second)
+	}
+	m.want(warm, "true held-true")
+	m.want(two, "false")
+	m.bad(other, sensors.Comm)
+	m.wait(10 * time.Second)
+	m.want(two, "true held-true weak") // two observations: what was warm, and a loss elsewhere
+}
+
 // A device that joins a loss which is told already has a persist time of its own, and wakes up.
 func TestFaultVoteOfALateJoiner(t *testing.T) {
 	m := newRoom(t)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,8 @@ import (
 func TestFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now func() (string, error)
-		reads := 0 // by one goroutine at a time
-		f := New(func() (string, error) { reads++; return now() })
+		var reads atomic.Int32
+		f := New(func() (string, error) { reads.Add(1); return now() })
 		want := func(good string, have bool, says string) {
 			t.Helper()
 			g, h, err := f.Get()
@@ -32,14 +33,14 @@ func TestFile(t *testing.T) {
 
 		dead := make(chan struct{})
 		now = func() (string, error) { <-dead; return "b", nil }
-		begin, before := time.Now(), reads
+		begin, before := time.Now(), reads.Load()
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() { want("a", true, "hangs") })
 		}
 		wg.Wait()
-		if d := time.Since(begin); d != Bound || reads != before+1 {
-			t.Errorf("%v and %d reads: want %v and one", d, reads-before, Bound)
+		if d := time.Since(begin); d != Bound || reads.Load() != before+1 {
+			t.Errorf("%v and %d reads: want %v and one", d, reads.Load()-before, Bound)
 		}
 		close(dead)
 		synctest.Wait()
