@@ -106,6 +106,7 @@ func (c *control) answer(ctx context.Context, conn io.Reader) Answer {
 	if err := json.NewDecoder(io.LimitReader(conn, controlBytes)).Decode(&r); err != nil {
 		return Answer{Error: "the request is not JSON: " + err.Error()}
 	}
+	r.channel = core.AtTheBox // who reaches the socket stands there (S17)
 	return c.desk.answer(ctx, r)
 }
 

@@ -112,8 +112,8 @@ func TestOrdersOverTheNetwork(t *testing.T) {
 		if err != nil || len(a.Status.Telling.Brokers) != 2 || !a.Status.Telling.Brokers[0].Connected || a.Status.Telling.Commands < 4 {
 			t.Errorf("status %+v %v", a.Status.Telling, err)
 		}
-		if o := (&Request{Order: string(core.AckAlarm)}).order(); o.Channel != core.AtTheBox {
-			t.Error("an order of the socket does not come from the box")
+		if o := (&Request{Order: string(core.AckAlarm)}).order(); o.Channel != core.Remote {
+			t.Error("an order of which nobody says how it came is one at the box")
 		}
 	})
 }

@@ -83,7 +83,7 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 // remote carries out an order that came over the network, verified: by the same door, and with fewer
 // rights (S17).
 func (d *desk) remote(ctx context.Context, o uplink.Order) error {
-	r := Request{Order: o.CommandMessage.Order, Name: o.Name, By: o.By, Second: o.Second, Stage: o.Stage, For: o.For, Reason: o.Reason, channel: core.Remote}
+	r := Request{Order: o.CommandMessage.Order, Name: o.Name, By: o.By, Second: o.Second, Stage: o.Stage, For: o.For, Reason: o.Reason}
 	if r.Order == "status" || r.Order == "drill-report" {
 		return fmt.Errorf("%s is no order", r.Order)
 	}

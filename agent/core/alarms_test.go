@@ -113,7 +113,7 @@ func TestAlarmRecordsItsReasons(t *testing.T) {
 	for p, v := range []float64{70, 71} {
 		step(core.Event{Kind: core.Readings, Readings: []sensors.Reading{{Point: sensors.PointID(p), Value: v, Quality: sensors.GoodQuality, At: firstMono}}})
 	}
-	step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.AckAlarm, Name: vote.Name, By: "kim"}})
+	step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.AckAlarm, Name: vote.Name, By: "kim", Channel: core.AtTheBox}})
 	if len(records) != 2 {
 		t.Fatalf("%d records of a raise and an acknowledgement", len(records))
 	}
@@ -162,7 +162,7 @@ func TestPart9(t *testing.T) {
 	}
 	order := func(k core.OrderKind, once bool) {
 		t.Helper()
-		step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: k, Name: name, By: "kim", For: time.Hour, Once: once}})
+		step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: k, Name: name, By: "kim", Channel: core.AtTheBox, For: time.Hour, Once: once}})
 	}
 	step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: firstMono}})
 	step(core.Event{Kind: core.Readings, Readings: []sensors.Reading{{Point: 0, Value: 70, Quality: sensors.GoodQuality, At: firstMono}}})

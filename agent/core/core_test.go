@@ -72,12 +72,12 @@ func TestOrdersThatAreRefused(t *testing.T) {
 	}
 	for want, o := range map[string]core.Order{
 		"name of the person": {Kind: core.ResetPlan, Name: "p"},
-		"no episode is open": {Kind: core.ResetPlan, Name: "p", By: "kim"},
-		"no plan":            {Kind: core.ResetPlan, Name: "q", By: "kim"},
-		"no alarm":           {Kind: core.AckAlarm, Name: "q", By: "kim"},
-		"no point":           {Kind: core.TakeOutOfServe, Name: "q", By: "kim"},
-		"unknown order":      {Kind: "power-on", Name: "p", By: "kim"},
-		"does not apply":     {Kind: core.AckAlarm, Name: "agent/journal", By: "kim"},
+		"no episode is open": {Kind: core.ResetPlan, Name: "p", By: "kim", Channel: core.AtTheBox},
+		"no plan":            {Kind: core.ResetPlan, Name: "q", By: "kim", Channel: core.AtTheBox},
+		"no alarm":           {Kind: core.AckAlarm, Name: "q", By: "kim", Channel: core.AtTheBox},
+		"no point":           {Kind: core.TakeOutOfServe, Name: "q", By: "kim", Channel: core.AtTheBox},
+		"unknown order":      {Kind: "power-on", Name: "p", By: "kim", Channel: core.AtTheBox},
+		"does not apply":     {Kind: core.AckAlarm, Name: "agent/journal", By: "kim", Channel: core.AtTheBox},
 	} {
 		if want == "does not apply" {
 			c.Step(firstMono, core.Event{Kind: core.Durable, Err: errors.New("read-only")}, nil)

@@ -144,7 +144,7 @@ func drawEvents(t *rapid.T, rules *core.Rules, wild bool) []happening {
 			case core.AckAlarm, core.ResetAlarm, core.ShelveAlarm, core.TakeOutOfServe, core.ReturnToService:
 				name = "high-" + rapid.SampledFrom(rules.Hazard.Points).Draw(t, "alarm").Name
 			}
-			h.ev = core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: kind, Name: name, By: "kim", For: 5 * time.Minute, Once: i%2 == 0}}
+			h.ev = core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: kind, Name: name, By: "kim", Channel: core.AtTheBox, For: 5 * time.Minute, Once: i%2 == 0}}
 		default:
 			h.ev.Kind = core.Readings
 			for range rapid.IntRange(1, 4).Draw(t, "batch") {

@@ -201,7 +201,7 @@ func TestReplayGivesTheSamePlan(t *testing.T) {
 			s.happen(h)
 		}
 		// A hold does not survive a restart, and ends before it.
-		s.step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.ReleasePlan, Name: "p", By: "kim"}})
+		s.step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.ReleasePlan, Name: "p", By: "kim", Channel: core.AtTheBox}})
 		// Nor does an irreversible step whose hook is not known to have been called: it is voted on again.
 		for _, key := range s.calls {
 			s.step(core.Event{Kind: core.HookStarted, Key: key, Journaled: true})
@@ -276,7 +276,7 @@ func TestDowntimeIsSilence(t *testing.T) {
 			b.happen(h)
 		}
 		for _, s := range []*sim{a, b} { // a hold does not survive a restart, and all that runs ends
-			s.step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.ReleasePlan, Name: "p", By: "kim"}})
+			s.step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.ReleasePlan, Name: "p", By: "kim", Channel: core.AtTheBox}})
 			s.wait(sensorsStale)
 		}
 		down := rapid.SampledFrom([]time.Duration{10 * time.Second, 50 * time.Second, 20 * time.Minute}).Draw(t, "down")

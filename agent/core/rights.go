@@ -6,19 +6,20 @@ import (
 	"firebreak/plugins"
 )
 
-// Channel is the way on which an order came.
+// Channel is the way on which an order came. The zero value has the fewest rights: an order of which
+// nobody has said how it came is no order at the box.
 type Channel uint8
 
 const (
-	AtTheBox Channel = iota // the local socket: whoever reaches it stands at the box (S17)
-	Remote                  // over the network, verified
+	Remote   Channel = iota // over the network, verified
+	AtTheBox                // the local socket: whoever reaches it stands at the box (S17)
 )
 
 func (c Channel) String() string {
-	if c == Remote {
-		return "remote"
+	if c == AtTheBox {
+		return "at the box"
 	}
-	return "at the box"
+	return "remote"
 }
 
 // Rule is one row of the table of rights.

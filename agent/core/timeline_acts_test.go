@@ -72,7 +72,7 @@ func (s *script) act(l *line) {
 }
 
 func (s *script) ordered(w []string, l *line) core.Order {
-	o := core.Order{Kind: core.OrderKind(w[0]), Name: w[1], For: l.dur("for"), Reason: l.opts["because"]}
+	o := core.Order{Kind: core.OrderKind(w[0]), Name: w[1], For: l.dur("for"), Reason: l.opts["because"], Channel: core.AtTheBox}
 	for i, x := range w {
 		switch x {
 		case "by":

@@ -197,7 +197,7 @@ func (d *Drill) Run(ctx context.Context) *Report {
 	parts.Go(func() { _ = g.Run(ctx) }) // what it leaves behind, its hooks' own end takes care of
 	parts.Go(func() { d.inject(ctx) })
 	if d.c.Stage > plugins.Watch {
-		err = g.Order(ctx, core.Order{Kind: core.TripPlan, Name: d.c.Plan, Stage: d.c.Stage, By: d.c.By})
+		err = g.Order(ctx, core.Order{Kind: core.TripPlan, Name: d.c.Plan, Stage: d.c.Stage, By: d.c.By, Channel: core.AtTheBox})
 	}
 	if err == nil {
 		err = d.wait(ctx)

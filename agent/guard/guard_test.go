@@ -131,7 +131,7 @@ func TestOrders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := begin(t, rules(response.Step{Name: "drain"}), nil, nil)
 		order := func(k core.OrderKind, name string) error {
-			return w.g.Order(t.Context(), core.Order{Kind: k, Name: name, By: "kim"})
+			return w.g.Order(t.Context(), core.Order{Kind: k, Name: name, By: "kim", Channel: core.AtTheBox})
 		}
 		w.read(smoke, 5)
 		w.read(heat, 20)

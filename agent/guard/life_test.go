@@ -174,7 +174,7 @@ func (m *machine) order(o core.Order) error {
 	}
 	ctx, ok := context.WithTimeout(context.Background(), 3*time.Second)
 	defer ok()
-	o.Name, o.By = "evacuate", "kim"
+	o.Name, o.By, o.Channel = "evacuate", "kim", core.AtTheBox
 	return l.g.Order(ctx, o)
 }
 

@@ -76,7 +76,7 @@ func TestStopIsBounded(t *testing.T) {
 		if j.snaps != 1 {
 			t.Errorf("%d snapshots at the end, want 1", j.snaps)
 		}
-		if err := w.g.Order(t.Context(), core.Order{Kind: core.ResetPlan, Name: "evacuate", By: "kim"}); err == nil || !strings.Contains(err.Error(), "stopping") {
+		if err := w.g.Order(t.Context(), core.Order{Kind: core.ResetPlan, Name: "evacuate", By: "kim", Channel: core.AtTheBox}); err == nil || !strings.Contains(err.Error(), "stopping") {
 			t.Errorf("an order after the end: %v", err)
 		}
 		// What the hook says now is not heard, so its key stands at the next start.

@@ -265,7 +265,7 @@ func (sc *scenario) readAct(t *config.Table) {
 
 func (sc *scenario) readOrder(t *config.Table) {
 	t.Require("at", "order", "name", "by")
-	o := order{sc.instant(t, "at"), core.Order{Kind: core.OrderKind(t.String("order", "")), Name: t.String("name", ""), By: t.String("by", ""),
+	o := order{sc.instant(t, "at"), core.Order{Kind: core.OrderKind(t.String("order", "")), Name: t.String("name", ""), By: t.String("by", ""), Channel: core.AtTheBox,
 		For: t.Duration("for", 0, 0, longest), Reason: t.String("reason", "")}}
 	t.Unknown()
 	sc.orders = append(sc.orders, o)
