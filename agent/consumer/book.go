@@ -53,7 +53,7 @@ const (
 	VerdictNow             // Verdict has changed
 	NewLife                // another instance of the agent counts from now on
 	Gap                    // Class, From, To: messages that have not come
-	Incomplete             // what is known of its active alarms is not what its hello says
+	Incomplete             // what is known of its alarms or plans is not what its hello says
 	Wiped                  // an empty message stood on a topic: the alarm is kept
 	Refused                // Text: a message that is not what it says it is
 	BlindNow               // this consumer itself reaches no broker: all that it says of agents is old
@@ -161,7 +161,7 @@ type life struct {
 	hello     wire.HelloMessage
 	helloAt   time.Time
 	differsAt time.Time // since when the alarms known are not those of its hello; zero: they are
-	differed  bool
+	differed  int       // how often that was told
 }
 
 type topic struct {

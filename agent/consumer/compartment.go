@@ -18,7 +18,7 @@ type Agent struct {
 	Heard            time.Time // its last word
 	Instance         string    // empty: none was heard alive
 	Epoch            uint64
-	Complete         bool                 // the active alarms that are known are those that its hello speaks of
+	Complete         bool                 // what is known of its alarms and plans is what its hello speaks of
 	Alarms           []*wire.AlarmMessage // active ones, by priority
 	Plans            []*wire.PlanMessage  // by name
 	Stage            plugins.Stage        // the highest of its plans; 2b at least when silent after an alarm

@@ -233,20 +233,26 @@ func (b *Book) takeState(a *agent, m *message) {
 	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
 }
 
-// compare holds the active alarms that are known to those of the last hello.
+// compare holds what is known of a life to its last hello: the active alarms, and the plan state that
+// was told last. Neither a retained message that came too late nor one between two that are known leaves
+// a gap in the numbers.
 func (b *Book) compare(a *agent, l *life, now time.Time) {
 	if l.hellos == 0 { // drills: no hello speaks of them
 		return
 	}
 	var active []plugins.AlarmState
+	var plan uint64
 	for _, t := range l.topics {
+		if t.plan != nil {
+			plan = max(plan, t.seq)
+		}
 		if t.alarm != nil && t.alarm.Active {
 			active = append(active, plugins.AlarmState{Name: t.alarm.Hazard, Occurrence: t.alarm.Occurrence, State: t.alarm.State})
 		}
 	}
 	switch {
-	case wire.AlarmHash(active) == l.hello.Active.Hash:
-		l.differsAt, l.differed = time.Time{}, false
+	case plan >= l.hello.Last.Plan && wire.AlarmHash(active) == l.hello.Active.Hash:
+		l.differsAt, l.differed = time.Time{}, 0
 	case l.differsAt.IsZero():
 		l.differsAt = now
 	}
@@ -268,13 +274,9 @@ func (b *Book) Tick(now time.Time) []Note {
 				b.out = append(b.out, Note{Kind: Gap, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, Class: wire.Class(c), From: g.from, To: g.to, place: a.place()})
 			}
 		}
-		wait := gapGrace
-		if l.differed {
-			wait = time.Minute
-		}
-		if !l.differsAt.IsZero() && now.Sub(l.differsAt) >= wait {
-			l.differed, l.differsAt = true, now
-			b.out = append(b.out, Note{Kind: Incomplete, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, place: a.place(), Text: "its active alarms are not all known: ask it to tell them again (resync)"})
+		if wait := min(gapGrace<<l.differed, time.Minute); !l.differsAt.IsZero() && now.Sub(l.differsAt) >= wait {
+			l.differed, l.differsAt = min(l.differed+1, 4), now
+			b.out = append(b.out, Note{Kind: Incomplete, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, place: a.place(), Text: "what is known is not all that its hello speaks of, alarms or plans: ask it to tell them again (resync)"})
 		}
 	}
 	return b.out
