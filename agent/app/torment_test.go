@@ -22,10 +22,10 @@ const channels = 40
 
 func mark(unit, i int) uint16 { return uint16(unit*1000 + i) }
 
-func markedProfile(t *testing.T) *profile.Profile {
+func markedProfile(t *testing.T, timeout string) *profile.Profile {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("name = \"marked\"\ntitle = \"test\"\nmaker = \"test\"\nbus = \"modbus\"\nsource = \"this test\"\n[read]\nmax_words = 10\ntimeout = \"50ms\"\nturnaround = \"60ms\"\n")
+	b.WriteString("name = \"marked\"\ntitle = \"test\"\nmaker = \"test\"\nbus = \"modbus\"\nsource = \"this test\"\n[read]\nmax_words = 10\ntimeout = \"" + timeout + "\"\nturnaround = \"500ms\"\n")
 	for i := range channels {
 		fmt.Fprintf(&b, "[[channel]]\nname = \"r%d\"\nfunction = \"holding\"\naddress = %d\n", i, i)
 	}
@@ -59,7 +59,7 @@ func newMarked(p *profile.Profile, id, unit int, period time.Duration) markedDev
 	return markedDevice{d, unit, points}
 }
 
-func markedBus(t *testing.T, name string, p *profile.Profile, l link, devs ...markedDevice) *bus.Bus {
+func markedBus(t *testing.T, name string, p *profile.Profile, bound time.Duration, l link, devs ...markedDevice) *bus.Bus {
 	t.Helper()
 	var list []bus.Device
 	for _, d := range devs {
@@ -67,7 +67,7 @@ func markedBus(t *testing.T, name string, p *profile.Profile, l link, devs ...ma
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, bus.Device{Dev: d.dev, Part: bus.Part{Points: d.points, Poller: poller}, Timeout: 400 * time.Millisecond, Probe: 100 * time.Millisecond})
+		list = append(list, bus.Device{Dev: d.dev, Part: bus.Part{Points: d.points, Poller: poller}, Timeout: bound, Probe: 100 * time.Millisecond})
 	}
 	b, err := bus.New(name, sensors.NewClock(), list, bus.Options{Close: func() { _ = l.Close() }})
 	if err != nil {
@@ -80,11 +80,11 @@ func markedBus(t *testing.T, name string, p *profile.Profile, l link, devs ...ma
 // endpoint and on a serial line: no value ever stands at the wrong point, and another bus keeps
 // its schedule.
 func TestTormentedBusSpoilsNothing(t *testing.T) {
-	p := markedProfile(t)
+	p, patient := markedProfile(t, "50ms"), markedProfile(t, "10s") // the healthy one is judged by what it says, not by how busy this machine is
 	torment := func(n uint64) slave.Fault {
 		switch n % 20 { // more than half are sound: a unit that never answers is probed ever more rarely
 		case 1:
-			return slave.Fault{Delay: 80 * time.Millisecond} // after the time-out: late
+			return slave.Fault{Delay: 80 * time.Millisecond} // after the time-out: late; within the turnaround, on a machine under load too
 		case 2:
 			return slave.Fault{Unit: 9}
 		case 3:
@@ -136,10 +136,10 @@ func TestTormentedBusSpoilsNothing(t *testing.T) {
 	}
 	tick := 20 * time.Millisecond
 	buses := []*bus.Bus{
-		markedBus(t, "bad", p, modbus.NewTCP(bad.Addr(), modbus.TCPOptions{}), newMarked(p, 0, 1, tick), newMarked(p, 1, 2, tick)),
-		markedBus(t, "line", p, rtu, newMarked(p, 2, 3, tick)),
-		markedBus(t, "hung", p, modbus.NewTCP(hung.Addr(), modbus.TCPOptions{}), newMarked(p, 3, 4, tick)),
-		markedBus(t, "good", p, modbus.NewTCP(good.Addr(), modbus.TCPOptions{}), newMarked(p, 4, 5, tick)),
+		markedBus(t, "bad", p, 400*time.Millisecond, modbus.NewTCP(bad.Addr(), modbus.TCPOptions{}), newMarked(p, 0, 1, tick), newMarked(p, 1, 2, tick)),
+		markedBus(t, "line", p, 400*time.Millisecond, rtu, newMarked(p, 2, 3, tick)),
+		markedBus(t, "hung", p, 400*time.Millisecond, modbus.NewTCP(hung.Addr(), modbus.TCPOptions{}), newMarked(p, 3, 4, tick)),
+		markedBus(t, "good", patient, 30*time.Second, modbus.NewTCP(good.Addr(), modbus.TCPOptions{}), newMarked(patient, 4, 5, tick)),
 	}
 	batches := make(chan sensors.Batch, 1024)
 	ends := &cleanups{log: discard()}
