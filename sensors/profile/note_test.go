@@ -1,0 +1,72 @@
+package profile
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The table of a note has one row for each channel, with where and how it lies in the registers, and no other:
+// a register that is corrected in one of the two fails here.
+func TestNoteTables(t *testing.T) {
+	const head = "| channel | table | address | form | meaning |\n|---|---|---|---|---|\n"
+	older := []string{"apc-smart-ups", "calectro-ug3", "faast", "load-controller", "soltaro-c", "waveshare-relay-8"} // tell in prose or tables of their own
+	for _, p := range shipped(t) {
+		if p.Bus != Modbus || slices.Contains(older, p.Name) {
+			continue
+		}
+		note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, ok := strings.Cut(string(note), head)
+		if !ok {
+			t.Errorf("firmware-notes/%s.md lacks the table with the head\n%s", p.Name, head)
+			continue
+		}
+		table, _, _ = strings.Cut(table, "\n\n")
+		rows := strings.Split(table, "\n")
+		if len(rows) != len(p.Channels) {
+			t.Errorf("the table of firmware-notes/%s.md has %d rows for %d channels", p.Name, len(rows), len(p.Channels))
+		}
+		for i := range p.Channels {
+			c := &p.Channels[i]
+			row := fmt.Sprintf("| `%s` | %s | %d | %s | ", c.Name, c.Func, c.Address, form(c))
+			if !slices.ContainsFunc(rows, func(r string) bool { return strings.HasPrefix(r, row) }) {
+				t.Errorf("the table of firmware-notes/%s.md lacks the row\n%s", p.Name, row)
+			}
+		}
+	}
+}
+
+// form is how a note writes what the register holds: "i16 x 0.1 C, none 0x8000".
+func form(c *Channel) string {
+	s := c.Type.String()
+	if c.Swapped {
+		s += " swapped"
+	}
+	if bits.OnesCount32(c.Mask) == 1 {
+		s += fmt.Sprintf(" bit %d", bits.TrailingZeros32(c.Mask))
+	} else if c.Mask != 0 {
+		s += fmt.Sprintf(" mask 0x%X", c.Mask)
+	}
+	if c.Invert {
+		s += " inverted"
+	}
+	if c.Scale != 1 {
+		s += fmt.Sprintf(" x %g", c.Scale)
+	}
+	if c.Offset != 0 {
+		s += fmt.Sprintf(" %+g", c.Offset)
+	}
+	if c.Unit != "" {
+		s += " " + string(c.Unit)
+	}
+	for i, raw := range c.Sentinels {
+		s += fmt.Sprintf("%s 0x%X", map[bool]string{true: ", none", false: ""}[i == 0], raw)
+	}
+	return s
+}
