@@ -58,7 +58,7 @@ var files = sync.OnceValues(func() ([]string, error) {
 		if d.IsDir() && (rel == ".git" || rel == "bin" || rel == ".ci/tmp") {
 			return fs.SkipDir
 		}
-		if d.Type().IsRegular() && !strings.HasSuffix(rel, ".test") && !strings.HasSuffix(rel, ".prof") && rel != "coverage.out" { // as .gitignore
+		if d.Type().IsRegular() && !strings.HasSuffix(rel, ".test") && !strings.HasSuffix(rel, ".prof") && rel != "coverage.out" && rel != ".git" { // as .gitignore; a work tree beside the first has a file .git
 			out = append(out, rel)
 		}
 		return nil

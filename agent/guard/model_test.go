@@ -301,9 +301,10 @@ func (m *model) trip() {
 // S4, S8, S9, S10, S15, S16: whatever plan, targets, sensors, people and deaths of the machine come
 // together, no hook is called against the rules, and every run is over, or asks, within its caps.
 func TestEveryRunEndsWithinItsCaps(t *testing.T) {
-	ended, calls, looks := map[string]int{}, 0, 0
+	ended, calls, looks, plots := map[string]int{}, 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawPlot(rt)
+		plots++
 		var m *model
 		synctest.Test(t, func(*testing.T) {
 			m = newModel(p)
@@ -318,7 +319,11 @@ func TestEveryRunEndsWithinItsCaps(t *testing.T) {
 		}
 	})
 	t.Logf("%d calls, %d looks; steps at the end: %v", calls, looks, ended)
-	for _, s := range []string{"done", "capped", "failed", "skipped", "withheld", "blocked", "idle"} {
+	ends := []string{"done", "capped", "withheld", "idle"}
+	if plots >= 1000 { // the rest stand at the end of one plot in twenty: a hundred may well have none
+		ends = append(ends, "failed", "skipped", "blocked")
+	}
+	for _, s := range ends {
 		if ended[s] == 0 && !t.Failed() {
 			t.Errorf("no step was %s at the end of any run: the plots are too tame", s)
 		}
