@@ -246,6 +246,17 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 	*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/journal", Active: ev.Err != nil, Priority: 1, Cause: cause})
 }
 
+// memory tells that a start has found durable records gone: the ledger of what is outstanding may lack
+// a step that a hook has run, and nobody but a person can find out (S9). The next start ends it.
+func (c *Core) memory(now sensors.Mono, damaged bool, fx []Effect) []Effect {
+	in := hazard.AlarmInput{Name: "agent/memory", Active: damaged, Priority: 2}
+	if damaged {
+		in.Cause = "the journal was damaged and durable records are gone: a hook may have run that `firebreak outstanding` does not list; " +
+			"look at the targets of each plan, and at the log for what was set aside"
+	}
+	return c.setAlarm(now, fx, in)
+}
+
 func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	c.eng.Resume(now, r.Last.Add(r.Shift), r.Shift)
 	c.book.Shift(r.Shift) // the machine moves its own
@@ -260,6 +271,7 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	if !c.journalTold {
 		c.journal(now, Event{}, &fx) // its failure in an earlier life is over until it is told again
 	}
+	fx = c.memory(now, r.Damaged, fx)
 	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]

@@ -39,6 +39,34 @@ func TestJournalAlarmAcrossARestart(t *testing.T) {
 	}
 }
 
+// A start that finds durable records gone tells it, and what it told waits for a person even when the
+// next start, which finds a repaired journal, comes at once (S9).
+func TestLostRecordsAreTold(t *testing.T) {
+	c, err := core.New(benchRules(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(damaged bool) (got hazard.Alarm) {
+		resumed := response.Resumed{SameBoot: true, AgeKnown: true}
+		c.Step(firstMono, core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: resumed, Last: firstMono, Damaged: damaged}}, nil)
+		c.Alarms(func(a hazard.Alarm) {
+			if a.Name == "agent/memory" {
+				got = a
+			}
+		})
+		return got
+	}
+	if a := told(false); a.Active {
+		t.Errorf("nothing is gone, and told: %+v", a)
+	}
+	if a := told(true); !a.Active || a.Priority != 2 || !strings.Contains(a.Cause, "outstanding") {
+		t.Errorf("told as %+v", a)
+	}
+	if a := told(false); a.Active || a.State != hazard.RTNUnacknowledged {
+		t.Errorf("after the next start it is %+v, want one that nobody has acknowledged", a)
+	}
+}
+
 // After a snapshot too, a start looks at every alarm of the plans anew: its rules may be others.
 func TestPlanAlarmsAreLookedAtAfterASnapshot(t *testing.T) {
 	resumed := core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{SameBoot: true, AgeKnown: true}, Last: firstMono}}

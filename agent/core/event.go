@@ -60,6 +60,9 @@ type DrillResult struct {
 type ResumeInfo struct {
 	response.Resumed
 	Last sensors.Mono // of the last record, before the shift
+
+	// Damaged: durable records are gone, so that a hook may have run of which nothing here tells.
+	Damaged bool
 }
 
 // OrderKind is what a person asks for.

@@ -25,7 +25,11 @@ func (s *story) recovered(l *life) {
 	forgot := v.Episode == 0 && v.NextEpisode == 0 && newest != 0 // not one record that the keys rest on is left (S9)
 	undid := v.Episode != 0 && v.Episode <= s.reset               // a reset that a person was told of
 	// A damaged disk may have taken a whole fire away: nobody knows then what there is to take back.
-	missed := strings.Contains(s.blow.kind, "flipped") && v.Episode == 0 && v.NextEpisode <= newest
+	missed := strings.Contains(s.blow.kind, "flipped") && (v.Episode == 0 && v.NextEpisode <= newest || s.lost(v, newest))
+	s.told = s.told || l.got.Resume.Damaged // the start that finds the damage says so; those after it find a repaired journal
+	if missed && newest != 0 && !s.told {
+		s.out.wrong("durable records are gone, and nobody is told")
+	}
 	s.lax = s.lax || missed && s.out.now() > quiet1-20*time.Second && (s.out.now() < fire2 || s.out.now() > quiet2-20*time.Second)
 	if forgot || undid {
 		s.lax = true
@@ -41,6 +45,13 @@ func (s *story) recovered(l *life) {
 			s.out.wrong("step %s was started with a durable record, and this start knows nothing of it", st.Step)
 		}
 	}
+}
+
+// lost: a step was started with a durable record in the present episode, and nothing tells of it.
+func (s *story) lost(v plugins.PlanState, newest uint64) bool {
+	return v.Episode == newest && slices.ContainsFunc(v.Steps, func(st plugins.StepState) bool {
+		return st.State == "idle" && s.out.journaled(st.Step, newest)
+	})
 }
 
 // newest is the highest episode of which a hook was started.
@@ -210,7 +221,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	}
 	t.Logf("%d runs over %v operations; felt: %v of %v", len(plays), ops, felt, ran)
 	for _, kind := range blows {
-		if felt[kind] == 0 {
+		if felt[kind] == 0 && len(plays) > 1 {
 			t.Errorf("no run felt %q", kind)
 		}
 	}

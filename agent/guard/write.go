@@ -272,6 +272,7 @@ func Recover(rules *core.Rules, rec *journal.Recovered, mirror []byte, now senso
 		out.Epoch = max(out.Epoch, boot.Epoch)
 	}
 	out.Resume = resumeInfo(last, boot, now, bootID, synced, wall)
+	out.Resume.Damaged = rec.Damaged
 	return out, nil
 }
 
