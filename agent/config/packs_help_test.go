@@ -24,6 +24,7 @@ const (
 	smokeDevices = "asd-1=faast@b asd-2=asd@a duct-1=calectro-ug3@line "
 	gasDevices   = "gas-1=gas-lel@a gas-2=gas-ppm@b "
 	panelDevices = "panel-1=panel@line panel-2=panel@a "
+	heatDevices  = "cable-1=alarmline@line cable-2=alarmline@b "
 	upsDevices   = "ups-1=apc-smart-ups@a ups-2=apc-smart-ups@b cab-u=tmp117@chips "
 )
 
@@ -31,12 +32,13 @@ const (
 var packRooms = map[string]packRoom{
 	"smoke":         {devices: smokeDevices, stages: map[string]string{"1": "smoke-warn", "2b": "smoke-high"}},
 	"off-gas":       {devices: gasDevices, stages: map[string]string{"1": "gas-warn", "2b": "gas-high"}},
+	"heat-line":     {devices: heatDevices, stages: map[string]string{"1": "heat-line", "2b": "heat-line"}},
 	"fire-panel":    {devices: panelDevices, stages: map[string]string{"1": "panel-warn", "2b": "panel-high"}},
 	"ups-internals": {devices: upsDevices, roles: `ups-cabinet = "cab-u.temperature"`, stages: map[string]string{"1": "ups-warn", "2b": "ups-high"}},
-	"lithium-ion-room": {devices: smokeDevices + gasDevices + panelDevices + upsDevices + "bms-1=soltaro-c@a cells-1=cells@b cab-1=tmp117@chips room-1=room@line ",
+	"lithium-ion-room": {devices: smokeDevices + gasDevices + heatDevices + panelDevices + upsDevices + "bms-1=soltaro-c@a cells-1=cells@b cab-1=tmp117@chips room-1=room@line ",
 		roles:  `cabinet = "cab-1.temperature", ups-cabinet = "cab-u.temperature"`,
 		stages: map[string]string{"1": "battery-warn", "2a": "battery-high", "2b": "battery-high", "3": "battery-fire", "4": "battery-confirmed"}},
-	"vrla-string": {devices: smokeDevices + gasDevices + panelDevices + "vrla-1=vrla@a vrla-2=vrla@line ", roles: `vrla-ambient = "vrla-1.ambient.temperature"`,
+	"vrla-string": {devices: smokeDevices + gasDevices + heatDevices + panelDevices + "vrla-1=vrla@a vrla-2=vrla@line ", roles: `vrla-ambient = "vrla-1.ambient.temperature"`,
 		stages: map[string]string{"1": "vrla-warn", "2a": "vrla-high", "2b": "vrla-high", "3": "vrla-fire", "4": "vrla-confirmed"}},
 	"it-inlet":         {devices: "in-1=inlets@a in-2=inlets@b ", stages: map[string]string{"1": "inlet-warn"}},
 	"it-inlet-a1":      inletRoom,
