@@ -26,8 +26,11 @@ func (s *story) recovered(l *life) {
 	undid := v.Episode != 0 && v.Episode <= s.reset               // a reset that a person was told of
 	// A damaged disk may have taken a whole fire away: nobody knows then what there is to take back.
 	missed := strings.Contains(s.blow.kind, "flipped") && (v.Episode == 0 && v.NextEpisode <= newest || s.lost(v, newest))
-	s.told = s.told || l.got.Resume.Damaged // the start that finds the damage says so; those after it find a repaired journal
-	if missed && newest != 0 && !s.told {
+	// The start that finds the damage says so; those after it find a repaired journal. What is flipped at the
+	// very end looks like the torn end that a power loss leaves, and is told by the log alone.
+	s.told = s.told || l.got.Resume.Damaged
+	s.hurt = s.hurt || strings.Contains(strings.Join(l.got.Notes, " "), "set aside")
+	if missed && s.hurt && !s.told {
 		s.out.wrong("durable records are gone, and nobody is told")
 	}
 	s.lax = s.lax || missed && s.out.now() > quiet1-20*time.Second && (s.out.now() < fire2 || s.out.now() > quiet2-20*time.Second)

@@ -122,6 +122,7 @@ type story struct {
 	fellAt int           // the operation at which the first death came; 0: none has
 	until  time.Time     // the disk's trouble lasts
 	again  bool          // the second blow has fallen
+	hurt   bool          // a start has found damage that no power loss explains
 	told   bool          // a start has said that durable records are gone
 	broken bool          // the disk has refused or hung for a while: what it lost was told as not journaled
 	reset  uint64        // the episode of which a person was told that its reset was carried out
