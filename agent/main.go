@@ -47,6 +47,11 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        an access list for a broker: each may what its role needs
   firebreak version
 
+Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
+
+  profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
+                                       what the known devices are, one of them whole, and its recorded cases
+
 Orders, at the box; each with -c FILE and --by NAME:
 
   ack ALARM | shelve ALARM --for TIME [--once] | unshelve ALARM | reset-alarm ALARM
@@ -109,6 +114,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return acl(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
+	case "profile":
+		return profileCmd(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0
