@@ -49,6 +49,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
 
 Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
 
+  scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
+                                       which units answer, at which setting, and which profile fits
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
                                        what the known devices are, one of them whole, and its recorded cases
 
@@ -114,6 +116,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return acl(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
+	case "scan":
+		return scan(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":
