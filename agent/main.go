@@ -51,6 +51,7 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
 
   scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
                                        which units answer, at which setting, and which profile fits
+  probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
                                        what the known devices are, one of them whole, and its recorded cases
 
@@ -118,6 +119,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return key(args, stdout, stderr)
 	case "scan":
 		return scan(args, stdout, stderr)
+	case "probe":
+		return probe(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":

@@ -146,3 +146,39 @@ func (u *unitFlags) target(where string) (t tools.Target, err error) {
 	}
 	return t, nil
 }
+
+var functions = map[string]profile.Function{"coil": profile.Coil, "discrete": profile.Discrete, "holding": profile.Holding, "input": profile.Input}
+
+// probe shows registers of one unit.
+func probe(args []string, stdout, stderr io.Writer) int {
+	const how = "probe TARGET --unit N [--table holding] --at 0x2100 [--count 16] [--times 1]"
+	fs, words, rest, _ := toolFlags("probe", args, stderr)
+	var u unitFlags
+	u.add(fs)
+	table := fs.String("table", "holding", "`TABLE`: coil, discrete, holding or input")
+	at := fs.String("at", "0", "first `ADDRESS` on the wire, from zero: 0x2100, or one less than a manual that begins with 1")
+	count := fs.Int("count", 16, "how many registers")
+	p := tools.Probe{}
+	fs.IntVar(&p.Times, "times", 1, "read so often, and mark what moved")
+	fs.DurationVar(&p.Every, "every", time.Second, "pause between two reads")
+	fs.DurationVar(&p.Timeout, "timeout", time.Second, "for a reply")
+	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+		return wrongUse(stderr, how)
+	}
+	first, err := strconv.ParseUint(*at, 0, 16)
+	if err == nil {
+		p.Target, err = u.target(words[0])
+	}
+	f, ok := functions[*table]
+	if err == nil && (!ok || *count < 1 || *count > 2000 || int(first)+*count > 0x10000) {
+		err = fmt.Errorf("%s %s, %d registers: use coil, discrete, holding or input, and 1 to 2000 below 65536", *table, *at, *count)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 2
+	}
+	p.Unit, p.Span = byte(u.unit), profile.Span{Func: f, First: uint16(first), Count: uint16(*count)}
+	ctx, stop := signals()
+	defer stop()
+	return told(p.Run(ctx, stdout), stderr)
+}

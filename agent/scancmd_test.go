@@ -166,3 +166,50 @@ func TestScanEnds(t *testing.T) {
 		}
 	}
 }
+
+// Registers are shown under each type and order, with holes, what moved, and what they may be.
+func TestProbe(t *testing.T) {
+	b := slave.NewBank()
+	b.Set(slave.Holdings, 0x2100, 257, 0x41C8, 0x0000, 0x0000, 0x41C8, 0xFFFF)
+	b.Set(slave.Holdings, 0x2107, 0x4150, 2300)
+	n := uint16(0)
+	b.OnRead(func() { n++; b.Set(slave.Holdings, 0x2108, 2300+n) })
+	srv := serveTCP(t, map[byte]*slave.Bank{7: b})
+	code, out, errs := firebreak("probe", "tcp://"+srv.Addr(), "--unit", "7", "--at", "0x2100", "--count", "9", "--times", "2", "--every", "1ms")
+	if code != 0 || errs != "" {
+		t.Fatalf("exit %d, %s\n%s", code, errs, out)
+	}
+	lines := map[string]string{}
+	for _, l := range strings.Split(out, "\n") {
+		if f := strings.Fields(l); len(f) > 1 {
+			lines[f[0]] = strings.Join(f, " ")
+		}
+	}
+	for at, want := range map[string][]string{
+		"8448": {"0101 257 257", "C x 0.1"},
+		"8449": {"41C8 16840 16840 A.", "1103626240", "f32 25"},
+		"8451": {"f32 swapped 25"},
+		"8453": {"FFFF 65535 -1", `often "no value"`},
+		"8454": {"0x2106 not there"},
+		"8455": {"AP", "text"},
+		"8456": {"V of mains x 0.1", "MOVED"},
+	} {
+		for _, w := range want {
+			if !strings.Contains(lines[at], w) {
+				t.Errorf("register %s lacks %q: %s", at, w, lines[at])
+			}
+		}
+	}
+	if strings.Contains(lines["8448"], "MOVED") || strings.Contains(lines["8451"], "; f32 25") {
+		t.Errorf("hints that are not so:\n%s", out)
+	}
+	if code, out, _ := firebreak("probe", "tcp://"+srv.Addr(), "--unit", "7", "--table", "coil", "--count", "2"); code != 0 || strings.Count(out, "not there") != 2 {
+		t.Errorf("no coils: exit %d\n%s", code, out)
+	}
+	if code, _, errs := firebreak("probe", "tcp://"+srv.Addr(), "--unit", "8"); code != 1 || !strings.Contains(errs, "gateway gets no reply") {
+		t.Errorf("no such unit: exit %d, %q", code, errs)
+	}
+	if code, _, errs := firebreak("probe", "tcp://"+srv.Addr(), "--table", "ram"); code != 2 || !strings.Contains(errs, "holding") {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+}
