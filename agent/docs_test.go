@@ -106,6 +106,7 @@ var commands = map[string]string{
 	"sh configs/deploy/certs.sh": "TestCertificates runs it",
 	"firebreak profile":          "here: it needs nothing",
 	"firebreak probe":            "TestProbe asks a unit; here it is known",
+	"firebreak sim":              "TestSimServesEveryProfile starts it; here it is known",
 	"firebreak scan":             "TestScanTCP and TestScanLine; here its plan alone",
 	"firebreak key":              "TestKeys gives each of its commands",
 }

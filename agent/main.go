@@ -52,6 +52,8 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
   scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
                                        which units answer, at which setting, and which profile fits
   probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
+  sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
+                                       any profile as a Modbus device, on TCP or on a pseudo-terminal
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
                                        what the known devices are, one of them whole, and its recorded cases
 
@@ -121,6 +123,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return scan(args, stdout, stderr)
 	case "probe":
 		return probe(args, stdout, stderr)
+	case "sim":
+		return simulate(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":
