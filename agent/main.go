@@ -51,6 +51,8 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
 
   scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
                                        which units answer, at which setting, and which profile fits
+  scan i2c /dev/i2c-1 [--chip tmp117@0x48]
+                                       which addresses answer, and what may stand there
   probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
   sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
                                        any profile as a Modbus device, on TCP or on a pseudo-terminal

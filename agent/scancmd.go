@@ -21,8 +21,14 @@ func scan(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) > 1 && args[0] == "modbus":
 		return scanModbus(ctx, args[1:], stdout, stderr)
+	case len(args) > 1 && args[0] == "i2c":
+		fs, words, rest, lib := toolFlags("scan i2c", args[1:], stderr)
+		chip := fs.String("chip", "", "`PROFILE@ADDRESS`: let its driver measure, such as tmp117@0x48")
+		if fs.Parse(rest) == nil && fs.NArg() == 0 && len(words) == 1 {
+			return told(tools.ScanAdapter(ctx, stdout, words[0], *lib, *chip), stderr)
+		}
 	}
-	return wrongUse(stderr, "scan modbus TARGET [--units 1-247] [--baud 9600,19200] [--plan]")
+	return wrongUse(stderr, "scan modbus TARGET [--units 1-247] [--baud 9600,19200] [--plan] | scan i2c /dev/i2c-1 [--chip PROFILE@ADDRESS]")
 }
 
 func scanModbus(ctx context.Context, args []string, stdout, stderr io.Writer) int {
