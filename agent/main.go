@@ -39,6 +39,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak outstanding -c FILE        what was done and is not taken back
   firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
                                        one archive of an episode: readings, alarms, votes, steps
+  firebreak watch [PATTERN ...] -c FILE [--once]
+                                       the points of the agent at this box, anew each second
   firebreak watch --broker URL --trusted FILE [--json]
                                        follow agents over their brokers: verified, gaps and silence told
   firebreak key new|show|trust|rotate FILE
