@@ -56,6 +56,9 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
   scan i2c /dev/i2c-1 [--chip tmp117@0x48]
                                        which addresses answer, and what may stand there
   probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
+  doctor bus TARGET --unit N [--profile NAME]
+                                       a second master, A and B swapped, two units on one number, bad
+                                       termination, a gateway with one client taken
   sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
                                        any profile as a Modbus device, on TCP or on a pseudo-terminal
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
@@ -129,6 +132,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return probe(args, stdout, stderr)
 	case "sim":
 		return simulate(args, stdout, stderr)
+	case "doctor":
+		return doctor(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":

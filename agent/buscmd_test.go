@@ -1,0 +1,133 @@
+package main
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"firebreak/sensors/sim"
+	"firebreak/sensors/sim/pty"
+	"firebreak/sensors/sim/slave"
+)
+
+func doctorSays(t *testing.T, code int, want string, args ...string) {
+	t.Helper()
+	got, out, errs := firebreak(append([]string{"doctor", "bus"}, args...)...)
+	if got != code || !strings.Contains(out, want) || errs != "" {
+		t.Errorf("exit %d, want %d and %q in:\n%s%s", got, code, want, out, errs)
+	}
+	if code == 0 == strings.Contains(out, "FAULT") {
+		t.Errorf("exit %d beside a verdict:\n%s", code, out)
+	}
+}
+
+// Each fault of a line that reads can show is told apart from the others.
+func TestDoctorLine(t *testing.T) {
+	world := room(t)
+	bms := func(f slave.FaultFunc) []string {
+		srv, path := serveLine(t, map[byte]*slave.Bank{2: world.Bank(sim.BMSName)})
+		srv.SetFault(f)
+		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "80ms"}
+	}
+	doctorSays(t, 0, "nothing is wrong that reads can show", bms(nil)...)
+	doctorSays(t, 1, "FAULT: nobody answers, not with one byte", append(bms(nil), "--unit", "3", "--reads", "2")...)
+	doctorSays(t, 1, "long ones above all: the line itself", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.Count > 8 && r.N%4 != 0} })...)
+	doctorSays(t, 1, "short ones too\n  what to do: most often two units on one number", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.N%3 == 0} })...)
+	doctorSays(t, 1, "FAULT: something answers, and not one reply can be read", bms(func(slave.Request) slave.Fault { return slave.Fault{BadCRC: true} })...)
+	doctorSays(t, 1, "FAULT: another unit answers than the one that was asked", bms(func(r slave.Request) slave.Fault { return slave.Fault{Unit: 9} })...)
+	doctorSays(t, 1, "of 24 requests met silence", bms(func(r slave.Request) slave.Fault { return slave.Fault{Silent: r.N%4 == 0} })...)
+	doctorSays(t, 1, "took more than half of the time-out", bms(func(r slave.Request) slave.Fault { return slave.Fault{Delay: 50 * time.Millisecond} })...)
+}
+
+// What others say while this one is silent: a second master, a line that floats, and one whose wires are swapped, where
+// each request comes back as zeros.
+func TestDoctorListens(t *testing.T) {
+	p, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	say := func(b []byte) (stop func()) {
+		done := make(chan struct{})
+		wg.Go(func() {
+			tick := time.NewTicker(40 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-done:
+					return
+				case <-tick.C:
+					p.Write(b)
+				}
+			}
+		})
+		return func() { close(done); wg.Wait() }
+	}
+	args := []string{"rtu://" + p.Path(), "--unit", "2", "--reads", "1", "--timeout", "50ms", "--listen", "400ms"}
+	stop := say([]byte{1, 3, 0, 0, 0, 1, 0x84, 0x0A}) // a request, from the specification of the checksum
+	doctorSays(t, 1, "FAULT: a second master", args...)
+	stop()
+	stop = say([]byte{0x80, 0x00, 0xC0})
+	doctorSays(t, 1, "FAULT: the line is not quiet", args...)
+	stop()
+	wg.Go(func() {
+		for b := make([]byte, 64); ; {
+			if _, err := p.Read(b); err != nil {
+				return
+			}
+			p.Write([]byte{0, 0, 0xFF, 0})
+		}
+	})
+	args[len(args)-1] = "10ms"
+	doctorSays(t, 1, "A and B are swapped, or the line has no bias", args...)
+	p.Close()
+	wg.Wait()
+}
+
+// single is a gateway that lets a new client cut off the one before.
+func single(t *testing.T, to string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var before net.Conn
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if before != nil {
+				before.Close()
+			}
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", to)
+			if err != nil {
+				c.Close()
+				continue
+			}
+			before = c
+			wg.Go(func() { io.Copy(up, c); up.Close() })
+			wg.Go(func() { io.Copy(c, up); c.Close() })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	return ln.Addr().String()
+}
+
+func TestDoctorTCP(t *testing.T) {
+	srv := serveTCP(t, map[byte]*slave.Bank{1: xymd02()})
+	args := func(addr string) []string {
+		return []string{"tcp://" + addr, "--profile", "xy-md02", "--reads", "3", "--timeout", "300ms"}
+	}
+	doctorSays(t, 0, "the first one then: answered, on its own connection", args(srv.Addr())...)
+	doctorSays(t, 1, "FAULT: it takes one client at a time", args(single(t, srv.Addr()))...)
+	doctorSays(t, 1, "the gateway answers, the unit behind it does not (3 of 3)", append(args(srv.Addr()), "--unit", "8")...)
+	addr := srv.Addr()
+	srv.Close()
+	doctorSays(t, 1, "no answer: ", args(addr)...)
+}
