@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"firebreak/agent/tools"
@@ -48,4 +51,54 @@ func doctor(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout, "nothing is wrong that reads can show")
 	return 0
+}
+
+const busHow = "bus set-address TARGET --profile NAME --from N --to M"
+
+// busCmd has what changes a bus or keeps what went over it.
+func busCmd(args []string, in io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		return wrongUse(stderr, busHow)
+	}
+	ctx, stop := signals()
+	defer stop()
+	switch args[0] {
+	case "set-address":
+		return setAddress(ctx, args[1:], in, stdout, stderr)
+	}
+	return wrongUse(stderr, busHow)
+}
+
+func setAddress(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Writer) int {
+	fs, words, rest, lib := toolFlags("bus set-address", args, stderr)
+	var u unitFlags
+	u.add(fs)
+	name := fs.String("profile", "", "`NAME` of the unit's profile")
+	from := fs.Uint("from", 0, "the unit's `NUMBER` now")
+	to := fs.Uint("to", 0, "the `NUMBER` that it gets")
+	others := fs.String("others", "1-247", "`LIST` of numbers to ask whether a second unit is there")
+	a := tools.SetAddress{}
+	fs.DurationVar(&a.Timeout, "timeout", 150*time.Millisecond, "until a number counts as free, time on the wire apart")
+	fs.DurationVar(&a.Settle, "settle", 5*time.Second, "until the unit answers under its new number")
+	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" || *from > 255 || *to > 255 {
+		return wrongUse(stderr, busHow)
+	}
+	var err error
+	if a.Target, err = u.target(words[0]); err == nil {
+		a.Profile, err = modbusProfile(*lib, *name)
+	}
+	if err == nil {
+		a.Others, err = tools.ParseUnits(*others)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 2
+	}
+	a.From, a.To = byte(*from), byte(*to)
+	a.Confirm = func(question string) bool {
+		fmt.Fprint(stdout, question)
+		line, _ := bufio.NewReader(in).ReadString('\n') // nothing, or an end, confirms nothing
+		return strings.TrimSpace(line) == fmt.Sprint(a.To)
+	}
+	return told(a.Run(ctx, stdout), stderr)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,4 +131,69 @@ func TestDoctorTCP(t *testing.T) {
 	addr := srv.Addr()
 	srv.Close()
 	doctorSays(t, 1, "no answer: ", args(addr)...)
+}
+
+// A number is set where one unit is on the line, when the person has typed it, and read back; nothing is written to
+// a detector, over TCP, or beside a second unit, and nothing without a word.
+func TestSetAddress(t *testing.T) {
+	var written, number atomic.Int32
+	var second atomic.Bool
+	line := func(keeps bool) (path string) {
+		number.Store(1)
+		b := xymd02()
+		b.OnWrite(func(tab slave.Table, address, value uint16) byte {
+			written.Add(1)
+			if tab != slave.Holdings || address != 0x0101 {
+				return slave.IllegalAddress
+			}
+			if !keeps {
+				number.Store(int32(value))
+			}
+			return 0
+		})
+		srv, path := serveLine(t, map[byte]*slave.Bank{1: b, 5: b, 7: b})
+		srv.SetFault(func(r slave.Request) slave.Fault {
+			return slave.Fault{Silent: int32(r.Unit) != number.Load() && (!second.Load() || r.Unit != 7)}
+		})
+		return path
+	}
+	set := func(typed string, path string, more ...string) (int, string) {
+		t.Helper()
+		var out, errs strings.Builder
+		args := append([]string{"set-address", path, "--profile", "xy-md02", "--from", "1", "--to", "5", "--others", "1-8", "--timeout", "30ms", "--settle", "100ms"}, more...)
+		code := busCmd(args, strings.NewReader(typed), &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	path := line(false)
+	if code, out := set("yes\n", "rtu://"+path); code != 1 || !strings.Contains(out, "not confirmed: nothing was written") || written.Load() != 0 {
+		t.Errorf("another word: exit %d, %d writes\n%s", code, written.Load(), out)
+	}
+	if code, out := set("", "rtu://"+path); code != 1 || written.Load() != 0 {
+		t.Errorf("no word: exit %d, %d writes\n%s", code, written.Load(), out)
+	}
+	second.Store(true)
+	if code, out := set("5\n", "rtu://"+path); code != 1 || !strings.Contains(out, "unit 7 answers too") || written.Load() != 0 {
+		t.Errorf("beside another: exit %d, %d writes\n%s", code, written.Load(), out)
+	}
+	second.Store(false)
+	if code, out := set("5\n", "rtu://"+path); code != 0 || !strings.Contains(out, "plan: on rtu") || !strings.Contains(out, "unit 5 is there, unit 1 no more") || written.Load() != 1 {
+		t.Errorf("exit %d, %d writes\n%s", code, written.Load(), out)
+	}
+	if code, out := set("5\n", "rtu://"+path); code != 1 || !strings.Contains(out, "unit 1 does not answer as xy-md02") || written.Load() != 1 {
+		t.Errorf("a second time: exit %d, %d writes\n%s", code, written.Load(), out)
+	}
+	path = line(true) // one that says yes, and keeps its number
+	if code, out := set("5\n", "rtu://"+path); code != 1 || !strings.Contains(out, "unit 1 still has its number") {
+		t.Errorf("one that keeps it: exit %d\n%s", code, out)
+	}
+	for _, c := range []struct{ profile, target, says string }{
+		{"rs485-smoke", "rtu://" + path, "nothing is written to a detector"},
+		{"faast", "rtu://" + path, "nothing is written to a detector"},
+		{"soltaro-c", "rtu://" + path, "no document"},
+		{"xy-md02", "tcp://127.0.0.1:1", "on the line itself"},
+	} {
+		if code, out := set("5\n", c.target, "--profile", c.profile); code != 1 || !strings.Contains(out, c.says) {
+			t.Errorf("%s: exit %d\n%s", c.profile, code, out)
+		}
+	}
 }

@@ -59,6 +59,8 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
   doctor bus TARGET --unit N [--profile NAME]
                                        a second master, A and B swapped, two units on one number, bad
                                        termination, a gateway with one client taken
+  bus set-address TARGET --profile NAME --from N --to M
+                                       the one that writes: a unit's number, one unit on the line, confirmed
   sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
                                        any profile as a Modbus device, on TCP or on a pseudo-terminal
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
@@ -134,6 +136,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return simulate(args, stdout, stderr)
 	case "doctor":
 		return doctor(args, stdout, stderr)
+	case "bus":
+		return busCmd(args, os.Stdin, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":
