@@ -63,6 +63,9 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
                                        the one that writes: a unit's number, one unit on the line, confirmed
   sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
                                        any profile as a Modbus device, on TCP or on a pseudo-terminal
+  commission [PATTERN ...] -c FILE --by NAME [--sheet acceptance.md]
+                                       walk through the points that vote: each is seen to move, alone and in
+                                       the right sense, and proven; writes the acceptance sheet
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
                                        what the known devices are, one of them whole, and its recorded cases
 
@@ -138,6 +141,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return doctor(args, stdout, stderr)
 	case "bus":
 		return busCmd(args, os.Stdin, stdout, stderr)
+	case "commission":
+		return commissionCmd(args, os.Stdin, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":

@@ -55,15 +55,16 @@ var floors = map[string]int{
 	"agent/history": 4, // the log of readings; on the journal's interface of files
 	"agent/hub":     4,
 
-	"agent/config":    5,
-	"agent/drill":     5,
-	"agent/tools":     5, // what an engineer uses beside the agent, which does not import it
-	"agent/app":       6,
-	"agent/replay":    6, // reads configurations; the app does not know it
-	"agent/demo":      7, // runs the app
-	"agent":           8, // package main: commands, flags and signals
-	"agent/e2e":       9, // tests of the built binary alone
-	"agent/e2e/board": 9, // its first process on an emulated board
+	"agent/config":     5,
+	"agent/drill":      5,
+	"agent/tools":      5, // what an engineer uses beside the agent, which does not import it
+	"agent/app":        6,
+	"agent/replay":     6, // reads configurations; the app does not know it
+	"agent/commission": 7, // asks the app as a person does
+	"agent/demo":       7, // runs the app
+	"agent":            8, // package main: commands, flags and signals
+	"agent/e2e":        9, // tests of the built binary alone
+	"agent/e2e/board":  9, // its first process on an emulated board
 }
 
 func TestFloors(t *testing.T) {
