@@ -109,6 +109,7 @@ var commands = map[string]string{
 	"firebreak doctor":           "TestDoctorLine and TestDoctorTCP run it; here it is known",
 	"firebreak bus":              "TestSetAddress runs it; here it is known",
 	"firebreak commission":       "TestCommission runs it beside an agent; here it is known",
+	"firebreak import":           "TestImport runs it; here it is known",
 	"firebreak sim":              "TestSimServesEveryProfile starts it; here it is known",
 	"firebreak scan":             "TestScanTCP and TestScanLine; here its plan alone",
 	"firebreak key":              "TestKeys gives each of its commands",
@@ -202,7 +203,7 @@ func TestShownCommands(t *testing.T) {
 func understood(t *testing.T, args []string) {
 	t.Helper()
 	switch args[0] {
-	case "run", "demo", "key", "acl", "watch", "probe", "sim", "doctor", "bus", "commission": // they start something, write files or ask for brokers: tests of their own do
+	case "run", "demo", "key", "acl", "watch", "probe", "sim", "doctor", "bus", "commission", "import": // they start something, write files or ask for brokers: tests of their own do
 		if !strings.Contains(usage, "\n  firebreak "+args[0]+" ") && !strings.Contains(usage, "\n  "+args[0]+" ") {
 			t.Errorf("the usage text does not know %q", args[0])
 		}

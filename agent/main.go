@@ -66,6 +66,7 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
   commission [PATTERN ...] -c FILE --by NAME [--sheet acceptance.md]
                                        walk through the points that vote: each is seen to move, alone and in
                                        the right sense, and proven; writes the acceptance sheet
+  import LIST.csv                      buses and devices of many racks, as a configuration takes them
   profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
                                        what the known devices are, one of them whole, and its recorded cases
 
@@ -143,6 +144,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return busCmd(args, os.Stdin, stdout, stderr)
 	case "commission":
 		return commissionCmd(args, os.Stdin, stdout, stderr)
+	case "import":
+		return importCmd(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
 	case "version":
