@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -53,7 +55,7 @@ func doctor(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-const busHow = "bus set-address TARGET --profile NAME --from N --to M"
+const busHow = "bus set-address TARGET --profile NAME --from N --to M | record TARGET --unit N --profile NAME -o FILE | replay FILE --profile NAME"
 
 // busCmd has what changes a bus or keeps what went over it.
 func busCmd(args []string, in io.Reader, stdout, stderr io.Writer) int {
@@ -65,6 +67,10 @@ func busCmd(args []string, in io.Reader, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "set-address":
 		return setAddress(ctx, args[1:], in, stdout, stderr)
+	case "record":
+		return recordBus(ctx, args[1:], stdout, stderr)
+	case "replay":
+		return replayBus(args[1:], stdout, stderr)
 	}
 	return wrongUse(stderr, busHow)
 }
@@ -101,4 +107,60 @@ func setAddress(ctx context.Context, args []string, in io.Reader, stdout, stderr
 		return strings.TrimSpace(line) == fmt.Sprint(a.To)
 	}
 	return told(a.Run(ctx, stdout), stderr)
+}
+
+func recordBus(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs, words, rest, lib := toolFlags("bus record", args, stderr)
+	var u unitFlags
+	u.add(fs)
+	name := fs.String("profile", "", "`NAME` of the unit's profile: says what to read")
+	r := tools.Recorder{}
+	fs.DurationVar(&r.Every, "every", time.Second, "pause from one poll to the next")
+	fs.DurationVar(&r.For, "for", time.Minute, "how long")
+	file := fs.String("o", "", "`FILE` to write; one that is there is kept")
+	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" || *file == "" || r.Every < 10*time.Millisecond {
+		return wrongUse(stderr, busHow)
+	}
+	var err error
+	if r.Target, err = u.target(words[0]); err == nil {
+		r.Profile, err = modbusProfile(*lib, *name)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(*file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 2
+	}
+	r.Unit = byte(u.unit)
+	err = r.Run(ctx, f, stdout)
+	return told(errors.Join(err, f.Close()), stderr)
+}
+
+// readSession reads a file of bus record.
+func readSession(file string) ([]tools.Frame, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return tools.ReadSession(file, f)
+}
+
+func replayBus(args []string, stdout, stderr io.Writer) int {
+	fs, words, rest, lib := toolFlags("bus replay", args, stderr)
+	name := fs.String("profile", "", "`NAME` of the profile to decode by")
+	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" {
+		return wrongUse(stderr, busHow)
+	}
+	p, err := modbusProfile(*lib, *name)
+	if err != nil {
+		return told(err, stderr)
+	}
+	frames, err := readSession(words[0])
+	if err == nil {
+		err = tools.Replay(stdout, p, frames)
+	}
+	return told(err, stderr)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,5 +197,53 @@ func TestSetAddress(t *testing.T) {
 		if code, out := set("5\n", c.target, "--profile", c.profile); code != 1 || !strings.Contains(out, c.says) {
 			t.Errorf("%s: exit %d\n%s", c.profile, code, out)
 		}
+	}
+}
+
+// A session that was recorded is a file of recorded cases that its profile passes and a wrong one does not; decoded
+// again it shows what changed; and served again it reads as it did.
+func TestRecordAndReplay(t *testing.T) {
+	b := slave.NewBank()
+	var polls atomic.Int32
+	b.OnRead(func() { b.Set(slave.Inputs, 1, 200+uint16(10*polls.Add(1)), 546) })
+	b.Set(slave.Inputs, 1, 200, 546)
+	srv := serveTCP(t, map[byte]*slave.Bank{3: b})
+	srv.SetFault(func(r slave.Request) slave.Fault {
+		if r.N == 2 {
+			return slave.Fault{Exception: slave.DeviceFailure}
+		}
+		return slave.Fault{}
+	})
+	file := filepath.Join(t.TempDir(), "session.txt")
+	record := []string{"bus", "record", "tcp://" + srv.Addr(), "--unit", "3", "--profile", "xy-md02", "--every", "10ms", "--for", "35ms", "-o", file}
+	code, out, errs := firebreak(record...)
+	if code != 0 || !strings.Contains(out, "nothing is written") || !strings.Contains(out, "4 polls, 1 requests failed") {
+		t.Fatalf("exit %d, %s%s", code, out, errs)
+	}
+	if code, _, errs := firebreak(record...); code != 2 || !strings.Contains(errs, "exists") {
+		t.Errorf("over a session that is there: exit %d, %s", code, errs)
+	}
+	if code, out, errs := firebreak("profile", "test", "xy-md02", file); code != 0 || !strings.Contains(out, "4 recorded cases") {
+		t.Errorf("as cases: exit %d, %s%s", code, out, errs)
+	}
+	code, out, errs = firebreak("bus", "replay", file, "--profile", "xy-md02")
+	for _, want := range []string{"  temperature  21 C, good\n", "  humidity  54.6 %RH, good\n", "  temperature  22 C, good\n", "  temperature  bad:comm\n", "4 polls, 2 of 8 readings cannot be used"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, %s, want %q in:\n%s", code, errs, want, out)
+		}
+	}
+	where, _, _ := served(t, "xy-md02", "--listen", "127.0.0.1:0", "--session", file, "--speed", "0.001")
+	sees := func(want string) {
+		t.Helper()
+		if code, out, errs := firebreak("scan", "modbus", where, "--units", "1", "--profile", "xy-md02"); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, %s, want %q in:\n%s", code, errs, want, out)
+		}
+	}
+	sees("temperature 21 C, humidity 54.6 %RH")
+	if err := os.WriteFile(file, []byte("holding 1 = 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := firebreak("bus", "replay", file, "--profile", "xy-md02"); code != 1 || !strings.Contains(errs, file+":1:") {
+		t.Errorf("no session: exit %d, %s", code, errs)
 	}
 }

@@ -59,6 +59,9 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4), a
   doctor bus TARGET --unit N [--profile NAME]
                                        a second master, A and B swapped, two units on one number, bad
                                        termination, a gateway with one client taken
+  bus record TARGET --unit N --profile NAME -o FILE | replay FILE --profile NAME
+                                       keep what a unit answers; decode it again. It is a test of the profile
+                                       too, and sim --session serves it
   bus set-address TARGET --profile NAME --from N --to M
                                        the one that writes: a unit's number, one unit on the line, confirmed
   sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]

@@ -20,6 +20,8 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 	unit := fs.Uint("unit", 1, "unit `NUMBER`, 0 to 255")
 	listen := fs.String("listen", "127.0.0.1:1502", "`HOST:PORT` to answer on")
 	onLine := fs.Bool("line", false, "answer on a pseudo-terminal, as a serial line")
+	session := fs.String("session", "", "`FILE` of firebreak bus record: shown poll by poll, over and over")
+	speed := fs.Float64("speed", 1, "of a session")
 	var sets []string
 	fs.Func("set", "`POINT=VALUE` at the start; may be given again", func(s string) error { sets = append(sets, s); return nil })
 	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *unit > 255 {
@@ -38,9 +40,14 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 	if err != nil {
 		return told(err, stderr)
 	}
-	s := tools.Sim{Device: d, Unit: byte(*unit), Listen: *listen}
+	s := tools.Sim{Device: d, Unit: byte(*unit), Listen: *listen, Speed: *speed}
 	if *onLine {
 		s.Listen = ""
+	}
+	if *session != "" {
+		if s.Session, err = readSession(*session); err != nil {
+			return told(err, stderr)
+		}
 	}
 	return told(s.Run(ctx, in, stdout, ready), stderr)
 }

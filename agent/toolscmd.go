@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,15 +13,15 @@ import (
 )
 
 // toolFlags begins the flags of a tool. Words that are no flags may stand before them.
-func toolFlags(name string, args []string, stderr io.Writer) (fs *flag.FlagSet, words, rest []string, lib *tools.Library) {
+func toolFlags(name string, args []string, stderr io.Writer) (set *flag.FlagSet, words, rest []string, lib *tools.Library) {
 	for len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-") {
 		words, args = append(words, args[0]), args[1:]
 	}
-	fs = flag.NewFlagSet("firebreak "+name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	set = flag.NewFlagSet("firebreak "+name, flag.ContinueOnError)
+	set.SetOutput(stderr)
 	lib = new(tools.Library)
-	fs.StringVar(&lib.Dir, "profiles", "", "`DIRECTORY` of profiles of your own, which win over built-in ones")
-	return fs, words, args, lib
+	set.StringVar(&lib.Dir, "profiles", "", "`DIRECTORY` of profiles of your own, which win over built-in ones")
+	return set, words, args, lib
 }
 
 // wrongUse is what a tool says that was called wrongly.
@@ -40,8 +41,8 @@ func told(err error, stderr io.Writer) int {
 
 func profileCmd(args []string, stdout, stderr io.Writer) int {
 	const how = "profile list | show NAME|FILE.toml | test [NAME|FILE.toml [CASES.txt ...]]"
-	fs, words, rest, lib := toolFlags("profile", args, stderr)
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) == 0 {
+	set, words, rest, lib := toolFlags("profile", args, stderr)
+	if set.Parse(rest) != nil || set.NArg() > 0 || len(words) == 0 {
 		return wrongUse(stderr, how)
 	}
 	switch names := words[1:]; {
@@ -75,7 +76,7 @@ func testProfiles(lib tools.Library, names []string, stdout, stderr io.Writer) i
 			continue
 		}
 		if len(files) > 0 {
-			cases = os.DirFS("/")
+			cases = anywhere{}
 			for i, f := range files {
 				if f, err = filepath.Abs(f); err == nil {
 					files[i] = strings.TrimPrefix(f, "/")
@@ -89,3 +90,8 @@ func testProfiles(lib tools.Library, names []string, stdout, stderr io.Writer) i
 	}
 	return code
 }
+
+// anywhere opens files by their whole path, without the first slash, as fs.FS wants it, and names them with it.
+type anywhere struct{}
+
+func (anywhere) Open(name string) (fs.File, error) { return os.Open("/" + name) }

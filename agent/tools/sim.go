@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"firebreak/sensors/sim/pty"
@@ -17,6 +18,9 @@ type Sim struct {
 	Device *Device
 	Unit   byte
 	Listen string // host:port; empty: on a pseudo-terminal, as a line
+
+	Session []Frame // shown in place of a device at rest
+	Speed   float64
 }
 
 // faulty is a server that can be told to fall silent.
@@ -54,11 +58,20 @@ func (s *Sim) Run(ctx context.Context, in io.Reader, w io.Writer, ready func(whe
 	}()
 	t := time.NewTicker(liveEvery)
 	defer t.Stop()
+	beat := t.C
+	if s.Session != nil {
+		beat = nil // the session has a life of its own
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		playing, stop := context.WithCancel(ctx)
+		defer stop()
+		wg.Go(func() { s.Device.play(playing, s.Session, s.Speed) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
+		case <-beat:
 			s.Device.Beat()
 		case line, ok := <-lines:
 			if !ok {

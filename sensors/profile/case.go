@@ -147,6 +147,19 @@ func (r *caseRun) command(name, want string) {
 	}
 }
 
+// Wants are the lines of a case that say what comes of raw, one entry a channel: how a recording becomes a case.
+func (p *Profile) Wants(raw []Raw) ([]string, error) {
+	dec, err := NewDecoder(p, p.Expand(sensors.Device{Name: "dev"}, time.Second))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for i, r := range dec.Decode(raw, nil) {
+		out = append(out, fmt.Sprintf("want %s %s", p.Channels[i].Name, show(r)))
+	}
+	return out, nil
+}
+
 // Untold are the channels and commands that no case spoke of; of an array of commands the first and the
 // last are enough.
 func (p *Profile) Untold(seen map[string]bool) (missing []string) {
