@@ -49,5 +49,5 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 			return told(err, stderr)
 		}
 	}
-	return told(s.Run(ctx, in, stdout, ready), stderr)
+	return told(s.Run(ctx, typedLines(ctx, in), stdout, ready), stderr)
 }

@@ -67,8 +67,8 @@ func (a *SetAddress) Run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer l.Close()
-	polite := &Polite{Link: l, Pace: 20 * time.Millisecond}
-	if err := a.alone(ctx, polite); err != nil {
+	slow := &polite{Link: l, pace: 20 * time.Millisecond}
+	if err := a.alone(ctx, slow); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "unit %d is there, and nobody else answers\n", a.From)
@@ -80,7 +80,7 @@ func (a *SetAddress) Run(ctx context.Context, w io.Writer) error {
 	if err != nil { // its answer may come under the new number already: what is read back decides
 		fmt.Fprintf(w, "the write was not acknowledged: %v\n", err)
 	}
-	return a.readBack(ctx, w, polite)
+	return a.readBack(ctx, w, slow)
 }
 
 // alone sees that the unit is there and that no other answers.

@@ -99,7 +99,7 @@ func (d *Doctor) line(ctx context.Context, w io.Writer, spans []profile.Span) (f
 		return nil, err
 	}
 	found = append(found, overheard(w, heard)...)
-	all, err := d.ask(ctx, w, &Polite{Link: l, Pace: 20 * time.Millisecond}, spans, &got)
+	all, err := d.ask(ctx, w, &polite{Link: l, pace: 20 * time.Millisecond}, spans, &got)
 	return append(found, judgeLine(all, len(found) > 0)...), err
 }
 

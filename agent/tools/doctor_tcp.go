@@ -19,7 +19,7 @@ func (d *Doctor) tcp(ctx context.Context, w io.Writer, spans []profile.Span) (fo
 		return new(net.Dialer).DialContext(ctx, "tcp", d.Target.TCP)
 	}})
 	defer first.Close()
-	all, err := d.ask(ctx, w, &Polite{Link: first, Pace: 20 * time.Millisecond}, spans, nil)
+	all, err := d.ask(ctx, w, &polite{Link: first, pace: 20 * time.Millisecond}, spans, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (p *Probe) Run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer l.Close()
-	v := &Polite{Link: l, Pace: 20 * time.Millisecond}
+	v := &polite{Link: l, pace: 20 * time.Millisecond}
 	cells := make([]cell, p.Span.Count)
 	for i := range max(1, p.Times) {
 		if i > 0 && !sleep(ctx, p.Every) {
@@ -54,18 +54,6 @@ func (p *Probe) Run(ctx context.Context, w io.Writer) error {
 		return p.printBits(w, cells)
 	}
 	return p.print(w, cells)
-}
-
-// sleep waits; false: the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (p *Probe) read(ctx context.Context, l modbus.Link, s profile.Span, cells []cell) error {

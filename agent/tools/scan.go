@@ -109,16 +109,16 @@ func (s *Scan) Run(ctx context.Context, w io.Writer) (all []Found, err error) {
 	if s.Asks == nil {
 		s.Asks = knock()
 	}
-	sent, noise := 0, 0
+	sent := 0
 	for _, t := range s.settings() {
 		l, err := t.open()
 		if err != nil {
 			return all, err
 		}
-		polite := &Polite{Link: l, Pace: s.Pace}
-		found, garbled, err := s.line(ctx, w, t, polite)
+		one := &polite{Link: l, pace: s.Pace}
+		found, garbled, err := s.line(ctx, w, t, one)
 		l.Close()
-		all, sent, noise = append(all, found...), sent+polite.Sent, noise+garbled
+		all, sent = append(all, found...), sent+one.sent
 		if garbled > 0 && len(found) == 0 {
 			fmt.Fprintf(w, "%s: %d replies that nobody can read: another speed or parity, two units on one number, or noise (firebreak doctor bus)\n", t.String(), garbled)
 		}

@@ -41,7 +41,7 @@ func (r *Recorder) Run(ctx context.Context, out, w io.Writer) error {
 	}
 	polls, failed := 0, 0
 	for next := began; ; {
-		bad, err := r.poll(ctx, &Polite{Link: l}, plan, out, time.Since(began), polls > 0)
+		bad, err := r.poll(ctx, &polite{Link: l}, plan, out, time.Since(began), polls > 0)
 		if ctx.Err() != nil && polls > 0 {
 			break
 		}

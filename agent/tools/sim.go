@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -29,9 +28,9 @@ type faulty interface {
 	Close() error
 }
 
-// Run serves, and takes "POINT=VALUE", "silent" and "answers" from in, a line each. ready is told where it
-// answers.
-func (s *Sim) Run(ctx context.Context, in io.Reader, w io.Writer, ready func(where string)) error {
+// Run serves, and takes "POINT=VALUE", "silent" and "answers" from lines; when they end it goes on. ready is told
+// where it answers.
+func (s *Sim) Run(ctx context.Context, lines <-chan string, w io.Writer, ready func(where string)) error {
 	units := map[byte]*slave.Bank{s.Unit: s.Device.bank}
 	srv, where, err := s.serve(units)
 	if err != nil {
@@ -45,17 +44,6 @@ func (s *Sim) Run(ctx context.Context, in io.Reader, w io.Writer, ready func(whe
 	if ready != nil {
 		ready(where)
 	}
-	lines := make(chan string)
-	go func() { // ends with its reader, or here when nobody listens any more: a terminal cannot be made to return
-		defer close(lines)
-		for sc := bufio.NewScanner(in); sc.Scan(); {
-			select {
-			case lines <- sc.Text():
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
 	t := time.NewTicker(liveEvery)
 	defer t.Stop()
 	beat := t.C

@@ -70,7 +70,7 @@ type link interface {
 	modbus.Writer
 }
 
-// Open makes the link; it is dialled or opened at the first request.
+// open makes the link; it is dialled or opened at the first request.
 func (t *Target) open() (link, error) {
 	if !t.Line() {
 		return modbus.NewTCP(t.TCP, modbus.TCPOptions{DialTimeout: 3 * time.Second}), nil
@@ -80,28 +80,21 @@ func (t *Target) open() (link, error) {
 	return modbus.NewSerial(o)
 }
 
-// Polite is a link that keeps a pause before each request, does not sit out a back-off, and counts.
-type Polite struct {
+// polite is a link that keeps a pause before each request, does not sit out a back-off, and counts.
+type polite struct {
 	modbus.Link
-	Pace time.Duration
-	Sent int
-
+	pace time.Duration
+	sent int
 	last time.Time
 }
 
 // Read waits, then reads.
-func (p *Polite) Read(ctx context.Context, r modbus.Request) ([]byte, error) {
-	if wait := time.Until(p.last.Add(p.Pace)); p.Sent > 0 && wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+func (p *polite) Read(ctx context.Context, r modbus.Request) ([]byte, error) {
+	if wait := time.Until(p.last.Add(p.pace)); p.sent > 0 && wait > 0 && !sleep(ctx, wait) {
+		return nil, ctx.Err()
 	}
 	r.Once = true
-	p.Sent++
+	p.sent++
 	data, err := p.Link.Read(ctx, r)
 	p.last = time.Now()
 	return data, err
@@ -138,4 +131,16 @@ func answered(err error) bool {
 // refused is a unit that has no such register, or not that function.
 func refused(err error) bool {
 	return errors.Is(err, modbus.ErrIllegalAddress) || errors.Is(err, modbus.ErrConfig)
+}
+
+// sleep waits; false: the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

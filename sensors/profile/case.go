@@ -42,7 +42,7 @@ type Outcome struct {
 //	done NAME yes                or no, or unknown: what its read back says
 func (p *Profile) Cases(where, text string) Outcome {
 	o := Outcome{Seen: map[string]bool{}}
-	for i, c := range strings.Split(text, "---\n") {
+	for i, c := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "---\n") {
 		o.Cases++
 		r := caseRun{p: p, regs: map[string]uint16{}, out: &o, where: fmt.Sprintf("%s case %d", where, i+1)}
 		r.run(c)
