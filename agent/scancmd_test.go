@@ -34,6 +34,18 @@ func (a *audit) take(r slave.Request) slave.Fault {
 	return slave.Fault{}
 }
 
+// knocks counts the requests for register 0 alone.
+func (a *audit) knocks(unit byte) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.seen {
+		if r.Unit == unit && r.Start == 0 && r.Count == 1 {
+			n++
+		}
+	}
+	return n
+}
+
 func (a *audit) functions() map[byte]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -110,6 +122,11 @@ func TestScanTCP(t *testing.T) {
 			t.Errorf("%d requests of function %d were sent", n, f)
 		}
 	}
+	for _, unit := range []byte{2, 3} { // one answer, or one word of the gateway, is enough
+		if n := a.knocks(unit); n != 1 {
+			t.Errorf("unit %d was asked %d times whether it is there", unit, n)
+		}
+	}
 	if strings.Contains(out, "unit 3 answers") {
 		t.Errorf("a unit that is not there was found:\n%s", out)
 	}
@@ -135,6 +152,20 @@ func TestScanLine(t *testing.T) {
 	code, out, errs = firebreak(append(args, "--profile", "xy-md02")...)
 	if code != 0 || errs != "" || !strings.Contains(out, "2 units answer") || !strings.Contains(out, "unit 4 answers") {
 		t.Errorf("as the profile asks: exit %d, %s\n%s", code, errs, out)
+	}
+}
+
+// A gateway that hangs up in place of an answer costs that unit alone; one that always does ends the scan.
+func TestScanHangUps(t *testing.T) {
+	srv := serveTCP(t, map[byte]*slave.Bank{9: xymd02()})
+	srv.SetFault(func(r slave.Request) slave.Fault { return slave.Fault{Drop: r.Unit < 9 && r.Unit > 3} })
+	args := []string{"scan", "modbus", "tcp://" + srv.Addr(), "--units", "1-9", "--pace", "1ms"}
+	if code, out, errs := firebreak(args...); code != 0 || !strings.Contains(out, "unit 9 answers") {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	srv.SetFault(func(slave.Request) slave.Fault { return slave.Fault{Drop: true} })
+	if code, out, errs := firebreak(args...); code != 1 || !strings.Contains(errs, "link down") || !strings.Contains(out, "stopped after") {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
 }
 

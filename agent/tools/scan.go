@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -142,6 +143,7 @@ func (s *Scan) Run(ctx context.Context, w io.Writer) (all []Found, err error) {
 
 // line asks all units on one setting.
 func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (found []Found, garbled int, err error) {
+	hangUps := 0
 	for _, u := range s.Units {
 		if u == 0 && t.Line() {
 			continue // broadcast: nobody may answer
@@ -150,9 +152,15 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 		there := false
 		for _, a := range s.Asks {
 			_, err := v.read(ctx, a, nil)
+			if hungUp(t, err) { // some gateways do so for a unit that they do not have
+				if hangUps++; hangUps < maxHangUps {
+					break
+				}
+			}
 			if e := lost(ctx, err); e != nil {
 				return found, garbled, e
 			}
+			hangUps = 0
 			if errors.Is(err, modbus.ErrGarbled) {
 				garbled++
 			}
@@ -172,6 +180,14 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 		}
 	}
 	return found, garbled, nil
+}
+
+const maxHangUps = 8 // in a row: then it wants nobody
+
+// hungUp tells whether an endpoint that had taken the connection closed it in place of an answer.
+func hungUp(t Target, err error) bool {
+	var op *net.OpError
+	return !t.Line() && errors.Is(err, modbus.ErrLinkDown) && (!errors.As(err, &op) || op.Op != "dial")
 }
 
 const shownValues, shownFits = 6, 3
