@@ -9,6 +9,7 @@ import (
 
 	"firebreak/configs"
 	"firebreak/sensors"
+	"firebreak/sensors/profile"
 	"firebreak/sensors/sim"
 	"firebreak/sensors/sim/pty"
 	"firebreak/sensors/sim/slave"
@@ -166,6 +167,33 @@ func TestScanHangUps(t *testing.T) {
 	srv.SetFault(func(slave.Request) slave.Fault { return slave.Fault{Drop: true} })
 	if code, out, errs := firebreak(args...); code != 1 || !strings.Contains(errs, "link down") || !strings.Contains(out, "stopped after") {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+}
+
+// A unit is taken for nothing that it cannot be: not by registers that hold nothing, nor by values out of all range, nor
+// where the identity is another.
+func TestScanTakesNothingForAnything(t *testing.T) {
+	empty, hot, other := slave.NewBank(), slave.NewBank(), slave.NewBank()
+	for _, table := range []slave.Table{slave.Coils, slave.Discretes, slave.Holdings, slave.Inputs} {
+		empty.Define(table, 0, 2000)
+	}
+	hot.Set(slave.Inputs, 1, 0x6FFF, 5000) // 2867 C, 500 %RH
+	p, err := profile.Load(configs.Profiles(), "load-controller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint16(40) {
+		other.Set(slave.Holdings, i, 1)
+	}
+	srv := serveTCP(t, map[byte]*slave.Bank{1: empty, 2: hot, 3: other})
+	args := []string{"scan", "modbus", "tcp://" + srv.Addr(), "--units", "1-3", "--pace", "1ms"}
+	if code, out, errs := firebreak(args...); code != 0 || !strings.Contains(out, "3 units answer") || strings.Contains(out, "xy-md02") || strings.Contains(out, p.Title) ||
+		strings.Count(strings.SplitN(out, "unit 3", 2)[0], "no profile fits") != 2 {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	other.Set(slave.Holdings, p.Identity[0].First, p.Identity[0].Want...)
+	if code, out, errs := firebreak(args...); code != 0 || !strings.Contains(out, p.Title) || !strings.Contains(out, "its identity matches") {
+		t.Errorf("with its identity: exit %d, %s\n%s", code, errs, out)
 	}
 }
 

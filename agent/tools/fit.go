@@ -101,7 +101,8 @@ func (s *survey) fit(ctx context.Context, p *profile.Profile) (f Fit, ok bool, e
 		words, err := s.read(ctx, c.Span, &p.Read)
 		switch {
 		case err == nil && c.Matches(words):
-			f.Certain = true
+			// A check that zeros pass too keeps others out, and tells nobody for certain.
+			f.Certain = f.Certain || !c.Matches(make([]uint16, c.Count))
 		case err != nil && c.Optional && refused(err):
 		default:
 			return f, false, lost(ctx, err)

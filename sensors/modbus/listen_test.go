@@ -26,6 +26,13 @@ func TestListen(t *testing.T) {
 	if err != nil || len(got) != 1 || string(got[0].Bytes) != "\x01\x03\x00\x00" {
 		t.Errorf("%v, %v", got, err)
 	}
+	for _, after := range []time.Duration{50 * time.Millisecond, 150 * time.Millisecond} {
+		time.AfterFunc(after, func() { p.Write([]byte{byte(after.Milliseconds())}) })
+	}
+	got, err = l.Listen(context.Background(), 400*time.Millisecond)
+	if err != nil || len(got) != 2 || string(got[1].Bytes) != "\x96" || got[1].After <= got[0].After {
+		t.Errorf("two bursts: %v, %v", got, err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := l.Listen(ctx, time.Hour); !errors.Is(err, context.Canceled) {
