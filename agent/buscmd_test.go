@@ -29,20 +29,21 @@ func doctorSays(t *testing.T, code int, want string, args ...string) {
 
 // Each fault of a line that reads can show is told apart from the others.
 func TestDoctorLine(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	world := room(t)
 	bms := func(f slave.FaultFunc) []string {
 		srv, path := serveLine(t, map[byte]*slave.Bank{2: world.Bank(sim.BMSName)})
 		srv.SetFault(f)
-		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "80ms"}
+		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "200ms"}
 	}
-	doctorSays(t, 0, "nothing is wrong that reads can show", bms(nil)...)
+	doctorSays(t, 0, "nothing is wrong that reads can show", append(bms(nil), "--timeout", "20s")...)
 	doctorSays(t, 1, "FAULT: nobody answers, not with one byte", append(bms(nil), "--unit", "3", "--reads", "2")...)
 	doctorSays(t, 1, "long ones above all: the line itself", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.Count > 8 && r.N%4 != 0} })...)
 	doctorSays(t, 1, "short ones too\n  what to do: most often two units on one number", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.N%3 == 0} })...)
 	doctorSays(t, 1, "FAULT: something answers, and not one reply can be read", bms(func(slave.Request) slave.Fault { return slave.Fault{BadCRC: true} })...)
 	doctorSays(t, 1, "FAULT: another unit answers than the one that was asked", bms(func(r slave.Request) slave.Fault { return slave.Fault{Unit: 9} })...)
 	doctorSays(t, 1, "of 24 requests met silence", bms(func(r slave.Request) slave.Fault { return slave.Fault{Silent: r.N%4 == 0} })...)
-	doctorSays(t, 1, "took more than half of the time-out", bms(func(r slave.Request) slave.Fault { return slave.Fault{Delay: 50 * time.Millisecond} })...)
+	doctorSays(t, 1, "took more than half of the time-out", append(bms(func(r slave.Request) slave.Fault { return slave.Fault{Delay: 300 * time.Millisecond} }), "--timeout", "500ms", "--reads", "2")...)
 }
 
 // What others say while this one is silent: a second master, a line that floats, and one whose wires are swapped, where
@@ -125,7 +126,7 @@ func single(t *testing.T, to string) string {
 func TestDoctorTCP(t *testing.T) {
 	srv := serveTCP(t, map[byte]*slave.Bank{1: xymd02()})
 	args := func(addr string) []string {
-		return []string{"tcp://" + addr, "--profile", "xy-md02", "--reads", "3", "--timeout", "300ms"}
+		return []string{"tcp://" + addr, "--profile", "xy-md02", "--reads", "3", "--timeout", "5s"}
 	}
 	doctorSays(t, 0, "the first one then: answered, on its own connection", args(srv.Addr())...)
 	doctorSays(t, 1, "FAULT: it takes one client at a time", args(single(t, srv.Addr()))...)
@@ -138,6 +139,7 @@ func TestDoctorTCP(t *testing.T) {
 // A number is set where one unit is on the line, when the person has typed it, and read back; nothing is written to
 // a detector, over TCP, or beside a second unit, and nothing without a word.
 func TestSetAddress(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	var written, number atomic.Int32
 	var second atomic.Bool
 	line := func(keeps bool) (path string) {
@@ -162,7 +164,7 @@ func TestSetAddress(t *testing.T) {
 	set := func(typed string, path string, more ...string) (int, string) {
 		t.Helper()
 		var out, errs strings.Builder
-		args := append([]string{"set-address", path, "--profile", "xy-md02", "--from", "1", "--to", "5", "--others", "1-8", "--timeout", "30ms", "--settle", "100ms"}, more...)
+		args := append([]string{"set-address", path, "--profile", "xy-md02", "--from", "1", "--to", "5", "--others", "6-8", "--timeout", "100ms", "--settle", "100ms"}, more...)
 		code := busCmd(args, strings.NewReader(typed), &out, &errs)
 		return code, out.String() + errs.String()
 	}

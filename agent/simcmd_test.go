@@ -99,6 +99,7 @@ func TestSimServesEveryProfile(t *testing.T) {
 
 // What is typed shows in the next reading, on a line too, and a scan finds the device.
 func TestSimOnALine(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	where, typed, said := served(t, "xy-md02", "--line", "--set", "temperature=-20.5")
 	look := func(want string) {
 		t.Helper()
