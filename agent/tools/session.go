@@ -203,14 +203,18 @@ func (d *Device) play(ctx context.Context, frames []Frame, speed float64) {
 				return
 			}
 			at = f.At
-			d.bank.Update(func(set slave.Setter) {
-				for s, words := range f.Words {
-					set(slave.Table(s.Func), s.First, words...)
-				}
-			})
+			d.show(f)
 		}
 		if !sleep(ctx, time.Second) {
 			return
 		}
 	}
+}
+
+func (d *Device) show(f Frame) {
+	d.bank.Update(func(set slave.Setter) {
+		for s, words := range f.Words {
+			set(slave.Table(s.Func), s.First, words...)
+		}
+	})
 }

@@ -31,6 +31,9 @@ type faulty interface {
 // Run serves, and takes "POINT=VALUE", "silent" and "answers" from lines; when they end it goes on. ready is told
 // where it answers.
 func (s *Sim) Run(ctx context.Context, lines <-chan string, w io.Writer, ready func(where string)) error {
+	if len(s.Session) > 0 {
+		s.Device.show(s.Session[0]) // before anybody asks
+	}
 	units := map[byte]*slave.Bank{s.Unit: s.Device.bank}
 	srv, where, err := s.serve(units)
 	if err != nil {
