@@ -231,11 +231,11 @@ func TestScanEnds(t *testing.T) {
 func TestProbe(t *testing.T) {
 	b := slave.NewBank()
 	b.Set(slave.Holdings, 0x2100, 257, 0x41C8, 0x0000, 0x0000, 0x41C8, 0xFFFF)
-	b.Set(slave.Holdings, 0x2107, 0x4150, 2300)
+	b.Set(slave.Holdings, 0x2107, 0x4150, 2300, 0xFFFF, 0xFFFB, 0x0007)
 	n := uint16(0)
 	b.OnRead(func() { n++; b.Set(slave.Holdings, 0x2108, 2300+n) })
 	srv := serveTCP(t, map[byte]*slave.Bank{7: b})
-	code, out, errs := firebreak("probe", "tcp://"+srv.Addr(), "--unit", "7", "--at", "0x2100", "--count", "9", "--times", "2", "--every", "1ms")
+	code, out, errs := firebreak("probe", "tcp://"+srv.Addr(), "--unit", "7", "--at", "0x2100", "--count", "12", "--times", "2", "--every", "1ms")
 	if code != 0 || errs != "" {
 		t.Fatalf("exit %d, %s\n%s", code, errs, out)
 	}
@@ -253,6 +253,7 @@ func TestProbe(t *testing.T) {
 		"8454": {"0x2106 not there"},
 		"8455": {"AP", "text"},
 		"8456": {"V of mains x 0.1", "MOVED"},
+		"8457": {"i32 -5"},
 	} {
 		for _, w := range want {
 			if !strings.Contains(lines[at], w) {

@@ -187,7 +187,14 @@ func hints(word uint16) (out []string) {
 func alpha(b uint16) bool { return b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' }
 
 // pairHints say whether two registers may be a float: only few of all patterns are one of a size that is measured.
+// Of two registers that begin with ones, a small negative number is likely.
 func pairHints(a, b uint16) (out []string) {
+	if v := int32(uint32(a)<<16 | uint32(b)); v < 0 && v > -100000 {
+		out = append(out, fmt.Sprintf("i32 %d", v))
+	}
+	if v := int32(uint32(b)<<16 | uint32(a)); v < 0 && v > -100000 {
+		out = append(out, fmt.Sprintf("i32 swapped %d", v))
+	}
 	for _, o := range []struct {
 		raw  uint32
 		what string
