@@ -39,6 +39,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak outstanding -c FILE        what was done and is not taken back
   firebreak bundle PLAN/NUMBER|last -c FILE [-o FILE.tar.gz]
                                        one archive of an episode: readings, alarms, votes, steps
+  firebreak watch [PATTERN ...] -c FILE [--once]
+                                       the points of the agent at this box, anew each second
   firebreak watch --broker URL --trusted FILE [--json]
                                        follow agents over their brokers: verified, gaps and silence told
   firebreak key new|show|trust|rotate FILE
@@ -46,6 +48,30 @@ const usage = `firebreak watches a battery room and gets the load out before the
   firebreak acl mosquitto|nats --trusted FILE
                                        an access list for a broker: each may what its role needs
   firebreak version
+
+Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
+
+  scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
+                                       which units answer, at which setting, and which profile fits
+  scan i2c /dev/i2c-1 [--chip tmp117@0x48]
+                                       which addresses answer, and what may stand there
+  probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
+  doctor bus TARGET --unit N [--profile NAME]
+                                       a second master, A and B swapped, two units on one number, bad
+                                       termination, a gateway with one client taken
+  bus record TARGET --unit N --profile NAME -o FILE | replay FILE --profile NAME
+                                       keep what a unit answers; decode it again. It is a test of the profile
+                                       too, and sim --session serves it
+  bus set-address TARGET --profile NAME --from N --to M
+                                       the one that writes: a unit's number, one unit on the line, confirmed
+  sim PROFILE [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]
+                                       any profile as a Modbus device, on TCP or on a pseudo-terminal
+  commission [PATTERN ...] -c FILE --by NAME [--sheet acceptance.md]
+                                       walk through the points that vote: each is seen to move, alone and in
+                                       the right sense, and proven; writes the acceptance sheet
+  import LIST.csv                      buses and devices of many racks, as a configuration takes them
+  profile list | show NAME | test [NAME|FILE.toml [CASES.txt ...]]
+                                       what the known devices are, one of them whole, and its recorded cases
 
 Orders, at the box; each with -c FILE and --by NAME:
 
@@ -109,6 +135,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return acl(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
+	case "scan":
+		return scan(args, stdout, stderr)
+	case "probe":
+		return probe(args, stdout, stderr)
+	case "sim":
+		return simulate(args, stdout, stderr)
+	case "doctor":
+		return doctor(args, stdout, stderr)
+	case "bus":
+		return busCmd(args, os.Stdin, stdout, stderr)
+	case "commission":
+		return commissionCmd(args, os.Stdin, stdout, stderr)
+	case "import":
+		return importCmd(args, stdout, stderr)
+	case "profile":
+		return profileCmd(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,13 @@ import (
 	"firebreak/agent/wire/session"
 )
 
-// watch follows agents over their brokers, as any consumer may.
+// watch shows the points of the agent at the box, or follows agents over their brokers, as any consumer may.
 func watch(args []string, stdout, stderr io.Writer) int {
+	if local(args) {
+		ctx, stop := signals()
+		defer stop()
+		return watchLocal(ctx, args, stdout, stderr)
+	}
 	cfg, asJSON, code := watchFlags(args, stderr)
 	if code != 0 {
 		return code
@@ -26,6 +32,14 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signals()
 	defer stop()
 	return follow(ctx, cfg, asJSON, stdout, stderr)
+}
+
+// local: nothing names a broker.
+func local(args []string) bool {
+	return !slices.ContainsFunc(args, func(a string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		return strings.HasPrefix(a, "-") && name == "broker"
+	})
 }
 
 // follow prints until the context ends.

@@ -176,6 +176,7 @@ type parts struct {
 	inbox  *bus.Latest
 	buses  []*bus.Bus
 	board  *Board
+	newest *newest
 	note   *service.Notifier
 	hist   *history.History // nil: the configuration wants none
 	mem    *mirror
@@ -207,6 +208,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	way.fill(o.Config, p.buses)
 	p.loads.buses = p.buses
+	p.newest = newNewest(o.Config.Rules.Hazard.Points, o.Config.Rules.Voting(), o.Clock)
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
@@ -217,7 +219,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
 		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.Heard()}
-	p.desk = &desk{board: p.board, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
+	p.desk = &desk{board: p.board, newest: p.newest, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
 	return p, nil
 }
 
@@ -266,7 +268,7 @@ func (p *parts) seen(ctx context.Context, ev core.Event) {
 // publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points
 // and plans like any other.
 func (p *parts) publishers() []plugins.Publisher {
-	out := []plugins.Publisher{p.board, p.up, p.drills}
+	out := []plugins.Publisher{p.board, p.newest, p.up, p.drills}
 	if p.hist != nil {
 		out = append(out, p.hist)
 	}

@@ -28,6 +28,7 @@ const (
 // desk is what orders reach, from the box and over the network.
 type desk struct {
 	board  *Board
+	newest *newest
 	loads  *busLoads // nil: none is told
 	order  func(context.Context, core.Order) error
 	drills *drills

@@ -14,7 +14,7 @@ import (
 
 // Request is what a subcommand sends to the running agent.
 type Request struct {
-	Order   string             `json:"order"` // status, drill-report, or one of core.OrderKind
+	Order   string             `json:"order"` // status, points, drill-report, or one of core.OrderKind
 	Name    string             `json:"name,omitempty"`
 	By      string             `json:"by,omitempty"`
 	Second  string             `json:"second,omitempty"`
@@ -34,6 +34,7 @@ type Answer struct {
 	Error  string        `json:"error,omitempty"`
 	Text   string        `json:"text,omitempty"`
 	Status *Status       `json:"status,omitempty"`
+	Points []PointState  `json:"points,omitempty"`
 	Drill  *drill.Report `json:"drill,omitempty"`
 }
 
@@ -57,6 +58,8 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 			s.Telling = d.telling()
 		}
 		return Answer{Status: &s}
+	case "points":
+		return Answer{Points: d.newest.told()}
 	case "drill-report":
 		rep, err := d.drills.report()
 		return answerOf("", err, rep)
@@ -84,7 +87,7 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 // rights (S17).
 func (d *desk) remote(ctx context.Context, o uplink.Order) error {
 	r := Request{Order: o.CommandMessage.Order, Name: o.Name, By: o.By, Second: o.Second, Stage: o.Stage, For: o.For, Reason: o.Reason}
-	if r.Order == "status" || r.Order == "drill-report" {
+	if r.Order == "status" || r.Order == "points" || r.Order == "drill-report" {
 		return fmt.Errorf("%s is no order", r.Order)
 	}
 	if a := d.answer(ctx, r); a.Error != "" {

@@ -117,7 +117,7 @@ func (c *Core) proofMax() time.Duration {
 func (c *Core) unproven(rule *response.Plan) (names []string) {
 	seen := map[sensors.PointID]bool{}
 	for i := range rule.Stages {
-		c.eachPoint(rule.Stages[i].When, func(p sensors.PointID) {
+		c.r.eachPoint(rule.Stages[i].When, func(p sensors.PointID) {
 			name := c.r.Hazard.Points[p].Name
 			if !seen[p] && c.gate.old(c.gate.proofs[name].Wall, c.proofMax()) {
 				names = append(names, name)
@@ -129,8 +129,19 @@ func (c *Core) unproven(rule *response.Plan) (names []string) {
 	return names
 }
 
-func (c *Core) eachPoint(id hazard.CondID, visit func(sensors.PointID)) {
-	k := &c.r.Hazard.Conds[id]
+// Voting are the points on which a stage of some plan rests, in order: those that arming wants proven (S23).
+func (r *Rules) Voting() (points []sensors.PointID) {
+	for i := range r.Response.Plans {
+		for k := range r.Response.Plans[i].Stages {
+			r.eachPoint(r.Response.Plans[i].Stages[k].When, func(p sensors.PointID) { points = append(points, p) })
+		}
+	}
+	slices.Sort(points)
+	return slices.Compact(points)
+}
+
+func (r *Rules) eachPoint(id hazard.CondID, visit func(sensors.PointID)) {
+	k := &r.Hazard.Conds[id]
 	for i := range k.Members {
 		for _, p := range k.Members[i].Points {
 			visit(p)
@@ -142,7 +153,7 @@ func (c *Core) eachPoint(id hazard.CondID, visit func(sensors.PointID)) {
 		}
 	}
 	for _, of := range k.Of {
-		c.eachPoint(of, visit)
+		r.eachPoint(of, visit)
 	}
 }
 

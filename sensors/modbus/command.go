@@ -11,7 +11,8 @@ import (
 	"firebreak/sensors/profile"
 )
 
-// Writer is a link that can write. Poller.Send is the only caller.
+// Writer is a link that can write. In an agent Poller.Send is the only caller; the other one is a person with
+// firebreak bus set-address.
 type Writer interface {
 	Write(ctx context.Context, r Request, c *profile.Command) error
 }

@@ -1,7 +1,8 @@
 // Package modbus reads devices over Modbus TCP, RTU, ASCII, and RTU or ASCII over TCP. The packagers of goburrow/modbus encode
 // and check frames; the transports are our own, since those of the library take a late reply for
 // the next one's. Reads are function codes 1 to 4. The only writes are the commands of a device's
-// profile: fixed values, sent by Poller.Send alone, and none to a detector (S25).
+// profile: fixed values, sent by Poller.Send alone, and none to a detector (S25); the tool that gives
+// a unit its number, which no agent imports, is the one exception.
 //
 // A Link is one TCP endpoint or one serial line; a Poller is one device on it. The bus package
 // owns both and calls them from one goroutine; a second concurrent Read waits its turn. Close may

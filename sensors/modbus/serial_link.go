@@ -28,6 +28,10 @@ type SerialOptions struct {
 	Gap      time.Duration // silence between frames; at least t3.5 of the baud rate, by default also 1.75 ms
 
 	DialTimeout time.Duration // default 1 s
+
+	// Tap sees what is sent and what comes, for a person who looks for a fault; nil: nobody. It runs within the
+	// request and must not keep the bytes.
+	Tap func(sent bool, b []byte)
 }
 
 // SerialLink is one serial line with one request outstanding. Replies carry no transaction id: a
@@ -333,6 +337,7 @@ func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, e
 			rest = rest[n:]
 		}
 	}
+	l.tap(true, adu)
 	n := 0
 	for {
 		if err := l.waitFor(ctx, l.port, unix.POLLIN, deadline); err != nil {
@@ -347,6 +352,7 @@ func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, e
 		}
 		n += k
 		l.lastByte = time.Now()
+		l.tap(false, l.buf[n-k:n])
 		done, err := l.frame.check(r, l.buf[:n])
 		if err != nil {
 			return nil, err
@@ -354,5 +360,11 @@ func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, e
 		if done {
 			return append([]byte(nil), l.buf[:n]...), nil
 		}
+	}
+}
+
+func (l *SerialLink) tap(sent bool, b []byte) {
+	if l.opt.Tap != nil && len(b) > 0 {
+		l.opt.Tap(sent, b)
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 const echoLen = 5 // PDU of a good reply to functions 5, 6, 15 and 16: function, address, value or quantity
 
-// writing is r with a command in place of its read. Only the links' Write calls it, and only a Poller
-// has a link's Write called: Request.write cannot be set from outside of this package.
+// writing is r with a command in place of its read. Only the links' Write calls it, and in an agent only a
+// Poller has a link's Write called: Request.write cannot be set from outside of this package.
 func (r Request) writing(c *profile.Command) Request {
 	if c == nil {
 		c = new(profile.Command) // refused by checkWrite: it writes nothing

@@ -1,11 +1,10 @@
 package profile
 
 import (
-	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,19 +56,14 @@ func TestShippedProfiles(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for i, c := range strings.Split(string(text), "---\n") {
-					replay(t, p, fmt.Sprintf("%s case %d", f, i+1), c, seen)
+				o := p.Cases(f, string(text))
+				maps.Copy(seen, o.Seen)
+				for _, w := range o.Wrong {
+					t.Error(w)
 				}
 			}
-			for i := range p.Channels {
-				if !seen[p.Channels[i].Name] {
-					t.Errorf("channel %q stands in no recorded case", p.Channels[i].Name)
-				}
-			}
-			for _, c := range p.Commands { // of an array the first and the last do
-				if n := strings.Trim(c.Name, "0123456789"); !strings.ContainsAny(n, "0123456789") && !seen["command "+c.Name] {
-					t.Errorf("command %q stands in no recorded case", c.Name)
-				}
+			for _, what := range p.Untold(seen) {
+				t.Errorf("%s stands in no recorded case", what)
 			}
 		})
 	}
@@ -124,123 +118,6 @@ func TestShippedRefresh(t *testing.T) {
 			t.Errorf("%s: the profile assumes its refresh and the note does not say so", p.Name)
 		}
 	}
-}
-
-// replay decodes the registers of one case and compares the readings with its want lines.
-func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) {
-	t.Helper()
-	regs := map[string]uint16{}
-	var wants, dones [][]string
-	for _, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		switch {
-		case len(f) == 0:
-		case f[0] == "want" && len(f) >= 3:
-			wants = append(wants, f[1:])
-		case f[0] == "command" && len(f) >= 6:
-			seen["command "+f[1]] = true
-			checkCommand(t, p, where, f[1], strings.Join(f[3:], " "))
-		case f[0] == "done" && len(f) == 3:
-			dones = append(dones, f[1:])
-		case len(f) >= 4 && f[2] == "=":
-			first := number(t, f[1])
-			for i, w := range f[3:] {
-				regs[fmt.Sprintf("%s %d", f[0], int(first)+i)] = number(t, w)
-			}
-		default:
-			t.Fatalf("%s: cannot read %q", where, line)
-		}
-	}
-	raw := make([]Raw, len(p.Channels))
-	for i := range p.Channels {
-		raw[i] = Raw{Words: span16(regs, p.Channels[i].Span())}
-		if raw[i].Words == nil {
-			raw[i].Fail = sensors.Comm
-		}
-	}
-	points := p.Expand(sensors.Device{Name: "dev"}, time.Second)
-	dec, err := NewDecoder(p, points)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]string{"identity": identityOf(p, regs)}
-	readings := dec.Decode(raw, nil)
-	for i, r := range readings {
-		got[p.Channels[i].Name] = show(r)
-	}
-	for _, w := range dones {
-		c := p.Command(w[0])
-		if c == nil || c.ReadBack < 0 {
-			t.Fatalf("%s: no command %q that is read back", where, w[0])
-		}
-		state := "unknown"
-		if r := readings[c.ReadBack]; r.Quality.Usable() {
-			state = map[bool]string{true: "yes", false: "no"}[c.Done(r.Value)]
-		}
-		if state != w[1] {
-			t.Errorf("%s: %s is done: %s, want %s", where, w[0], state, w[1])
-		}
-	}
-	for _, w := range wants {
-		seen[w[0]] = true
-		if want := strings.Join(w[1:], " "); got[w[0]] != want {
-			t.Errorf("%s: %s is %q, want %q", where, w[0], got[w[0]], want)
-		}
-	}
-}
-
-// checkCommand compares what a command writes with "CODE ADDRESS VALUE... DIRECTION".
-func checkCommand(t *testing.T, p *Profile, where, name, want string) {
-	t.Helper()
-	c := p.Command(name)
-	if c == nil {
-		t.Fatalf("%s: there is no command %q", where, name)
-	}
-	if got := fmt.Sprintf("%d %d %s %s", c.Code(), c.Address, strings.Trim(fmt.Sprint(c.Values), "[]"), c.Direction); got != want {
-		t.Errorf("%s: command %s is %q, want %q", where, name, got, want)
-	}
-}
-
-func show(r sensors.Reading) string {
-	if !r.Quality.Usable() {
-		return r.Quality.String()
-	}
-	s := strconv.FormatFloat(math.Round(r.Value*1e7)/1e7, 'g', -1, 64)
-	if r.Quality.Status() == sensors.Uncertain {
-		s += " " + r.Quality.String()
-	}
-	return s
-}
-
-func number(t *testing.T, s string) uint16 {
-	t.Helper()
-	n, err := strconv.ParseUint(s, 0, 16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uint16(n)
-}
-
-func span16(regs map[string]uint16, s Span) []uint16 {
-	words := make([]uint16, s.Count)
-	for k := range words {
-		w, ok := regs[fmt.Sprintf("%s %d", s.Func, int(s.First)+k)]
-		if !ok {
-			return nil
-		}
-		words[k] = w
-	}
-	return words
-}
-
-func identityOf(p *Profile, regs map[string]uint16) string {
-	for i := range p.Identity {
-		if w := span16(regs, p.Identity[i].Span); w != nil && !p.Identity[i].Matches(w) {
-			return "wrong"
-		}
-	}
-	return "ok"
 }
 
 // Every channel that we ship can be written by a simulator and read back.
