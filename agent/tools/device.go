@@ -36,16 +36,17 @@ func NewDevice(p *profile.Profile) (*Device, error) {
 	for _, b := range p.Plan() {
 		d.bank.Define(slave.Table(b.Func), b.First, b.Count)
 	}
+	for i := range p.Channels {
+		d.base[i] = d.rest(i)
+		d.write(i, d.base[i])
+	}
+	// Last: a channel may show a register of the identity, too.
 	for _, c := range p.Identity {
 		words := slices.Clone(c.Want)
 		for len(words) < int(c.Count) {
 			words = append(words, c.Min)
 		}
 		d.bank.Set(slave.Table(c.Func), c.First, words...)
-	}
-	for i := range p.Channels {
-		d.base[i] = d.rest(i)
-		d.write(i, d.base[i])
 	}
 	d.bank.OnWrite(d.command)
 	return d, nil
