@@ -108,6 +108,10 @@ func TestOrdersOverTheNetwork(t *testing.T) {
 			return false
 		})
 		until(t, "the NOC has answered all", func() bool { return r.Uplink.Unanswered() == 0 })
+		until(t, "its answer counts for arming, where the clock gives it a date (S18)", func() bool {
+			a, err := Ask(c.Control, Request{Order: "arm", Name: "evacuate", By: "kim"})
+			return err == nil && a.Error != "" && (strings.Contains(a.Error, "the clock is not synchronised") || !strings.Contains(a.Error, "no named consumer has answered"))
+		})
 		a, err := Ask(c.Control, Request{Order: "status"})
 		if err != nil || len(a.Status.Telling.Brokers) != 2 || !a.Status.Telling.Brokers[0].Connected || a.Status.Telling.Commands < 4 {
 			t.Errorf("status %+v %v", a.Status.Telling, err)

@@ -2,10 +2,15 @@ package app
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"firebreak/agent/guard"
+	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
+	"firebreak/agent/wire"
 	"firebreak/sensors"
 )
 
@@ -36,6 +41,8 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	}
 	c.Heard, c.Twin, c.Tamper, c.Buses = p.heard.peer, p.twins.twin, p.twins.tamper, p.loads.told
 	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
+	c.Answered = newAnswerers(p.heard.receipt).answered
+	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal), p.twins.unkept, o.Clock.Now
 	c.Consumers, c.TrustedKeys = o.Config.Rules.Consumers, o.Config.TrustedKeys
 	if c.TrustedKeys == "" {
 		c.Consumers = nil // nobody's receipt could be believed, so none is missed
@@ -46,4 +53,48 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		c.Brokers = append(c.Brokers, brokerOf(b))
 	}
 	return uplink.New(c)
+}
+
+// outboxStore opens the directory of what brokers have not acknowledged: one of its own below the journal's.
+// The uplink calls it in a goroutine that may wait for the disk.
+func outboxStore(journalDir string) func() (journal.FS, func() error, error) {
+	if journalDir == "" {
+		return nil
+	}
+	return func() (journal.FS, func() error, error) {
+		dir := filepath.Join(journalDir, "outbox")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, nil, err
+		}
+		d, err := journal.OS(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.Close, nil
+	}
+}
+
+// answerEvery is how often the loop hears of one consumer's receipts: a thousand alarms have a thousand.
+const answerEvery = time.Minute
+
+// answerers passes on which consumers answer. answered may be called from any goroutine, and waits for nobody.
+type answerers struct {
+	tell func(consumer string)
+
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func newAnswerers(tell func(string)) *answerers {
+	return &answerers{tell: tell, at: map[string]time.Time{}}
+}
+
+func (a *answerers) answered(m wire.ReceiptMessage) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at, ok := a.at[m.Consumer]; ok && time.Since(at) < answerEvery {
+		return
+	}
+	a.at[m.Consumer] = time.Now() // the names are few: those of the configuration
+	a.tell(m.Consumer)
 }

@@ -86,7 +86,11 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	cfg := uplink.Config{Site: "site", Zone: "b3", Agent: "rack1", Epoch: 41, Instance: "i1", HelloEvery: 100 * time.Millisecond,
-		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) { s.answers <- m }}
+		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) {
+			if m.Answer != wire.AnswerReceipt {
+				s.answers <- m
+			}
+		}}
 	for i := range s.hubs {
 		h, err := hub.Start(filepath.Join(dir, fmt.Sprint("hub", i)))
 		if err != nil {

@@ -23,7 +23,11 @@ func (b *Book) take(m *message) {
 		b.takeState(a, m)
 		return
 	}
-	if slices.Contains(a.past, m.head.Instance) {
+	if m.late(a) {
+		b.takeLate(a, m)
+		return
+	}
+	if a.pastLife(m.head.Instance) != nil {
 		b.refuse(m.now, m.broker, m.Place, "of an instance that another has taken over from", "")
 		return
 	}
@@ -107,9 +111,7 @@ func (a *agent) takesOver(l *life, now time.Time) bool {
 
 func (b *Book) newLife(a *agent, l *life, m *message) {
 	if old := a.cur; old != nil {
-		if a.past = append(a.past, old.instance); len(a.past) > maxPast {
-			a.past = a.past[1:]
-		}
+		a.leave(old)
 		delete(a.lives, old.instance)
 		if l.epoch < old.epoch {
 			b.note(a, m, Note{Kind: NewLife, Text: "with an earlier epoch: its journal or its clock was lost"})
@@ -120,9 +122,60 @@ func (b *Book) newLife(a *agent, l *life, m *message) {
 	a.cur = l
 	for id, o := range a.lives { // what is left of lives before it is old
 		if o != l && o.epoch < l.epoch {
+			a.leave(o)
 			delete(a.lives, id)
 		}
 	}
+}
+
+// leave keeps of a life that is over what has come of it, and nothing that it said.
+func (a *agent) leave(old *life) {
+	old.topics = nil
+	if a.past = append(a.past, old); len(a.past) > maxPast {
+		a.past = a.past[1:]
+	}
+}
+
+func (a *agent) pastLife(instance string) *life {
+	for _, l := range a.past {
+		if l.instance == instance {
+			return l
+		}
+	}
+	return nil
+}
+
+// late tells whether a message is of a life before the present one that has kept it for its broker, and says
+// so: it is shown, each once, and never acted on. Without that mark it is refused: somebody plays it again.
+func (m *message) late(a *agent) bool {
+	return a.cur != nil && m.head.Epoch < a.cur.epoch && !m.retained && m.replayed()
+}
+
+func (b *Book) takeLate(a *agent, m *message) {
+	l := a.pastLife(m.head.Instance)
+	if l == nil {
+		l = &life{instance: m.head.Instance, epoch: m.head.Epoch}
+		if o := a.lives[m.head.Instance]; o != nil {
+			l = o
+			delete(a.lives, m.head.Instance)
+		}
+		a.leave(l)
+	}
+	if l.epoch != m.head.Epoch {
+		b.refuse(m.now, m.broker, m.Place, "another epoch under the same instance", "")
+		return
+	}
+	if !l.seqs[m.Class].take(m.now, m.head.Seq) {
+		return
+	}
+	n := Note{Kind: EventTold, Alarm: m.alarm, Plan: m.plan, Event: m.event, Class: m.Class, Past: true}
+	switch {
+	case m.alarm != nil:
+		n.Kind = AlarmTold
+	case m.plan != nil:
+		n.Kind = PlanTold
+	}
+	b.note(a, m, n)
 }
 
 // untold tells what stood there before the life was known to be alive.
@@ -211,7 +264,7 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 }
 
 func (m *message) replayed() bool {
-	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed
+	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed || m.event != nil && m.event.Replayed
 }
 
 func (b *Book) takeEvent(a *agent, l *life, m *message) {

@@ -36,7 +36,7 @@ type Config struct {
 	Unheard           func(error)    // must not wait: no consumer answers; nil: one does
 
 	Order    func(context.Context, Order) error // carries out a verified command; nil: none is
-	Answered func(wire.ReceiptMessage)          // must not wait: a consumer accepts, declines, or is done
+	Answered func(wire.ReceiptMessage)          // must not wait: a consumer has it, accepts, declines, or is done
 
 	Store  func() (journal.FS, func() error, error) // opens the directory of what waits for brokers, and may hang; nil: it waits in memory alone
 	Unkept func(error)                              // must not wait: what waits is in memory alone, and why; nil: it is on the disk again
