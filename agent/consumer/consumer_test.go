@@ -60,11 +60,12 @@ func (e *ear) await(t testing.TB, what string, ok func(consumer.Note) bool) cons
 
 // site is an agent with two hubs, and the keys of all.
 type site struct {
-	hubs    [2]*hub.Hub
-	up      *uplink.Uplink
-	trusted string
-	answers chan wire.ReceiptMessage
-	key     func(name string) string
+	hubs     [2]*hub.Hub
+	up       *uplink.Uplink
+	trusted  string
+	answers  chan wire.ReceiptMessage
+	receipts sync.Map // names of those who sent one
+	key      func(name string) string
 }
 
 func newSite(t *testing.T) *site {
@@ -87,9 +88,11 @@ func newSite(t *testing.T) *site {
 	}
 	cfg := uplink.Config{Site: "site", Zone: "b3", Agent: "rack1", Epoch: 41, Instance: "i1", HelloEvery: 100 * time.Millisecond,
 		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) {
-			if m.Answer != wire.AnswerReceipt {
-				s.answers <- m
+			if m.Answer == wire.AnswerReceipt {
+				s.receipts.Store(m.Consumer, true)
+				return
 			}
+			s.answers <- m
 		}}
 	for i := range s.hubs {
 		h, err := hub.Start(filepath.Join(dir, fmt.Sprint("hub", i)))
@@ -170,6 +173,18 @@ func TestTwoConsumersOnTwoBrokers(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("the agent does not hear the answer")
+	}
+	for _, name := range []string{"noc", "failover-1"} { // counts for arming (S18)
+		for late := time.After(patience); ; {
+			if _, ok := s.receipts.Load(name); ok {
+				break
+			}
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-late:
+				t.Fatalf("the agent hears no receipt of %s", name)
+			}
+		}
 	}
 	s.hubs[0].Close()
 	s.plan("2b")
