@@ -55,6 +55,7 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	@if command -v mosquitto_sub >/dev/null && [ -e /usr/include/modbus/modbus.h ]; then set -x; \
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x -timeout 1h ./agent/e2e; \
+		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -timeout 1h ./agent/uplink; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
 peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)

@@ -156,6 +156,7 @@ func ParseState(payload []byte) (*StateMessage, error) {
 		}
 		delete(raw, key)
 	}
+	delete(raw, "replayed") // a mark, and no point
 	if m.Device == "" || m.Seq == 0 {
 		return nil, errors.New("state: device and seq are missing")
 	}
