@@ -2,13 +2,10 @@ package app
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"firebreak/agent/guard"
-	"firebreak/agent/journal"
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 	"firebreak/sensors"
@@ -53,25 +50,6 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		c.Brokers = append(c.Brokers, brokerOf(b))
 	}
 	return uplink.New(c)
-}
-
-// outboxStore opens the directory of what brokers have not acknowledged: one of its own below the journal's.
-// The uplink calls it in a goroutine that may wait for the disk.
-func outboxStore(journalDir string) func() (journal.FS, func() error, error) {
-	if journalDir == "" {
-		return nil
-	}
-	return func() (journal.FS, func() error, error) {
-		dir := filepath.Join(journalDir, "outbox")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, nil, err
-		}
-		d, err := journal.OS(dir)
-		if err != nil {
-			return nil, nil, err
-		}
-		return d, d.Close, nil
-	}
 }
 
 // answerEvery is how often the loop hears of one consumer's receipts: a thousand alarms have a thousand.
