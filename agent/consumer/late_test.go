@@ -62,3 +62,22 @@ func TestLivesBeforeAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// What comes before any hello of the new life is shown all the same, to who heard a life before that and to who
+// has just begun; and the new life is not mistaken for one that is over, because its own first words are late.
+func TestLateWordsBeforeTheFirstHello(t *testing.T) {
+	s, k := newKey(t, "rack1")
+	for _, heard := range []bool{true, false} {
+		old, between, f, l := newFake(t, s, "rack1", "old", 50), newFake(t, s, "rack1", "between", 70), newFake(t, s, "rack1", "new", 100), newListener(t, k)
+		if heard {
+			l.hear("a", old.hello())
+		}
+		first, kept, own := between.event("step.done"), between.alarm("gas", 1, true), f.alarm("smoke", 1, true)
+		ns := l.hear("a", f.replayed(first), f.replayed(kept), f.replayed(own))
+		ns = append(ns, l.hear("b", f.replayed(kept), f.replayed(first))...)
+		expect(t, "before the hello", ns, "event step.done; alarm gas unacknowledged; alarm smoke unacknowledged")
+		l.hear("a", f.hello())
+		expect(t, "on the other broker, after it", l.hear("b", f.replayed(kept), f.replayed(first)), "")
+		expect(t, "the new life's next word", l.hear("a", f.alarm("smoke", 1, false)), "alarm smoke normal ACT")
+	}
+}

@@ -145,15 +145,20 @@ func (a *agent) pastLife(instance string) *life {
 	return nil
 }
 
-// late tells whether a message is of a life before the present one that has kept it for its broker, and says
-// so: it is shown, each once, and never acted on. Without that mark it is refused: somebody plays it again.
+// late tells whether a message is of another life than the present one, and says that newer ones follow: an
+// agent keeps for each broker what that lacked, over a restart. It is shown, each once, and never acted on.
+// Without that mark what a life before has said is refused: somebody plays it again.
 func (m *message) late(a *agent) bool {
-	return a.cur != nil && m.head.Epoch < a.cur.epoch && !m.retained && m.replayed()
+	return !m.retained && m.replayed() && (a.cur == nil || m.head.Instance != a.cur.instance)
 }
 
 func (b *Book) takeLate(a *agent, m *message) {
 	l := a.pastLife(m.head.Instance)
-	if l == nil {
+	switch {
+	case l != nil:
+	case a.cur == nil || m.head.Epoch > a.cur.epoch:
+		l = a.life(m) // it may be heard alive yet
+	default:
 		l = &life{instance: m.head.Instance, epoch: m.head.Epoch}
 		if o := a.lives[m.head.Instance]; o != nil {
 			l = o
@@ -161,7 +166,7 @@ func (b *Book) takeLate(a *agent, m *message) {
 		}
 		a.leave(l)
 	}
-	if l.epoch != m.head.Epoch {
+	if l == nil || l.epoch != m.head.Epoch {
 		b.refuse(m.now, m.broker, m.Place, "another epoch under the same instance", "")
 		return
 	}
