@@ -243,3 +243,33 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("no broker is taken")
 	}
 }
+
+// Who answers from within Heard can: what stands retained comes while the consumer still subscribes.
+func TestAnswersWhatComesFirst(t *testing.T) {
+	s := newSite(t)
+	s.plan("2a")
+	first := make(chan error, 64)
+	var c *consumer.Consumer
+	made := make(chan struct{})
+	cfg := consumer.Config{Name: "failover-1", Trusted: s.trusted, SigningKey: s.key("failover-1"), Brokers: []consumer.Broker{{Name: "b0", URL: s.hubs[0].URL()}},
+		Heard: func(n consumer.Note) {
+			<-made
+			if n.Plan != nil {
+				first <- c.Answer(n, wire.AnswerAccept, "moving")
+			}
+		}}
+	var err error
+	if c, err = consumer.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	close(made)
+	run(t, c.Run)
+	select {
+	case err := <-first:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the plan is not heard")
+	}
+}
