@@ -55,9 +55,6 @@ const (
 	fromHistory
 )
 
-// maxGaps bounds the ranges that are told; what was dropped before stays in the counts.
-const maxGaps = 8
-
 func newBacklog(c *Config) *backlog {
 	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes, maxAge: c.MaxStateAge, after: c.HistoryAfter}
 	for i := range b.trees {
@@ -144,24 +141,6 @@ func (b *backlog) dropState() {
 	}
 	b.lost(q.drop(q.sent))
 	b.dropped.State++
-}
-
-// lost notes which message was dropped: ranges of numbers that follow each other.
-func (b *backlog) lost(m *wire.Message) {
-	b.gap(wire.GapRange{Class: m.Class.String(), Epoch: m.Epoch, Instance: m.Instance, Drill: m.Drill, From: m.Seq, To: m.Seq})
-}
-
-func (b *backlog) gap(r wire.GapRange) {
-	for i := range b.gaps {
-		if g := &b.gaps[i]; g.Class == r.Class && g.Epoch == r.Epoch && g.Instance == r.Instance && g.Drill == r.Drill && g.To+1 == r.From {
-			g.To = r.To
-			return
-		}
-	}
-	if len(b.gaps) == maxGaps {
-		b.gaps = append(b.gaps[:0], b.gaps[1:]...)
-	}
-	b.gaps = append(b.gaps, r)
 }
 
 // makeRoom drops one message, in the order that the package comment states; false when all that is

@@ -1,6 +1,29 @@
 package uplink
 
-import "firebreak/agent/wire"
+import (
+	"firebreak/agent/journal"
+	"firebreak/agent/wire"
+)
+
+// stored is a record of an earlier life, and its number in the journal.
+type stored struct {
+	kept
+	seq uint64
+	msg *wire.Message // shared by the links
+}
+
+func (o *outbox) read(records []journal.Record) (list []stored, last place) {
+	now, mono, set := o.u.cfg.Now(), o.mono(), o.u.clockSet()
+	for _, r := range records {
+		k, err := readKept(r.Payload)
+		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {
+			continue
+		}
+		k.age(o.u.cfg.Boot, mono, now, set)
+		list, last = append(list, stored{k, r.Seq, wire.Reread(k.m)}), k.place
+	}
+	return list, last
+}
 
 // older makes what a broker has not acknowledged of lives before this one due to be told to it. What should
 // follow its place and is not there is a gap, and named.
@@ -34,18 +57,6 @@ func (l *link) older(list []stored, from place) {
 	for b.full() && b.makeRoom() {
 	}
 	l.awake()
-}
-
-// gone names what is missing of a class between two places, the second of which is m's.
-func (b *backlog) gone(m *wire.Message, c wire.Class, after, to uint64) (n uint64) {
-	if m.Class == c {
-		to-- // this one is here
-	}
-	if to <= after {
-		return 0
-	}
-	b.gap(wire.GapRange{Class: c.String(), Epoch: m.Epoch, Instance: m.Instance, From: after + 1, To: to})
-	return to - after
 }
 
 // dropOlder drops the oldest of lives before this one.

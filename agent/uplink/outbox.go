@@ -212,26 +212,6 @@ func (o *outbox) resume(a opened) {
 	o.early, o.size = nil, 0
 }
 
-// stored is a record of an earlier life, and its number in the journal.
-type stored struct {
-	kept
-	seq uint64
-	msg *wire.Message // shared by the links
-}
-
-func (o *outbox) read(records []journal.Record) (list []stored, last place) {
-	now, mono, set := o.u.cfg.Now(), o.mono(), o.u.clockSet()
-	for _, r := range records {
-		k, err := readKept(r.Payload)
-		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {
-			continue
-		}
-		k.age(o.u.cfg.Boot, mono, now, set)
-		list, last = append(list, stored{k, r.Seq, wire.Reread(k.m)}), k.place
-	}
-	return list, last
-}
-
 // look moves the place of each broker to what it has acknowledged, lets go what all have, and tells when the
 // log cannot be kept, or can be again.
 func (o *outbox) look(now time.Time) {
