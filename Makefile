@@ -55,6 +55,7 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	@if command -v mosquitto_sub >/dev/null && [ -e /usr/include/modbus/modbus.h ]; then set -x; \
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x -timeout 1h ./agent/e2e; \
+		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -timeout 1h ./agent/uplink; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
 peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
@@ -74,6 +75,7 @@ soak: ## the long versions: hours
 	$(GO) test -count=1 -timeout 2h -v -run TestEveryRunEndsWithinItsCaps ./agent/guard -rapid.checks=20000
 	$(MAKE) fuzz FUZZTIME=5m
 	$(GO) test -race -count=10 -timeout 2h ./...
+	for d in 60s 10m; do FIREBREAK_OUTAGE=$$d $(GO) test -tags peers -count=1 -timeout 1h -v -run TestKilledWhileMosquittoIsStopped ./agent/uplink || exit 1; done
 	for i in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) peers || exit 1; done
 
 ci: ## what .ci/run does once the programs are installed

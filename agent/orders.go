@@ -181,6 +181,12 @@ func printTelling(w io.Writer, s *uplink.Stats) {
 			fmt.Fprintf(w, "telling: ERROR: %s\n", e)
 		}
 	}
+	if k := s.Kept; k != nil && k.Error != "" {
+		fmt.Fprintf(w, "telling: ERROR: %s\n", k.Error)
+	}
+	if k := s.Kept; k != nil && k.Unkept > 0 {
+		fmt.Fprintf(w, "telling: %d messages were kept in memory alone\n", k.Unkept)
+	}
 	for _, why := range slices.Sorted(maps.Keys(s.Dropped)) {
 		fmt.Fprintf(w, "orders over the network: %d dropped: %s\n", s.Dropped[why], why)
 	}

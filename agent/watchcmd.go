@@ -112,6 +112,9 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 // watchLine is a note for a person.
 func watchLine(n *consumer.Note) string {
 	who := n.Site + "/" + n.Agent
+	if n.Past && n.State == nil {
+		who += " (told late, by a life before this one)"
+	}
 	head := n.At.Format(time.TimeOnly) + " " + who + " "
 	switch n.Kind {
 	case consumer.AlarmTold:

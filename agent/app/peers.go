@@ -35,6 +35,12 @@ func (h heard) tamper(err error) { h.put(core.Event{Kind: core.Health, Part: "ta
 // unheard takes that no consumer answers, or one does again.
 func (h heard) unheard(err error) { h.put(core.Event{Kind: core.Health, Part: "unheard", Err: err}) }
 
+// unkept takes that what waits for brokers is not on the disk, or is again.
+func (h heard) unkept(err error) { h.put(core.Event{Kind: core.Health, Part: "outbox", Err: err}) }
+
+// receipt takes that a consumer answers by itself (S18). One that is lost comes again.
+func (h heard) receipt(consumer string) { h.put(core.Event{Kind: core.Receipt, Part: consumer}) }
+
 func (h heard) run(post func(context.Context, core.Event)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {

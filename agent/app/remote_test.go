@@ -136,3 +136,21 @@ func TestTrustKeepsAFaultyFile(t *testing.T) {
 		t.Errorf("it was written: %q", b)
 	}
 }
+
+// A consumer's receipt goes to the loop as what it is, and not each of a thousand.
+func TestReceiptsReachTheGate(t *testing.T) {
+	h := make(heard, 8)
+	a := newAnswerers(h.receipt)
+	for range 1000 {
+		a.answered(wire.ReceiptMessage{Consumer: "noc", Answer: wire.AnswerReceipt})
+		a.answered(wire.ReceiptMessage{Consumer: "failover", Answer: wire.AnswerDone})
+	}
+	if len(h) != 2 {
+		t.Fatalf("%d events", len(h))
+	}
+	for _, name := range []string{"noc", "failover"} {
+		if ev := <-h; ev.Kind != core.Receipt || ev.Part != name {
+			t.Errorf("%+v, want the receipt of %s", ev, name)
+		}
+	}
+}

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"firebreak/agent/guard"
 	"firebreak/agent/uplink"
+	"firebreak/agent/wire"
 	"firebreak/sensors"
 )
 
@@ -36,6 +38,8 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	}
 	c.Heard, c.Twin, c.Tamper, c.Buses = p.heard.peer, p.twins.twin, p.twins.tamper, p.loads.told
 	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
+	c.Answered = newAnswerers(p.heard.receipt).answered
+	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal), p.twins.unkept, o.Clock.Now
 	c.Consumers, c.TrustedKeys = o.Config.Rules.Consumers, o.Config.TrustedKeys
 	if c.TrustedKeys == "" {
 		c.Consumers = nil // nobody's receipt could be believed, so none is missed
@@ -46,4 +50,29 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 		c.Brokers = append(c.Brokers, brokerOf(b))
 	}
 	return uplink.New(c)
+}
+
+// answerEvery is how often the loop hears of one consumer's receipts: a thousand alarms have a thousand.
+const answerEvery = time.Minute
+
+// answerers passes on which consumers answer. answered may be called from any goroutine, and waits for nobody.
+type answerers struct {
+	tell func(consumer string)
+
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func newAnswerers(tell func(string)) *answerers {
+	return &answerers{tell: tell, at: map[string]time.Time{}}
+}
+
+func (a *answerers) answered(m wire.ReceiptMessage) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at, ok := a.at[m.Consumer]; ok && time.Since(at) < answerEvery {
+		return
+	}
+	a.at[m.Consumer] = time.Now() // the names are few: those of the configuration
+	a.tell(m.Consumer)
 }

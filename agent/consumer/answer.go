@@ -75,10 +75,10 @@ func (c *Consumer) publish(topic string, m any) error {
 	b = c.signer.Sign(topic, b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.sessions) == 0 {
+	if len(c.speaks) == 0 {
 		return errors.New("no broker is reached")
 	}
-	for _, s := range c.sessions {
+	for _, s := range c.speaks {
 		s.Publish(topic, 1, false, b)
 	}
 	return nil

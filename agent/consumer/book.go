@@ -78,7 +78,7 @@ type Note struct {
 
 	Class    wire.Class
 	From, To uint64 // Gap
-	Past     bool   // State: it waited for its broker, and newer ones may have come before it
+	Past     bool   // it waited for its broker, and newer ones may have come before it; of alarms, plans and events: a life before this one told it
 	Text     string
 
 	of    wire.Ref
@@ -144,7 +144,7 @@ type agent struct {
 	zone       string
 	lives      map[string]*life // by instance
 	cur        *life            // nil: none was heard alive
-	past       []string         // instances that another took over from: none of them comes back
+	past       []*life          // those that another took over from: none of them comes back
 	verdict    Verdict
 	heardAt    time.Time // the last word of the present life, or the first of any
 	stageAt    time.Time // the last time that a stage of 1 or more was said

@@ -68,7 +68,8 @@ type Consumer struct {
 
 	mu       sync.Mutex
 	book     *Book
-	sessions map[string]*session.Session // by broker
+	sessions map[string]*session.Session // by broker: those that hear
+	speaks   map[string]*session.Session // those that stand: what is retained comes, and may be answered, before all is subscribed
 	again    map[string]chan struct{}    // by broker: ask once more for what is retained
 	overrun  uint64
 	ringAt   time.Time // when the file of trusted keys was last changed
@@ -90,7 +91,7 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.Heard == nil {
 		cfg.Heard = func(Note) {}
 	}
-	c := &Consumer{cfg: cfg, in: make(chan incoming, inbox), sessions: map[string]*session.Session{}, again: map[string]chan struct{}{}}
+	c := &Consumer{cfg: cfg, in: make(chan incoming, inbox), sessions: map[string]*session.Session{}, speaks: map[string]*session.Session{}, again: map[string]chan struct{}{}}
 	var errs []error
 	if cfg.Name == "" || wire.TopicName(cfg.Name) != cfg.Name {
 		errs = append(errs, fmt.Errorf("consumer: name %q: use up to 48 letters, digits, - and _", cfg.Name))
@@ -286,6 +287,14 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 			c.mu.Unlock()
 		}
 	}
+	c.mu.Lock()
+	c.speaks[b.Name] = s
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.speaks, b.Name)
+		c.mu.Unlock()
+	}()
 	if err := c.subscribe(ctx, s, got); err != nil {
 		return err
 	}

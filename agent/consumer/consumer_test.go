@@ -60,11 +60,12 @@ func (e *ear) await(t testing.TB, what string, ok func(consumer.Note) bool) cons
 
 // site is an agent with two hubs, and the keys of all.
 type site struct {
-	hubs    [2]*hub.Hub
-	up      *uplink.Uplink
-	trusted string
-	answers chan wire.ReceiptMessage
-	key     func(name string) string
+	hubs     [2]*hub.Hub
+	up       *uplink.Uplink
+	trusted  string
+	answers  chan wire.ReceiptMessage
+	receipts sync.Map // names of those who sent one
+	key      func(name string) string
 }
 
 func newSite(t *testing.T) *site {
@@ -86,7 +87,13 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	cfg := uplink.Config{Site: "site", Zone: "b3", Agent: "rack1", Epoch: 41, Instance: "i1", HelloEvery: 100 * time.Millisecond,
-		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) { s.answers <- m }}
+		SigningKey: s.key("rack1"), TrustedKeys: s.trusted, Consumers: []string{"noc", "failover-1"}, Answered: func(m wire.ReceiptMessage) {
+			if m.Answer == wire.AnswerReceipt {
+				s.receipts.Store(m.Consumer, true)
+				return
+			}
+			s.answers <- m
+		}}
 	for i := range s.hubs {
 		h, err := hub.Start(filepath.Join(dir, fmt.Sprint("hub", i)))
 		if err != nil {
@@ -177,6 +184,16 @@ func TestTwoConsumersOnTwoBrokers(t *testing.T) {
 			t.Fatalf("%d are not answered", s.up.Unanswered())
 		}
 	}
+	for late := time.After(patience); ; { // stage 2b has no other answer than a receipt, and that counts for arming (S18)
+		if _, ok := s.receipts.Load("failover-1"); ok {
+			break
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-late:
+			t.Fatal("whoever counts answers hears no receipt")
+		}
+	}
 	if cs := failover.Compartments(); len(cs) != 1 || cs[0].Zone != "b3" || cs[0].Stage != plugins.SwitchOver || !cs[0].Leave {
 		t.Errorf("%+v", cs)
 	}
@@ -224,5 +241,35 @@ func TestNewRefuses(t *testing.T) {
 	}
 	if _, err := consumer.New(consumer.Config{Name: "a"}); err == nil {
 		t.Error("no broker is taken")
+	}
+}
+
+// Who answers from within Heard can: what stands retained comes while the consumer still subscribes.
+func TestAnswersWhatComesFirst(t *testing.T) {
+	s := newSite(t)
+	s.plan("2a")
+	first := make(chan error, 64)
+	var c *consumer.Consumer
+	made := make(chan struct{})
+	cfg := consumer.Config{Name: "failover-1", Trusted: s.trusted, SigningKey: s.key("failover-1"), Brokers: []consumer.Broker{{Name: "b0", URL: s.hubs[0].URL()}},
+		Heard: func(n consumer.Note) {
+			<-made
+			if n.Plan != nil {
+				first <- c.Answer(n, wire.AnswerAccept, "moving")
+			}
+		}}
+	var err error
+	if c, err = consumer.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	close(made)
+	run(t, c.Run)
+	select {
+	case err := <-first:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the plan is not heard")
 	}
 }

@@ -23,7 +23,11 @@ func (b *Book) take(m *message) {
 		b.takeState(a, m)
 		return
 	}
-	if slices.Contains(a.past, m.head.Instance) {
+	if m.late(a) {
+		b.takeLate(a, m)
+		return
+	}
+	if a.pastLife(m.head.Instance) != nil {
 		b.refuse(m.now, m.broker, m.Place, "of an instance that another has taken over from", "")
 		return
 	}
@@ -107,9 +111,7 @@ func (a *agent) takesOver(l *life, now time.Time) bool {
 
 func (b *Book) newLife(a *agent, l *life, m *message) {
 	if old := a.cur; old != nil {
-		if a.past = append(a.past, old.instance); len(a.past) > maxPast {
-			a.past = a.past[1:]
-		}
+		a.leave(old)
 		delete(a.lives, old.instance)
 		if l.epoch < old.epoch {
 			b.note(a, m, Note{Kind: NewLife, Text: "with an earlier epoch: its journal or its clock was lost"})
@@ -120,9 +122,27 @@ func (b *Book) newLife(a *agent, l *life, m *message) {
 	a.cur = l
 	for id, o := range a.lives { // what is left of lives before it is old
 		if o != l && o.epoch < l.epoch {
+			a.leave(o)
 			delete(a.lives, id)
 		}
 	}
+}
+
+// leave keeps of a life that is over what has come of it, and nothing that it said.
+func (a *agent) leave(old *life) {
+	old.topics = nil
+	if a.past = append(a.past, old); len(a.past) > maxPast {
+		a.past = a.past[1:]
+	}
+}
+
+func (a *agent) pastLife(instance string) *life {
+	for _, l := range a.past {
+		if l.instance == instance {
+			return l
+		}
+	}
+	return nil
 }
 
 // untold tells what stood there before the life was known to be alive.
@@ -211,7 +231,7 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 }
 
 func (m *message) replayed() bool {
-	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed
+	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed || m.event != nil && m.event.Replayed
 }
 
 func (b *Book) takeEvent(a *agent, l *life, m *message) {

@@ -129,6 +129,8 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 		fx = c.probed(now, ev, fx)
 	case Health:
 		fx = c.health(now, ev, fx)
+	case Receipt:
+		fx = c.receipt(now, ev.Part, fx)
 	case Peer:
 		c.resp.Peer(now, ev.Peer, &c.out)
 	case DrillOver:

@@ -28,6 +28,7 @@ const (
 	Peer                         // Peer: what the peer of a plan said (S13)
 	DrillOver                    // DrillOver: how a drill of a plan has ended
 	Health                       // Part, Err: a part of the agent itself is not well; nil: it is
+	Receipt                      // Part: the consumer whose signed answer to an alarm or a plan has come (S18)
 )
 
 // Event is what the core hears.
@@ -46,7 +47,7 @@ type Event struct {
 	Hook      int
 	Peer      response.PeerSaid
 	DrillOver DrillResult
-	Part      string // the alarm agent/PART
+	Part      string // the alarm agent/PART; a consumer
 }
 
 // DrillResult is the end of a drill, as far as the real core remembers it.

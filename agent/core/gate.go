@@ -202,6 +202,20 @@ func (c *Core) answered(now sensors.Mono, o Order, fx *[]Effect) error {
 	return c.note(now, fx, Record{Answer: &Answer{Consumer: o.Name, By: o.By, Wall: c.gate.unix()}})
 }
 
+// receiptDated is how old what is known of a consumer may be before its next receipt is recorded: not each
+// of a thousand is news.
+const receiptDated = 24 * time.Hour
+
+// receipt takes that a consumer has answered by itself. It is no order: nobody gave it, so nobody is refused.
+// Without a clock it has no date, and the next one counts.
+func (c *Core) receipt(now sensors.Mono, name string, fx []Effect) []Effect {
+	if !slices.Contains(c.r.Consumers, name) || c.gate.unix() == 0 || !c.gate.old(c.gate.answers[name].Wall, min(receiptDated, c.proofMax())) {
+		return fx
+	}
+	_ = c.note(now, &fx, Record{Answer: &Answer{Consumer: name, By: "its own receipt", Wall: c.gate.unix()}}) // it is one of ours
+	return fx
+}
+
 // note applies a record and writes it.
 func (c *Core) note(now sensors.Mono, fx *[]Effect, r Record) error {
 	if err := c.Apply(r); err != nil {

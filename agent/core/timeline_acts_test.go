@@ -54,7 +54,7 @@ func (s *script) act(l *line) {
 		a.kind = "snapshot"
 	case "journal":
 		a.kind, a.fails = "journal", w[1] == "fails"
-	case "peer", "calendar", "probe", "drilled", "health":
+	case "peer", "calendar", "probe", "drilled", "health", "receipt":
 		a.kind = "event"
 		a.event = s.event(w, l)
 	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
@@ -116,6 +116,8 @@ func (s *script) event(w []string, l *line) core.Event {
 			ev.Err = errors.New("it is not well")
 		}
 		return ev
+	case "receipt":
+		return core.Event{Kind: core.Receipt, Part: w[1]}
 	case "probe":
 		i := slices.Index(s.rs.Hooks, w[1])
 		ev := core.Event{Kind: core.Probed, Hook: i}

@@ -32,6 +32,7 @@ func (l *lives) life() {
 	seed := rapid.Uint64().Draw(t, "seed")
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	countdown := rapid.IntRange(1, 60).Draw(t, "dies at call")
+	after := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond}).Draw(t, "synced after")
 	flaky := rapid.SampledFrom([]int{0, 0, 3, 10}).Draw(t, "one sync fails of")
 
 	var next *faultfs.FS // written by the writer before it stops, read after it has
@@ -55,7 +56,7 @@ func (l *lives) life() {
 		return nil
 	})
 	var rec *journal.Recovered
-	j, rec = open(t, l.fs, journal.Options{SegmentBytes: 2000, RetryMin: time.Millisecond, RetryMax: 8 * time.Millisecond})
+	j, rec = open(t, l.fs, journal.Options{SegmentBytes: 2000, RetryMin: time.Millisecond, RetryMax: 8 * time.Millisecond, SyncAfter: after})
 	defer abandon(j)
 	defer func() { // a failure in the script leaves the gate shut
 		select {

@@ -17,6 +17,10 @@ type Options struct {
 	QueueRecords int   // not yet durable; default 4096
 	QueueBytes   int   // not yet durable; default 8 MiB, at least MaxRecord
 
+	// SyncAfter lets records be written at once and synced so much later, many in one fsync: a kill of
+	// the process costs none of them, a loss of power those of that time. Default 0: synced at once.
+	SyncAfter time.Duration
+
 	RetryMin, RetryMax time.Duration // back-off after a failed write; default 50 ms to 5 s
 }
 

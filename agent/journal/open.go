@@ -83,6 +83,8 @@ func (o Options) complete() (Options, error) {
 		return o, fmt.Errorf("journal: QueueRecords is %d, want 1 to %d", o.QueueRecords, hardQueue)
 	case o.QueueBytes < o.MaxRecord || o.QueueBytes > hardSegment:
 		return o, fmt.Errorf("journal: QueueBytes is %d, want MaxRecord (%d) to %d", o.QueueBytes, o.MaxRecord, hardSegment)
+	case o.SyncAfter < 0:
+		return o, fmt.Errorf("journal: SyncAfter is %v, want 0 or more", o.SyncAfter)
 	case o.RetryMin < 0 || o.RetryMax < o.RetryMin:
 		return o, fmt.Errorf("journal: RetryMin %v and RetryMax %v, want 0 < min <= max", o.RetryMin, o.RetryMax)
 	}

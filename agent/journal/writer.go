@@ -49,7 +49,8 @@ func (w *writer) run() {
 		case closing && len(group) == 0 && (w.fails > 0 || snap == nil && w.found == nil):
 			return
 		case w.found != nil || len(group) > 0:
-			if err := w.write(group); err != nil {
+			group, err := w.write(group)
+			if err != nil {
 				w.drop()
 				w.fails++
 				w.failed(err)
@@ -98,8 +99,9 @@ func (w *writer) take() (group []item, snap *snapshot, closing bool) {
 	return j.queue[:n:n], snap, j.closing
 }
 
-// write makes group durable, in a new segment if there is none or it is full.
-func (w *writer) write(group []item) error {
+// write makes group durable, in a new segment if there is none or it is full, and what has come
+// meanwhile with it. It returns all that is durable now.
+func (w *writer) write(group []item) ([]item, error) {
 	if w.cur != nil && (w.at.size >= w.opt.SegmentBytes || w.count+len(group) > segmentRecords) {
 		w.drop()
 		w.rotated = true
@@ -107,30 +109,32 @@ func (w *writer) write(group []item) error {
 	w.buf = w.buf[:0]
 	if w.cur == nil {
 		if err := w.begin(group); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	durable := w.j.synced.Load()
-	for _, it := range group {
-		w.buf = appendRecord(w.buf, w.atIx, it.seq, durable, it.load)
-	}
-	w.doing(doWrite)
 	defer w.doing(doWait)
-	if n, err := w.cur.Write(w.buf); err != nil || n < len(w.buf) {
-		return fmt.Errorf("journal: write %s, %d of %d bytes done: %w", w.at.name, n, len(w.buf), orUnknown(err))
+	size := w.at.size
+	if err := w.put(group, &size); err != nil {
+		return nil, err
+	}
+	if w.opt.SyncAfter > 0 && len(group) > 0 {
+		var err error
+		if group, err = w.gather(group, &size); err != nil {
+			return nil, err
+		}
 	}
 	w.doing(doSync)
 	if err := w.cur.Sync(); err != nil {
-		return fmt.Errorf("journal: sync %s: %w", w.at.name, err)
+		return nil, fmt.Errorf("journal: sync %s: %w", w.at.name, err)
 	}
 	if !w.begun {
 		w.doing(doSyncDir)
 		if err := w.fs.Sync(); err != nil {
-			return fmt.Errorf("journal: sync the directory: %w", err)
+			return nil, fmt.Errorf("journal: sync the directory: %w", err)
 		}
 		w.begun = true
 	}
-	w.at.size += int64(len(w.buf))
+	w.at.size = size
 	w.count += len(group)
 	if len(group) > 0 {
 		w.at.last = group[len(group)-1].seq
@@ -138,7 +142,51 @@ func (w *writer) write(group []item) error {
 	if cap(w.buf) > 4*groupBytes {
 		w.buf = nil
 	}
+	return group, nil
+}
+
+// put writes records behind what stands in buf.
+func (w *writer) put(group []item, size *int64) error {
+	durable := w.j.synced.Load()
+	for _, it := range group {
+		w.buf = appendRecord(w.buf, w.atIx, it.seq, durable, it.load)
+	}
+	w.doing(doWrite)
+	if n, err := w.cur.Write(w.buf); err != nil || n < len(w.buf) {
+		return fmt.Errorf("journal: write %s, %d of %d bytes done: %w", w.at.name, n, len(w.buf), orUnknown(err))
+	}
+	*size += int64(len(w.buf))
+	w.buf = w.buf[:0]
 	return nil
+}
+
+// gather writes, until SyncAfter is over, what comes behind group.
+func (w *writer) gather(group []item, size *int64) ([]item, error) {
+	w.doing(doWait)
+	t := time.NewTimer(w.opt.SyncAfter)
+	defer t.Stop()
+	for {
+		w.j.mu.Lock()
+		all, closing := w.j.queue[:len(w.j.queue):len(w.j.queue)], w.j.closing
+		w.j.mu.Unlock()
+		if more := all[len(group):]; len(more) > 0 {
+			if err := w.put(more, size); err != nil {
+				return nil, err
+			}
+			w.doing(doWait)
+			group = all
+		}
+		if closing || *size >= w.opt.SegmentBytes+groupBytes {
+			return group, nil
+		}
+		select {
+		case <-w.j.wake:
+		case <-t.C:
+			return group, nil
+		case <-w.j.stop:
+			return group, nil
+		}
+	}
 }
 
 // begin makes a new segment and puts into buf what its first write starts with.

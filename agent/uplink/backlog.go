@@ -17,6 +17,7 @@ type backlog struct {
 	after                      time.Duration // readings that have waited for so long are history
 	maxAge                     time.Duration // of readings that wait; 0: any
 	snapshot                   []*wire.Message
+	older                      queue       // transitions and events of lives before this one: see outbox
 	states                     queue       // readings of now
 	history                    queue       // readings that waited for a session: told after those of now
 	allow                      func() bool // may one of history be sent now; nil: always
@@ -49,12 +50,10 @@ const (
 	fromSnapshot
 	fromAlarms
 	fromEvents
+	fromOlder
 	fromStates
 	fromHistory
 )
-
-// maxGaps bounds the ranges that are told; what was dropped before stays in the counts.
-const maxGaps = 8
 
 func newBacklog(c *Config) *backlog {
 	b := &backlog{window: c.Window, maxCount: c.MaxQueued, maxBytes: c.MaxQueuedBytes, maxState: c.MaxState, maxStateBytes: c.MaxStateBytes, maxAge: c.MaxStateAge, after: c.HistoryAfter}
@@ -123,6 +122,7 @@ func (b *backlog) full() bool {
 
 // lane sums up the queues of the alarm lane.
 func (b *backlog) lane() (n, bytes int) {
+	n, bytes = b.older.n, b.older.bytes
 	for i := range b.trees {
 		t := &b.trees[i]
 		n += t.alarms.n + t.events.n
@@ -143,20 +143,6 @@ func (b *backlog) dropState() {
 	b.dropped.State++
 }
 
-// lost notes which message was dropped: ranges of numbers that follow each other.
-func (b *backlog) lost(m *wire.Message) {
-	for i := range b.gaps {
-		if g := &b.gaps[i]; g.Class == m.Class.String() && g.Drill == m.Drill && g.To+1 == m.Seq {
-			g.To = m.Seq
-			return
-		}
-	}
-	if len(b.gaps) == maxGaps {
-		b.gaps = append(b.gaps[:0], b.gaps[1:]...)
-	}
-	b.gaps = append(b.gaps, wire.GapRange{Class: m.Class.String(), Drill: m.Drill, From: m.Seq, To: m.Seq})
-}
-
 // makeRoom drops one message, in the order that the package comment states; false when all that is
 // left is in flight.
 func (b *backlog) makeRoom() bool {
@@ -164,19 +150,27 @@ func (b *backlog) makeRoom() bool {
 		b.dropState()
 		return true
 	}
-	for i := len(b.trees) - 1; i >= 0; i-- {
-		t := &b.trees[i]
-		if t.events.unsent() > 0 {
-			b.lost(t.events.drop(t.events.sent))
-			b.dropped.Event++
-			return true
-		}
-		if t.alarms.unsent() > 0 {
-			b.dropAlarm(t)
-			return true
-		}
+	if b.dropFrom(&b.trees[1]) {
+		return true
 	}
-	return false
+	if b.older.unsent() > 0 {
+		b.dropOlder()
+		return true
+	}
+	return b.dropFrom(&b.trees[0])
+}
+
+func (b *backlog) dropFrom(t *tree) bool {
+	switch {
+	case t.events.unsent() > 0:
+		b.lost(t.events.drop(t.events.sent))
+		b.dropped.Event++
+	case t.alarms.unsent() > 0:
+		b.dropAlarm(t)
+	default:
+		return false
+	}
+	return true
 }
 
 // dropAlarm drops the oldest transition that a later one supersedes. If there is none, the oldest
@@ -205,6 +199,7 @@ func (b *backlog) reconnected() {
 		b.trees[i].alarms.rewind()
 		b.trees[i].events.rewind()
 	}
+	b.older.rewind()
 	b.present()
 }
 
@@ -291,6 +286,11 @@ func (b *backlog) next(inFlight int) (*wire.Message, source) {
 		if m := t.events.next(); m != nil {
 			return m, fromEvents
 		}
+		if i == 0 {
+			if m := b.older.next(); m != nil {
+				return m, fromOlder
+			}
+		}
 	}
 	// Telemetry leaves a quarter of the window to the alarm lane.
 	if inFlight >= b.window-b.window/4 {
@@ -305,9 +305,9 @@ func (b *backlog) next(inFlight int) (*wire.Message, source) {
 	return b.history.next(), fromHistory
 }
 
-// superseded: a newer state of the same alarm waits behind this transition.
+// superseded: a newer state of the same alarm waits behind this transition, or was told by a later life.
 func (b *backlog) superseded(m *wire.Message, from source) bool {
-	return from == fromAlarms && b.tree(m.Drill).byName[m.Topic].m != m
+	return from == fromOlder || from == fromAlarms && b.tree(m.Drill).byName[m.Topic].m != m
 }
 
 func (b *backlog) nextPlan(t *tree) *wire.Message {
@@ -339,6 +339,8 @@ func (b *backlog) acked(m *wire.Message, from source) {
 		}
 	case fromEvents:
 		t.events.acked()
+	case fromOlder:
+		b.older.acked()
 	case fromStates:
 		b.states.acked()
 	case fromHistory:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"firebreak/agent/journal"
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/sensors"
@@ -35,7 +36,11 @@ type Config struct {
 	Unheard           func(error)    // must not wait: no consumer answers; nil: one does
 
 	Order    func(context.Context, Order) error // carries out a verified command; nil: none is
-	Answered func(wire.ReceiptMessage)          // must not wait: a consumer accepts, declines, or is done
+	Answered func(wire.ReceiptMessage)          // must not wait: a consumer has it, accepts, declines, or is done
+
+	Store  func() (journal.FS, func() error, error) // opens the directory of what waits for brokers, and may hang; nil: it waits in memory alone
+	Unkept func(error)                              // must not wait: what waits is in memory alone, and why; nil: it is on the disk again
+	Mono   func() sensors.Mono                      // the clock of this boot, by which what waits is dated
 
 	SigningKey string // file of the private key; empty: messages are not signed
 	SignState  bool   // the readings too
@@ -50,6 +55,7 @@ type Config struct {
 	MaxStateAge    time.Duration // of polls that wait for a session; 24 h
 	HistoryAfter   time.Duration // polls that have waited for a session for so long are history; 2 s
 	ReplayRate     int           // of these, told a second after those of now; 500
+	MaxLogBytes    int64         // of what waits, on disk; 64 MiB
 	HelloEvery     time.Duration // 2 s, real time
 	AckTimeout     time.Duration // 10 s: a broker that owes a PUBACK for longer is left
 	StopTimeout    time.Duration // 2 s to tell what is queued, and 1 s to say farewell
@@ -97,6 +103,9 @@ func (c *Config) defaults() {
 		if *d.v <= 0 {
 			*d.v = d.d
 		}
+	}
+	if c.MaxLogBytes <= 0 {
+		c.MaxLogBytes = 64 << 20
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -176,10 +176,14 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	if from == fromHistory {
 		topic, payload = m.Past()
 	}
+	if m.Unset && !m.Made.IsZero() && f.u.clockSet() {
+		payload = wire.Corrected(payload, f.u.cfg.Now().Add(-held).UnixMilli())
+	}
 	if m.Class.Signed() || f.u.cfg.SignState {
 		payload = f.signer.Sign(topic, payload)
 	}
-	ack := f.s.Publish(topic, m.QoS(), m.Retained(), payload)
+	// What stands retained is the word of the life that lives: it has told each of its alarms and plans.
+	ack := f.s.Publish(topic, m.QoS(), m.Retained() && from != fromOlder, payload)
 	f.out = append(f.out, outgoing{m, from, ack, now})
 	f.mu.Lock()
 	f.st.Published++

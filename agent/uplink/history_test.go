@@ -100,7 +100,7 @@ func TestGapsAreNamed(t *testing.T) {
 	for i := range uint64(10) {
 		b.put(msg(wire.State, i+1, "d"))
 	}
-	if s := fmt.Sprint(b.gaps); s != "[{state false 1 6}]" {
+	if s := fmt.Sprint(b.gaps); s != "[{state 0  false 1 6}]" {
 		t.Errorf("gaps %s", s)
 	}
 	b.maxAge = time.Hour
@@ -108,7 +108,7 @@ func TestGapsAreNamed(t *testing.T) {
 		(*b.states.at(i)).Made = time.Now().Add(time.Duration(i-2) * time.Hour)
 	}
 	b.reconnected()
-	if s := fmt.Sprint(b.gaps); s != "[{state false 1 8}]" && s != "[{state false 1 7}]" {
+	if s := fmt.Sprint(b.gaps); s != "[{state 0  false 1 8}]" && s != "[{state 0  false 1 7}]" {
 		t.Errorf("gaps %s", s)
 	}
 	for i := range uint64(100) {

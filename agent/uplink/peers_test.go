@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/journal"
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/brokertest"
 	"firebreak/plugins"
@@ -331,16 +332,34 @@ func BenchmarkFleet(b *testing.B) {
 }
 
 // BenchmarkFlapping is the time of an alarm to a healthy broker beside one that accepts and falls, again
-// and again.
+// and again, and beside one that takes connections and is dead. What waits is kept on the disk.
 func BenchmarkFlapping(b *testing.B) {
+	b.Run("flapping", func(b *testing.B) {
+		benchBeside(b, func(_ int, c *brokertest.Conn) {
+			if c.Accept(0) == nil {
+				_, _ = c.Next()
+			}
+		})
+	})
+	b.Run("dead", func(b *testing.B) {
+		benchBeside(b, func(_ int, c *brokertest.Conn) {
+			for {
+				if _, err := c.Next(); err != nil {
+					return
+				}
+			}
+		})
+	})
+}
+
+func benchBeside(b *testing.B, script func(int, *brokertest.Conn)) {
 	m := newMosquitto(b)
 	m.start()
-	flaps := brokertest.Start(b, func(_ int, c *brokertest.Conn) {
-		if c.Accept(0) == nil {
-			_, _ = c.Next()
-		}
-	})
-	u, _ := start(b, config(flaps.URL(), "mqtt://"+m.address()))
+	dir, err := journal.OS(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	u, _ := start(b, lifeOf(1, dir, brokertest.Start(b, script).URL(), "mqtt://"+m.address()))
 	got := make(chan struct{}, 16)
 	listen(b, "mqtt://"+m.address(), "watcher", "firebreak/1/alarm/+/+/+/smoke", func(string, []byte, bool) { got <- struct{}{} })
 	u.Offer(alarm("smoke", 1, 1, true))

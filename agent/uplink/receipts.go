@@ -189,7 +189,7 @@ func (l *link) receipt(topic string, payload []byte, retained bool) {
 		l.u.orders.drop(err)
 		return
 	}
-	if l.u.cfg.Answered != nil && m.Answer != wire.AnswerReceipt {
+	if l.u.cfg.Answered != nil {
 		l.u.cfg.Answered(m)
 	}
 }

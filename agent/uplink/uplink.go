@@ -26,6 +26,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"firebreak/agent/consumer"
@@ -51,7 +52,9 @@ type Uplink struct {
 	foreigners foreigners
 	orders     *orders
 	receipts   *receipts
-	untold     uint64 // updates that could not be encoded
+	outbox     *outbox     // nil: what waits is in memory alone
+	unset      atomic.Bool // the wall clock is not set
+	untold     uint64      // updates that could not be encoded
 	lastErr    error
 }
 
@@ -76,6 +79,8 @@ func New(cfg Config) (*Uplink, error) {
 		l.mate = newLink(u, b, telemetry)
 		u.links, u.lanes = append(u.links, l), append(u.lanes, l, l.mate)
 	}
+	u.outbox = newOutbox(u)
+	u.unset.Store(!u.clockSet())
 	return u, nil
 }
 
@@ -96,7 +101,8 @@ func (u *Uplink) Offer(up plugins.Update) {
 		u.lastErr = err
 		return
 	}
-	m.Made = time.Now()
+	m.Made, m.Unset = time.Now(), u.unset.Load()
+	u.outbox.put(&m)
 	u.receipts.told(&up, &m)
 	for _, l := range u.lanes {
 		l.put(&m)
@@ -111,6 +117,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 		wg.Go(func() { l.run(ctx) })
 	}
 	wg.Go(func() { u.obey(ctx) })
+	if u.outbox != nil {
+		wg.Go(func() { u.outbox.run(ctx) })
+	}
 	t := time.NewTicker(u.cfg.HelloEvery)
 	defer t.Stop()
 	second := time.NewTicker(time.Second)
@@ -119,16 +128,22 @@ func (u *Uplink) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			wg.Wait()
+			u.outbox.close()
 			return nil
 		case now := <-t.C:
 			u.hello(now)
 			u.twins.look(now)
 			u.tampers.look(now)
 		case now := <-second.C:
+			u.unset.Store(!u.clockSet())
 			u.missing(now)
+			u.outbox.look(now)
 		}
 	}
 }
+
+// clockSet tells whether the wall clock says what time it is.
+func (u *Uplink) clockSet() bool { return u.cfg.Clock != nil && u.cfg.Clock() != "unset" }
 
 func (u *Uplink) hello(now time.Time) {
 	var c [16]byte
@@ -177,6 +192,8 @@ type Stats struct {
 	Signing   string // why messages are not signed, or with an old key; empty: as configured
 	Tampered  uint64 // words of others, or wiped, on topics that are this agent's
 
+	Kept *KeptStats // of the log of what waits; nil: there is none
+
 	Commands uint64            // taken
 	Dropped  map[string]uint64 // commands and receipts that were not, by reason
 	Trusted  string            // why the trusted keys cannot be read; empty: they can, or none are named
@@ -191,6 +208,7 @@ func (u *Uplink) Stats() Stats {
 		s.LastError = u.lastErr.Error()
 	}
 	u.mu.Unlock()
+	s.Kept = u.outbox.stats()
 	s.Signing, s.Tampered = u.voice.problem(), u.tampers.count()
 	u.orders.stats(&s)
 	for _, l := range u.links {

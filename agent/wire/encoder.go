@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -41,8 +40,14 @@ type Message struct {
 	Active   bool // an alarm that is active
 	Priority int  // of an alarm
 
-	Made time.Time // by the monotonic clock; zero: it does not age
-	age  int       // where the number of "age_s" stands in the payload; 0: nowhere
+	Made  time.Time // by the monotonic clock; zero: it does not age
+	Unset bool      // made before the wall clock was set
+
+	Log      uint64 // its number among what its life keeps until each broker has it; 0: it is not kept
+	Epoch    uint64 // of the life before this one that made it; 0: this one did
+	Instance string // of that life
+
+	age int // where the number of "age_s" stands in the payload; 0: nowhere
 }
 
 // QoS and Retained are those of the class.
@@ -271,9 +276,7 @@ func (e *Encoder) finish(m Message, payload any, shorten func()) (Message, error
 	if len(m.Payload) > MaxPayload {
 		return m, fmt.Errorf("message %d of class %s is %d bytes, more than %d", m.Seq, m.Class, len(m.Payload), MaxPayload)
 	}
-	if i := bytes.LastIndex(m.Payload, ageKey); i >= 0 && (m.Class == Alarm || m.Class == Plan || m.Class == Event) {
-		m.age = i + len(ageKey)
-	}
+	m.findAge()
 	return m, nil
 }
 

@@ -133,6 +133,7 @@ type StateMessage struct {
 	Device     string
 	Epoch, Seq uint64
 	Ts         int64
+	Corrected  int64               // what Ts would be, had the clock been set by then; 0: it was
 	Origin     string              // empty: real
 	Values     map[string]*float64 // by channel; nil: bad
 	Bad        map[string]string   // reasons, by channel
@@ -147,7 +148,7 @@ func ParseState(payload []byte) (*StateMessage, error) {
 	}
 	m := &StateMessage{Values: map[string]*float64{}}
 	var bad, uncertain string
-	for key, to := range map[string]any{"device": &m.Device, "epoch": &m.Epoch, "seq": &m.Seq, "ts": &m.Ts, "origin": &m.Origin, "bad": &bad, "uncertain": &uncertain} {
+	for key, to := range map[string]any{"device": &m.Device, "epoch": &m.Epoch, "seq": &m.Seq, "ts": &m.Ts, "corrected_ts": &m.Corrected, "origin": &m.Origin, "bad": &bad, "uncertain": &uncertain} {
 		if v, ok := raw[key]; ok {
 			if err := json.Unmarshal(v, to); err != nil {
 				return nil, fmt.Errorf("state: %s: %w", key, err)
@@ -155,6 +156,7 @@ func ParseState(payload []byte) (*StateMessage, error) {
 		}
 		delete(raw, key)
 	}
+	delete(raw, "replayed") // a mark, and no point
 	if m.Device == "" || m.Seq == 0 {
 		return nil, errors.New("state: device and seq are missing")
 	}

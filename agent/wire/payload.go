@@ -157,6 +157,10 @@ type Drops struct {
 // included.
 type GapRange struct {
 	Class string `json:"class"`
+	// Of a life before this one: what it had kept for this broker is gone.
+	Epoch    uint64 `json:"epoch,omitempty"`
+	Instance string `json:"instance,omitempty"`
+
 	Drill bool   `json:"drill,omitempty"`
 	From  uint64 `json:"from"`
 	To    uint64 `json:"to"`

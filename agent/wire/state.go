@@ -35,7 +35,7 @@ type noted struct {
 }
 
 // reserved are the keys of a state message that are not channels.
-const reserved = " device epoch seq ts origin bad uncertain replayed key_id sig "
+const reserved = " device epoch seq ts origin bad uncertain replayed corrected_ts key_id sig "
 
 // Channel is the key of a point in the state message of its device: its name without the device.
 // A channel that would hide a key of the message keeps its full name.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ type Trust struct {
 	Replayed bool   `json:"replayed,omitempty"` // a newer state follows
 	TTLS     int    `json:"ttl_s,omitempty"`    // counted by the consumer from receipt
 	Clock    string `json:"clock"`              // synced, holdover, unset
+
+	CorrectedTs int64 `json:"corrected_ts,omitempty"` // what ts would be, had the clock been set by then
 }
 
 var ageKey = []byte(`"age_s":`)
@@ -57,6 +60,29 @@ func (m *Message) Aged(held time.Duration, replayed bool) []byte {
 		b = append(b, `,"replayed":true`...)
 	}
 	return append(b, m.Payload[end:]...)
+}
+
+// Reread is a message that was encoded by a life before this one.
+func Reread(m Message) *Message {
+	m.findAge()
+	return &m
+}
+
+// findAge looks for the number that grows while the message waits. Trust is its tail, so it is the last.
+func (m *Message) findAge() {
+	if i := bytes.LastIndex(m.Payload, ageKey); i >= 0 && (m.Class == Alarm || m.Class == Plan || m.Class == Event) {
+		m.age = i + len(ageKey)
+	}
+}
+
+// Corrected adds to a payload when it was made, in Unix milliseconds: the clock was set since (S14).
+func Corrected(payload []byte, ms int64) []byte {
+	if len(payload) < 2 || payload[len(payload)-1] != '}' {
+		return payload
+	}
+	b := append(make([]byte, 0, len(payload)+32), payload[:len(payload)-1]...)
+	b = strconv.AppendInt(append(b, `,"corrected_ts":`...), ms, 10)
+	return append(b, '}')
 }
 
 // Past is the topic and payload of readings that waited for their broker: of class history, marked, and

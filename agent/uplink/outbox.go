@@ -1,0 +1,348 @@
+package uplink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"firebreak/agent/journal"
+	"firebreak/agent/wire"
+	"firebreak/sensors"
+)
+
+// Limits of the outbox.
+const (
+	outboxSegment = 1 << 20
+	outboxSync    = 200 * time.Millisecond // after a decision, when the journal has had its own fsync
+	outboxSilent  = 5 * time.Second        // a disk that does not answer for so long is told
+	outboxRetry   = 5 * time.Second        // the least pause before a directory is opened again
+	outboxClose   = time.Second
+	placesEvery   = 5 * time.Second // so much is told twice after a kill
+	maxEarly      = 4096            // kept until the log is open, with their bytes
+	maxEarlyBytes = 8 << 20
+)
+
+// outbox keeps on disk what brokers have not acknowledged, so that a kill does not cost it: one log, and a
+// place in it for each broker. It is the journal's log with a bound in bytes, in a directory of its own: what
+// that has learned of torn writes, full disks and those that hang holds here too.
+//
+// put only copies into the journal's bounded queue, and look only asks; a goroutine opens, and the journal's
+// own writes. What cannot be kept is told all the same, from memory: it is counted, and problem says why.
+type outbox struct {
+	u *Uplink
+
+	mu     sync.Mutex // taken after the uplink's and never around a link's
+	j      *journal.Journal
+	shut   func() error
+	last   place            // given last
+	early  []kept           // given before the log was open
+	size   int              // of those
+	marks  []mark           // what some broker lacks, oldest first
+	at     map[string]place // by broker: all up to there was acknowledged, or dropped
+	covers uint64
+	dirty  bool // places moved since the last snapshot
+	wrote  time.Time
+	unkept uint64 // messages that are in memory alone
+	err    error  // why it is not open
+	since  time.Time
+	known  bool // the problem was told
+}
+
+// mark is where a message stands in the journal; seq 0: it was refused.
+type mark struct {
+	place
+	seq uint64
+}
+
+// cursors is the snapshot of the log.
+type cursors struct {
+	Brokers map[string]place `json:"brokers"`
+}
+
+func newOutbox(u *Uplink) *outbox {
+	if u.cfg.Store == nil || u.cfg.Drill || len(u.links) == 0 {
+		return nil
+	}
+	return &outbox{u: u, last: place{Epoch: u.cfg.Epoch}, at: map[string]place{}, since: time.Now()}
+}
+
+// put numbers a message and keeps it. It never waits for the disk.
+func (o *outbox) put(m *wire.Message) {
+	if o == nil || m.Drill || !keeps(m.Class) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last.N++
+	switch m.Class {
+	case wire.Alarm:
+		o.last.Alarm = m.Seq
+	case wire.Event:
+		o.last.Event = m.Seq
+	}
+	m.Log = o.last.N
+	k := kept{place: o.last, boot: o.u.cfg.Boot, wall: o.u.cfg.Now().UnixMilli(), mono: o.mono(), m: *m}
+	k.m.Instance = o.u.cfg.Instance
+	switch size := o.size + len(m.Payload); {
+	case o.j != nil:
+		o.write(&k)
+	case len(o.early) < maxEarly && size <= maxEarlyBytes:
+		o.early, o.size = append(o.early, k), size
+	default:
+		o.unkept++
+	}
+}
+
+// write hands a record to the journal. The lock is held.
+func (o *outbox) write(k *kept) {
+	seq := o.j.Append(k.append(nil))
+	if seq == 0 {
+		o.unkept++
+	}
+	o.marks = append(o.marks, mark{k.place, seq})
+}
+
+func (o *outbox) mono() sensors.Mono {
+	if o.u.cfg.Mono == nil {
+		return 0
+	}
+	return o.u.cfg.Mono()
+}
+
+// run opens the log, again and again until that succeeds, and keeps it until the context ends.
+func (o *outbox) run(ctx context.Context) {
+	pause := outboxRetry
+	for {
+		err := o.open(ctx)
+		if err == nil {
+			return
+		}
+		o.mu.Lock()
+		o.err = err
+		o.mu.Unlock()
+		t := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		pause = min(2*pause, time.Minute)
+	}
+}
+
+// opened is a log and what it held, or why it is not.
+type opened struct {
+	j    *journal.Journal
+	rec  *journal.Recovered
+	shut func() error
+	err  error
+}
+
+// discard closes a log that came too late.
+func (a *opened) discard() {
+	if a.err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), outboxClose)
+		defer cancel()
+		_ = errors.Join(a.j.Close(ctx), a.shut())
+	}
+}
+
+// open reads what the life before has left. A disk may hang in any call, so it is asked in a goroutine of
+// its own, which is left behind when the context ends before it answers.
+func (o *outbox) open(ctx context.Context) error {
+	ch := make(chan opened, 1)
+	go func() {
+		fs, shut, err := o.u.cfg.Store()
+		if err != nil {
+			ch <- opened{err: err}
+			return
+		}
+		j, rec, err := journal.Open(ctx, fs, journal.Options{SegmentBytes: min(outboxSegment, max(o.u.cfg.MaxLogBytes/8, 1)),
+			KeepBytes: o.u.cfg.MaxLogBytes, MaxRecord: wire.MaxPayload + 8<<10, SyncAfter: outboxSync})
+		if err != nil {
+			err = errors.Join(err, shut())
+		}
+		ch <- opened{j, rec, shut, err}
+	}()
+	select {
+	case a := <-ch:
+		if a.err != nil {
+			return a.err
+		}
+		if a.rec.Repaired != "" {
+			o.u.cfg.Log.Warn("the log of what waits for brokers was repaired", "component", "uplink", "what", a.rec.Repaired)
+		}
+		o.resume(a)
+		return nil
+	case <-ctx.Done():
+		go func() { a := <-ch; a.discard() }()
+		return ctx.Err()
+	}
+}
+
+// resume hands the brokers what they lacked when the life before ended, and takes the log into use.
+func (o *outbox) resume(a opened) {
+	list, last := o.read(a.rec.Records)
+	var c cursors
+	first := a.rec.Snapshot == nil || json.Unmarshal(a.rec.Snapshot, &c) != nil
+	at := map[string]place{}
+	for _, l := range o.u.links {
+		p, known := c.Brokers[l.b.Name]
+		if !known && !first { // a broker that is new
+			p = last
+		}
+		at[l.b.Name] = p
+		l.older(list, p)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.j, o.shut, o.err, o.at, o.covers, o.dirty = a.j, a.shut, nil, at, a.rec.SnapshotSeq, true
+	for i := range list {
+		o.marks = append(o.marks, mark{list[i].place, list[i].seq})
+	}
+	for i := range o.early {
+		o.write(&o.early[i])
+	}
+	o.early, o.size = nil, 0
+}
+
+// look moves the place of each broker to what it has acknowledged, lets go what all have, and tells when the
+// log cannot be kept, or can be again.
+func (o *outbox) look(now time.Time) {
+	if o == nil {
+		return
+	}
+	type front struct{ epoch, n uint64 } // the oldest that a broker lacks; n 0: it has all
+	fronts := make([]front, len(o.u.links))
+	o.u.mu.Lock() // so that what is given is with the links too
+	for i, l := range o.u.links {
+		l.mu.Lock()
+		fronts[i].epoch, fronts[i].n = l.backlog.lacks(o.u.cfg.Epoch)
+		l.mu.Unlock()
+	}
+	o.mu.Lock()
+	o.u.mu.Unlock()
+	defer o.mu.Unlock()
+	if o.j != nil {
+		for i, l := range o.u.links {
+			o.move(l.b.Name, fronts[i].epoch, fronts[i].n)
+		}
+		o.trim(now)
+	}
+	problem := o.problem(now)
+	if known := problem != nil; known != o.known {
+		if o.known = known; o.u.cfg.Unkept != nil {
+			o.u.cfg.Unkept(problem)
+		}
+	}
+}
+
+// move sets a broker's place to just before the message that it lacks. The lock is held.
+func (o *outbox) move(broker string, epoch, n uint64) {
+	i := len(o.marks)
+	if n > 0 {
+		i, _ = slices.BinarySearchFunc(o.marks, place{Epoch: epoch, N: n}, func(m mark, p place) int {
+			switch {
+			case m.before(p.Epoch, p.N):
+				return -1
+			case p.before(m.Epoch, m.N):
+				return 1
+			}
+			return 0
+		})
+	}
+	if i == 0 {
+		return
+	}
+	if p := o.marks[i-1].place; o.at[broker].before(p.Epoch, p.N) {
+		o.at[broker], o.dirty = p, true
+	}
+}
+
+// trim forgets what every broker has, and has the places written. The lock is held.
+func (o *outbox) trim(now time.Time) {
+	if !o.dirty || now.Sub(o.wrote) < placesEvery {
+		return
+	}
+	n := 0
+	for ; n < len(o.marks); n++ {
+		m := &o.marks[n]
+		if slices.ContainsFunc(o.u.links, func(l *link) bool { return o.at[l.b.Name].before(m.Epoch, m.N) }) {
+			break
+		}
+		o.covers = max(o.covers, m.seq)
+	}
+	o.marks = slices.Delete(o.marks, 0, n)
+	b, err := json.Marshal(cursors{o.at}) // strings and numbers: it cannot fail
+	if err == nil && o.j.Snapshot(b, o.covers) == nil {
+		o.dirty, o.wrote = false, now
+	}
+}
+
+// problem is why what waits is not on the disk. The lock is held.
+func (o *outbox) problem(now time.Time) error {
+	const what = "what waits for brokers is in memory only, and a kill of the agent loses it: "
+	switch {
+	case o.j == nil && o.err != nil:
+		return fmt.Errorf(what+"%w", o.err)
+	case o.j == nil && now.Sub(o.since) > outboxSilent:
+		return errors.New(what + "the disk does not answer; see that it is mounted and not worn out")
+	case o.j == nil:
+		return nil
+	}
+	switch s := o.j.Stats(); {
+	case s.Err != nil:
+		return fmt.Errorf(what+"%w; make room, or see to the disk", s.Err)
+	case s.Waiting > outboxSilent:
+		return fmt.Errorf(what+"the disk has not answered for %v (%s)", s.Waiting.Round(time.Second), s.Doing)
+	}
+	return nil
+}
+
+// KeptStats is how it stands with the log of what waits for brokers.
+type KeptStats struct {
+	Waiting int    // messages in it that some broker lacks
+	Unkept  uint64 // messages that never came into it
+	Error   string // why it is not kept now; empty: it is
+}
+
+func (o *outbox) stats() *KeptStats {
+	if o == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := &KeptStats{Waiting: len(o.marks) + len(o.early), Unkept: o.unkept}
+	if err := o.problem(time.Now()); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+// close writes the last places. A disk that hangs is not waited for.
+func (o *outbox) close() {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	o.wrote = time.Time{}
+	o.mu.Unlock()
+	o.look(time.Now())
+	o.mu.Lock()
+	j, shut := o.j, o.shut
+	o.mu.Unlock()
+	if j == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), outboxClose)
+	defer cancel()
+	if err := errors.Join(j.Close(ctx), shut()); err != nil {
+		o.u.cfg.Log.Warn("the log of what waits for brokers did not end as it should", "component", "uplink", "error", err)
+	}
+}
