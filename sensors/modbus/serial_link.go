@@ -231,13 +231,6 @@ func (l *SerialLink) ask(ctx context.Context, r Request, d *debts) (data []byte,
 	return nil, false, l.failed(r, err)
 }
 
-// distrust begins the quarantine: replies may come until it is over.
-func (l *SerialLink) distrust(r Request) {
-	l.lastByte = time.Now()
-	l.turnaround = max(r.Turnaround, l.opt.Gap)
-	l.quarantine = l.lastByte.Add(l.turnaround)
-}
-
 // failed names an error; a line that is gone is closed, to be opened anew.
 func (l *SerialLink) failed(r Request, err error) error {
 	switch {
@@ -298,49 +291,6 @@ func (l *SerialLink) Rest() {
 			l.hangUp()
 		}
 	default: // a request is under way
-	}
-}
-
-// silence waits until r may be sent: out of quarantine and a gap after the last frame.
-func (l *SerialLink) silence(ctx context.Context, r Request) error {
-	gap := max(l.opt.Gap, r.FrameGap)
-	if !l.quarantine.IsZero() {
-		if err := l.drain(ctx, gap); err != nil {
-			return err
-		}
-		l.quarantine = time.Time{}
-	}
-	if until := l.lastByte.Add(gap); time.Now().Before(until) {
-		if err := l.waitFor(ctx, nil, 0, until); err != nil && (l.isClosed() || ctx.Err() != nil) {
-			return err
-		}
-	}
-	return l.port.flushInput()
-}
-
-// drain throws input away until the quarantine is over and the line has been silent for a gap.
-// A line that never falls silent is given up after as long again: somebody else babbles.
-func (l *SerialLink) drain(ctx context.Context, gap time.Duration) error {
-	end, limit := l.quarantine, l.quarantine.Add(l.turnaround+gap)
-	for {
-		err := l.waitFor(ctx, l.port, unix.POLLIN, end)
-		switch {
-		case err == ErrTimeout:
-			return nil
-		case err != nil:
-			return err
-		}
-		if _, err := l.port.read(l.buf[:]); err != nil {
-			return err
-		}
-		l.lastByte = time.Now()
-		if quiet := l.lastByte.Add(gap); quiet.After(end) {
-			end = quiet
-		}
-		if end.After(limit) {
-			l.quarantine = l.lastByte.Add(l.turnaround)
-			return fmt.Errorf("%w: the line never falls silent", ErrGarbled)
-		}
 	}
 }
 
