@@ -17,6 +17,7 @@ const (
 	lastAbsence    = 10 * time.Minute
 	probesPerPoll  = 2   // refused registers asked for again in one poll
 	identityEvery  = 100 // polls
+	alonePolls     = 100 // one request at a time after a failure with several under way
 	failuresInPoll = 2   // then the rest of the device is left for the next poll
 )
 
