@@ -15,6 +15,9 @@ func (l *SerialLink) distrust(r Request) {
 	l.quarantine = l.lastByte.Add(l.turnaround)
 }
 
+// timerSlack is how much later than asked for the kernel ends a wait (prctl(2), PR_SET_TIMERSLACK).
+const timerSlack = 50 * time.Microsecond
+
 // silence waits until r may be sent: out of quarantine and a gap after the last frame.
 func (l *SerialLink) silence(ctx context.Context, r Request) error {
 	gap := max(l.opt.Gap, r.FrameGap)
@@ -24,10 +27,13 @@ func (l *SerialLink) silence(ctx context.Context, r Request) error {
 		}
 		l.quarantine = time.Time{}
 	}
-	if until := l.lastByte.Add(gap); time.Now().Before(until) {
-		if err := l.waitFor(ctx, nil, 0, until); err != nil && (l.isClosed() || ctx.Err() != nil) {
+	until := l.lastByte.Add(gap)
+	if time.Now().Before(until.Add(-timerSlack)) {
+		if err := l.waitFor(ctx, nil, 0, until.Add(-timerSlack)); err != nil && (l.isClosed() || ctx.Err() != nil) {
 			return err
 		}
+	}
+	for time.Now().Before(until) { // the rest of it is shorter than the kernel can wait
 	}
 	return l.port.flushInput()
 }
