@@ -188,6 +188,9 @@ func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
 
 // named makes an exception of the library ours.
 func named(r Request, err error) error {
+	if err == nil {
+		return nil
+	}
 	var me *modbus.ModbusError
 	if errors.As(err, &me) {
 		return &Exception{r, me.ExceptionCode}
@@ -232,6 +235,9 @@ func (r Request) checkPDU(pdu []byte) error {
 
 // trusted tells whether the stream is still in step after err: only when the device answered.
 func trusted(err error) bool {
+	if err == nil {
+		return true
+	}
 	var e *Exception
-	return err == nil || errors.As(err, &e) || errors.Is(err, ErrRefused)
+	return errors.As(err, &e) || errors.Is(err, ErrRefused)
 }
