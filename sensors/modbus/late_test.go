@@ -153,9 +153,9 @@ func TestProofCostsADeadUnitOneShortRead(t *testing.T) {
 func TestFirstReplyAfterATimeout(t *testing.T) {
 	var spoil atomic.Bool
 	var old []byte
-	asked := 0
+	var asked atomic.Int32
 	l := newRTU(t, rtuServer(t, func(n int, c io.ReadWriteCloser, req []byte) {
-		asked++
+		asked.Add(1)
 		switch {
 		case spoil.Load():
 			old = rtuFrame(17, []byte{3, 2, 0xDE, 0xAD}) // the register as it was then
@@ -174,8 +174,8 @@ func TestFirstReplyAfterATimeout(t *testing.T) {
 	spoil.Store(false)
 	mustRead(t, l, r)
 	mustRead(t, l, r)
-	if asked != 5 {
-		t.Errorf("%d requests, want 5: one more after the time-out, and no more", asked)
+	if n := asked.Load(); n != 5 {
+		t.Errorf("%d requests, want 5: one more after the time-out, and no more", n)
 	}
 }
 

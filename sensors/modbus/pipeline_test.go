@@ -123,10 +123,9 @@ func TestPollerPipelines(t *testing.T) {
 func TestReadAllLosesAFrameInAnother(t *testing.T) {
 	p := wide(t)
 	p.Read.Window, p.Read.Timeout = 4, 50*time.Millisecond
-	asked := 0
-	l := newTCP(t, tcpServer(t, func(_ int, c io.ReadWriteCloser, req []byte) {
+	l := newTCP(t, tcpServer(t, func(n int, c io.ReadWriteCloser, req []byte) {
 		g := goodTCP(req)
-		asked++
+		asked := n + 1
 		if asked%8 == 2 && len(g) > mbapSize+3 { // its data go lost, and the next frame of the same size is cut to them
 			g = g[:len(g)-mbapSize]
 		} else if asked%8 == 3 {
