@@ -227,3 +227,9 @@ type Hook interface {
 type Publisher interface {
 	Offer(Update)
 }
+
+// Listener is a Publisher to which readings may be nothing: the loop then does not wake it for each
+// poll. The loop itself asks, each time, so Listens is no more than an atomic load.
+type Listener interface {
+	Listens() bool // to readings, now
+}

@@ -21,6 +21,9 @@ func NewBoard() *Board {
 	return &Board{alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{}}
 }
 
+// Listens is false: readings are not kept.
+func (b *Board) Listens() bool { return false }
+
 // Offer never blocks.
 func (b *Board) Offer(u plugins.Update) {
 	if u.Mark != plugins.MarkReal {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"firebreak/agent/config"
@@ -31,12 +32,16 @@ type drills struct {
 	dir    string        // of the reports
 	log    *slog.Logger
 
+	runs    atomic.Bool // as current is: for who must not wait for mu
 	mu      sync.Mutex
 	current *drill.Drill
 	last    *drill.Report
 	closed  bool
 	wg      sync.WaitGroup
 }
+
+// Listens to readings only while there is a drill to copy them to.
+func (d *drills) Listens() bool { return d.runs.Load() }
 
 // Offer never waits.
 func (d *drills) Offer(u plugins.Update) {
@@ -92,6 +97,7 @@ func (d *drills) start(r Request) error {
 		return errors.New("refused: another drill runs; end it first")
 	}
 	d.current = made
+	d.runs.Store(true)
 	d.wg.Go(func() { d.run(made, r.Name) })
 	return nil
 }
@@ -100,6 +106,7 @@ func (d *drills) run(made *drill.Drill, plan string) {
 	report := made.Run(context.Background()) // it has a limit of its own, and end ends it
 	d.mu.Lock()
 	d.current, d.last = nil, report
+	d.runs.Store(false)
 	closed := d.closed
 	d.mu.Unlock()
 	if !closed {

@@ -31,16 +31,24 @@ type loadLab struct {
 	broker  *process
 	told    *feed // a line for each message
 	plain   string
+	pin     []string // what goes before the command of what is measured
 }
 
-func newLoadLab(b *testing.B) *loadLab {
+// start starts what is measured.
+func (l *loadLab) start(b *testing.B, command ...string) *process {
+	b.Helper()
+	command = append(l.pin, command...)
+	return start(b, command[0], command[1:]...)
+}
+
+func newLoadLab(b *testing.B, devices int) *loadLab {
 	b.Helper()
 	l := &loadLab{lab: newLab(b, "", "", "")}
 	server := filepath.Join(l.Dir, "libmodbus_server")
 	run(b, "gcc", "-O2", "-I/usr/include/modbus", "-o", server, "../../sensors/modbus/testdata/libmodbus_server.c", "-lmodbus")
 	l.plain = filepath.Join(l.Dir, "plain")
 	run(b, "go", "build", "-o", l.plain, "./testdata/plain")
-	l.ports = freePorts(b, loadDevices)
+	l.ports = freePorts(b, devices)
 	l.devices = start(b, server, append([]string{"tcp"}, l.ports...)...)
 	l.devices.out.line(b, 0, "ready")
 	l.set(b, 0, 1)
@@ -127,12 +135,12 @@ func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
 	}
 	file := filepath.Join(dir, "firebreak.toml")
 	write(b, file, text.String())
-	return start(b, binary, "run", "-c", file)
+	return l.start(b, binary, "run", "-c", file)
 }
 
 func startPlain(b *testing.B, l *loadLab, poll string) *process {
 	b.Helper()
-	return start(b, l.plain, append([]string{l.Broker, poll, "50000", l.FIFO}, l.ports...)...)
+	return l.start(b, append([]string{l.plain, l.Broker, poll, "50000", l.FIFO}, l.ports...)...)
 }
 
 // cpu is the processor time of a process so far, and its peak memory in MiB.
@@ -164,7 +172,7 @@ func BenchmarkLoad(b *testing.B) {
 	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
 		for _, poll := range []string{"1s", "10ms"} {
 			b.Run(of.name+"/"+poll, func(b *testing.B) {
-				l := newLoadLab(b)
+				l := newLoadLab(b, loadDevices)
 				p := of.start(b, l, poll)
 				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
 				from, before := l.told.count(), time.Now()
@@ -182,6 +190,33 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
+// BenchmarkOneCore is how many points come through in a second when what reads them may use one processor
+// alone: it is asked for a million, and what it does not do it skips and counts. An iteration is a second.
+func BenchmarkOneCore(b *testing.B) {
+	const devices = 100
+	for _, of := range []struct {
+		name  string
+		start starter
+	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
+		b.Run(of.name, func(b *testing.B) {
+			l := newLoadLab(b, devices)
+			l.pin = []string{"taskset", "-c", "0"}
+			p := of.start(b, l, "10ms")
+			l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*devices })
+			from, before := l.told.count(), time.Now()
+			used, _ := p.cpu(b)
+			b.ResetTimer()
+			<-time.After(time.Duration(b.N) * time.Second)
+			now, _ := p.cpu(b)
+			points, took := float64((l.told.count()-from)*loadRegisters), time.Since(before)
+			b.ReportMetric(points/took.Seconds(), "points/s")
+			b.ReportMetric(100*(now-used).Seconds()/took.Seconds(), "%core")
+			b.ReportMetric(points/(now-used).Seconds(), "points/cpu-s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 // BenchmarkFlip is the time from a register that flips to the start of the hook's own process.
 func BenchmarkFlip(b *testing.B) {
 	for _, of := range []struct {
@@ -190,7 +225,7 @@ func BenchmarkFlip(b *testing.B) {
 	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
 		for _, poll := range []string{"250ms", "10ms"} {
 			b.Run(of.name+"/"+poll, func(b *testing.B) {
-				l := newLoadLab(b)
+				l := newLoadLab(b, loadDevices)
 				of.start(b, l, poll)
 				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
 				every, _ := time.ParseDuration(poll)

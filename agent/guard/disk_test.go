@@ -27,9 +27,10 @@ func (s *story) recovered(l *life) {
 	// A damaged disk may have taken a whole fire away: nobody knows then what there is to take back.
 	missed := strings.Contains(s.blow.kind, "flipped") && (v.Episode == 0 && v.NextEpisode <= newest || s.lost(v, newest))
 	// The start that finds the damage says so; those after it find a repaired journal. What is flipped at the
-	// very end looks like the torn end that a power loss leaves, and is told by the log alone.
+	// very end, or in the header of the only segment, looks like what a power loss leaves: the log alone tells it.
+	notes := strings.Join(l.got.Notes, " ")
 	s.told = s.told || l.got.Resume.Damaged
-	s.hurt = s.hurt || strings.Contains(strings.Join(l.got.Notes, " "), "set aside")
+	s.hurt = s.hurt || strings.Contains(notes, "its good part kept") || strings.Contains(notes, "it follows record")
 	if missed && s.hurt && !s.told {
 		s.out.wrong("durable records are gone, and nobody is told")
 	}

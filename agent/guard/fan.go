@@ -16,6 +16,7 @@ const fanQueue = 1024
 // panics, only its own messages are lost.
 type fan struct {
 	p       plugins.Publisher
+	picky   plugins.Listener // nil: it hears all
 	name    string
 	ch      chan plugins.Update
 	end     chan struct{}
@@ -25,7 +26,8 @@ type fan struct {
 }
 
 func newFan(p plugins.Publisher, name string, log *slog.Logger) *fan {
-	return &fan{p: p, name: name, ch: make(chan plugins.Update, fanQueue), end: make(chan struct{}), ended: make(chan struct{}), log: log}
+	picky, _ := p.(plugins.Listener)
+	return &fan{p: p, picky: picky, name: name, ch: make(chan plugins.Update, fanQueue), end: make(chan struct{}), ended: make(chan struct{}), log: log}
 }
 
 // start runs until end is closed and the last words have been given; then ended is closed.
@@ -61,6 +63,9 @@ func (f *fan) give(u plugins.Update) {
 }
 
 func (f *fan) offer(u plugins.Update) {
+	if u.State != nil && f.picky != nil && !f.picky.Listens() {
+		return
+	}
 	select {
 	case f.ch <- u:
 	default:

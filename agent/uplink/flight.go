@@ -20,6 +20,8 @@ type flight struct {
 	session   uint64
 	birth     wire.Message
 	allowance int          // of history that may still be sent in this step of time
+	held      bool         // some of it waits for the next step
+	timed     bool         // the timer of that step runs
 	signer    *wire.Signer // nil: nothing is signed
 	out       []outgoing
 	good      bool
@@ -41,13 +43,14 @@ func (f *flight) serve(ctx context.Context) error {
 	check := time.NewTicker(f.u.cfg.AckTimeout / 4)
 	defer check.Stop()
 	stopping, stopped := ctx.Done(), (<-chan time.Time)(nil)
-	replay := time.NewTicker(replayStep)
+	replay := time.NewTimer(0)
 	defer replay.Stop()
-	if f.lane == alarms {
-		replay.Stop() // nothing of it goes by here
-	}
 	for {
 		f.fill()
+		if f.held && !f.timed { // it runs only while something waits for it: each wake costs more than a message
+			f.timed = true
+			replay.Reset(replayStep)
+		}
 		if stopped != nil && len(f.out) == 0 {
 			return f.farewell()
 		}
@@ -59,6 +62,7 @@ func (f *flight) serve(ctx context.Context) error {
 			}
 		case <-f.wake:
 		case <-replay.C:
+			f.held, f.timed = false, false
 			f.allowance = max(1, int(float64(f.u.cfg.ReplayRate)*replayStep.Seconds()))
 		case <-f.s.Lost():
 			_ = f.settle() // what was acknowledged before the loss need not be sent again
@@ -131,6 +135,7 @@ func (f *flight) ready() {
 	f.backlog.reconnected()
 	f.backlog.allow = func() bool {
 		f.allowance--
+		f.held = f.held || f.allowance < 0
 		return f.allowance >= 0
 	}
 	f.rebirth, f.echoAt = false, time.Now()

@@ -234,8 +234,12 @@ func (b *Bus) account(u *unit, r result, now sensors.Mono, missed, foreign uint6
 func (u *unit) own(in []sensors.Reading, part int) (out []sensors.Reading, dropped uint64) {
 	clear(u.seen)
 	out = in[:0]
-	for _, r := range in {
-		k, mine := u.index[r.Point]
+	first := u.index[u.slots[part].Points[0].ID].at
+	for i, r := range in {
+		k, mine := place{first + i, part}, i < len(u.slots[part].Points)
+		if !mine || u.points[k.at].ID != r.Point { // a driver answers in the order of its points, as a rule
+			k, mine = u.index[r.Point]
+		}
 		if !mine || k.part != part || u.seen[k.at] {
 			dropped++
 			continue

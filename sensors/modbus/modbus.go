@@ -10,7 +10,7 @@
 //
 // Failure: every request has an absolute deadline. After any failure but a Modbus exception the
 // stream is not trusted: a TCP socket is closed, a serial line is drained for the device's
-// worst-case turnaround. A reply counts only when its unit, function and length are those of the
+// worst-case turnaround, and then has to prove that no late reply is under way. A reply counts only when its unit, function and length are those of the
 // request; nothing else ever becomes a value.
 package modbus
 
@@ -39,10 +39,11 @@ type Request struct {
 	Func       profile.Function
 	Address    uint16
 	Quantity   uint16
-	Timeout    time.Duration // for the reply, time on the wire apart
-	Turnaround time.Duration // RTU: how long a reply may still come after a failure
-	FrameGap   time.Duration // RTU: silence before the request, if longer than the line's own
-	Once       bool          // a person or a plan waits: do not sit out a back-off, try now, once
+	Timeout    time.Duration  // for the reply, time on the wire apart
+	Turnaround time.Duration  // RTU: how long a reply may still come after a failure
+	FrameGap   time.Duration  // RTU: silence before the request, if longer than the line's own
+	Witness    []profile.Span // RTU: short reads that the profile allows, of different functions and lengths
+	Once       bool           // a person or a plan waits: do not sit out a back-off, try now, once
 
 	write *profile.Command // set by Write alone: what is written instead
 }
@@ -188,6 +189,9 @@ func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
 
 // named makes an exception of the library ours.
 func named(r Request, err error) error {
+	if err == nil {
+		return nil
+	}
 	var me *modbus.ModbusError
 	if errors.As(err, &me) {
 		return &Exception{r, me.ExceptionCode}
@@ -232,6 +236,9 @@ func (r Request) checkPDU(pdu []byte) error {
 
 // trusted tells whether the stream is still in step after err: only when the device answered.
 func trusted(err error) bool {
+	if err == nil {
+		return true
+	}
 	var e *Exception
-	return err == nil || errors.As(err, &e) || errors.Is(err, ErrRefused)
+	return errors.As(err, &e) || errors.Is(err, ErrRefused)
 }

@@ -19,6 +19,7 @@ type Part struct {
 	plan    []block
 	first   int  // block to begin with: one that the device met with silence goes last
 	changed bool // a register that was refused came back: plan anew
+	alone   int  // polls until several requests are under way again: one that meets silence costs all of them
 }
 
 // Part makes the poller of some channels, by their places in the profile, in order.
@@ -133,6 +134,10 @@ func (d *Part) readAhead(ctx context.Context, now func() sensors.Mono) (map[prof
 	if d.p.Read.Window < 2 || !ok || len(d.plan) < 2 {
 		return nil, 0
 	}
+	if d.alone > 0 {
+		d.alone--
+		return nil, 0
+	}
 	var rs []Request
 	for i := range d.plan {
 		if d.plan[i].absence == 0 {
@@ -146,6 +151,9 @@ func (d *Part) readAhead(ctx context.Context, now func() sensors.Mono) (map[prof
 	out := make(map[profile.Span]Reply, len(rs))
 	for i, reply := range link.ReadAll(ctx, rs, d.p.Read.Window) {
 		r := &rs[i]
+		if !trusted(reply.Err) {
+			d.alone = alonePolls
+		}
 		out[profile.Span{Func: r.Func, First: r.Address, Count: r.Quantity}] = reply
 	}
 	return out, sent

@@ -88,16 +88,18 @@ func (l *TCPLink) ReadAll(ctx context.Context, rs []Request, window int) []Reply
 }
 
 // pump sends and receives until all of rs without an error is answered; its error is of the stream.
-// The last reply before such an error is thrown away: a frame that lacks bytes takes them from the
-// one behind it, and only the header after that shows it.
+// All replies before such an error are thrown away: a frame that lacks bytes takes them from the ones
+// behind it, and if it lacks just as many as they have, nothing shows it but a reply that never comes.
 func (l *TCPLink) pump(ctx context.Context, conn net.Conn, rs []Request, out []Reply, window int) (received bool, err error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	pending := make(map[transaction]asked, window)
-	last := -1
+	var taken []int
 	defer func() {
-		if err != nil && last >= 0 {
-			out[last] = Reply{}
+		for _, i := range taken {
+			if err != nil {
+				out[i] = Reply{}
+			}
 		}
 	}()
 	for next := 0; next < len(rs) || len(pending) > 0; {
@@ -129,7 +131,7 @@ func (l *TCPLink) pump(ctx context.Context, conn net.Conn, rs []Request, out []R
 		if err != nil {
 			return received, err
 		}
-		last = i
+		taken = append(taken, i)
 	}
 	return received, nil
 }

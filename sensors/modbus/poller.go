@@ -17,6 +17,7 @@ const (
 	lastAbsence    = 10 * time.Minute
 	probesPerPoll  = 2   // refused registers asked for again in one poll
 	identityEvery  = 100 // polls
+	alonePolls     = 100 // one request at a time after a failure with several under way
 	failuresInPoll = 2   // then the rest of the device is left for the next poll
 )
 
@@ -31,6 +32,7 @@ type Poller struct {
 	offset []int    // of each channel in words
 	ids    []sensors.PointID
 	all    *Part
+	brief  []profile.Span // see Request.Witness
 
 	identified int  // polls until the identity is checked again
 	wrong      bool // another device answers
@@ -53,7 +55,7 @@ func New(link Link, unit byte, p *profile.Profile, points []sensors.Point) (*Pol
 	if err != nil {
 		return nil, err
 	}
-	d := &Poller{link: link, unit: unit, p: p, dec: dec,
+	d := &Poller{link: link, unit: unit, p: p, dec: dec, brief: witnessesOf(p),
 		raw: make([]profile.Raw, len(p.Channels)), offset: make([]int, len(p.Channels))}
 	n := 0
 	for i := range p.Channels {
@@ -79,7 +81,7 @@ func (d *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensor
 func (d *Poller) request(s profile.Span, once bool) Request {
 	return Request{
 		Unit: d.unit, Func: s.Func, Address: s.First, Quantity: s.Count, Once: once,
-		Timeout: d.p.Read.Timeout, Turnaround: d.p.Read.Turnaround, FrameGap: d.p.Read.FrameGap,
+		Timeout: d.p.Read.Timeout, Turnaround: d.p.Read.Turnaround, FrameGap: d.p.Read.FrameGap, Witness: d.brief,
 	}
 }
 

@@ -50,6 +50,7 @@ type SerialLink struct {
 	// Owned by who has the turn.
 	port       *line
 	packagers  map[byte]modbus.Packager
+	debts      map[byte]*debts // of each unit
 	retry      backoff
 	lastErr    error
 	lastByte   time.Time     // end of the last frame, seen or sent
@@ -75,7 +76,7 @@ func NewSerial(opt SerialOptions) (*SerialLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &SerialLink{opt: opt, frame: frame, turn: make(chan struct{}, 1), wake: w, packagers: map[byte]modbus.Packager{}}
+	l := &SerialLink{opt: opt, frame: frame, turn: make(chan struct{}, 1), wake: w, packagers: map[byte]modbus.Packager{}, debts: map[byte]*debts{}}
 	l.life, l.end = context.WithCancel(context.Background())
 	l.turn <- struct{}{}
 	return l, nil
@@ -186,29 +187,52 @@ func (l *SerialLink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	}
 	stop := context.AfterFunc(ctx, l.wake.wake)
 	defer stop()
+	d := l.debts[r.Unit]
+	if d == nil {
+		d = &debts{}
+		l.debts[r.Unit] = d
+	}
+	d.expire(time.Now())
+	if r.write == nil && d.owes(r) { // the echo of a write says what was written, and the state is read back
+		if err := l.prove(ctx, r, d); err != nil {
+			return nil, err
+		}
+	}
+	data, certain, err := l.ask(ctx, r, d)
+	if r.write == nil && err == nil && !certain {
+		return nil, fmt.Errorf("%s: %w: it may be that of an earlier request", r, ErrGarbled) // prove has seen to it that this does not happen
+	}
+	if err != nil && trusted(err) && !certain {
+		l.distrust(r)
+		err = fmt.Errorf("%s: %w: what may be of an earlier request: %v", r, ErrGarbled, err)
+	}
+	return data, err
+}
+
+// ask sends r and takes its reply; certain: it is that of no earlier request which d owes.
+func (l *SerialLink) ask(ctx context.Context, r Request, d *debts) (data []byte, certain bool, err error) {
 	if err := l.open(ctx, r.Once); err != nil {
-		return nil, r.unsent(fmt.Errorf("%s: %w", r, err))
+		return nil, false, r.unsent(fmt.Errorf("%s: %w", r, err))
 	}
 	if err := l.silence(ctx, r); err != nil {
-		return nil, r.unsent(l.failed(r, err))
+		return nil, false, r.unsent(l.failed(r, err))
 	}
 	pk := l.packagers[r.Unit]
 	if pk == nil {
 		pk = l.frame.packager(r.Unit)
 		l.packagers[r.Unit] = pk
 	}
-	data, err := exchange(pk, func(adu []byte) ([]byte, error) { return l.send(ctx, adu, r) }, r)
+	d.ask(r, time.Now())
+	data, err = exchange(pk, func(adu []byte) ([]byte, error) { return l.send(ctx, adu, r) }, r)
 	if trusted(err) {
 		l.retry.ok()
-		return data, err
+		return data, d.answered(r, err != nil), err
 	}
-	l.lastByte = time.Now()
-	l.turnaround = max(r.Turnaround, l.opt.Gap)
-	l.quarantine = l.lastByte.Add(l.turnaround)
+	l.distrust(r)
 	if l.port != nil && l.port.socket {
 		l.hangUp()
 	}
-	return nil, l.failed(r, err)
+	return nil, false, l.failed(r, err)
 }
 
 // failed names an error; a line that is gone is closed, to be opened anew.
@@ -271,49 +295,6 @@ func (l *SerialLink) Rest() {
 			l.hangUp()
 		}
 	default: // a request is under way
-	}
-}
-
-// silence waits until r may be sent: out of quarantine and a gap after the last frame.
-func (l *SerialLink) silence(ctx context.Context, r Request) error {
-	gap := max(l.opt.Gap, r.FrameGap)
-	if !l.quarantine.IsZero() {
-		if err := l.drain(ctx, gap); err != nil {
-			return err
-		}
-		l.quarantine = time.Time{}
-	}
-	if until := l.lastByte.Add(gap); time.Now().Before(until) {
-		if err := l.waitFor(ctx, nil, 0, until); err != nil && (l.isClosed() || ctx.Err() != nil) {
-			return err
-		}
-	}
-	return l.port.flushInput()
-}
-
-// drain throws input away until the quarantine is over and the line has been silent for a gap.
-// A line that never falls silent is given up after as long again: somebody else babbles.
-func (l *SerialLink) drain(ctx context.Context, gap time.Duration) error {
-	end, limit := l.quarantine, l.quarantine.Add(l.turnaround+gap)
-	for {
-		err := l.waitFor(ctx, l.port, unix.POLLIN, end)
-		switch {
-		case err == ErrTimeout:
-			return nil
-		case err != nil:
-			return err
-		}
-		if _, err := l.port.read(l.buf[:]); err != nil {
-			return err
-		}
-		l.lastByte = time.Now()
-		if quiet := l.lastByte.Add(gap); quiet.After(end) {
-			end = quiet
-		}
-		if end.After(limit) {
-			l.quarantine = l.lastByte.Add(l.turnaround)
-			return fmt.Errorf("%w: the line never falls silent", ErrGarbled)
-		}
 	}
 }
 
