@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"sensors/profile":       1,
 	"agent/hazard":          1,
 	"agent/journal":         1,
+	"agent/latency":         0, // histograms of durations
 	"agent/wire":            2, // sees plugins
 	"agent/wire/secret":     0, // files of keys and passwords
 	"agent/wire/session":    1,
@@ -54,6 +55,7 @@ var floors = map[string]int{
 	"agent/uplink":  4,
 	"agent/history": 4, // the log of readings; on the journal's interface of files
 	"agent/hub":     4,
+	"agent/metrics": 4, // for Prometheus
 
 	"agent/config":    5,
 	"agent/drill":     5,

@@ -147,6 +147,7 @@ type Config struct {
 	Journal string // directory
 	Run     string // directory, on tmpfs
 	Control string // path of the control socket
+	Metrics string // host:port of /metrics; empty: it is not served
 
 	HistoryMax int64         // bytes of the log of readings; 0: there is none
 	HistoryAge time.Duration // of what belongs to no episode in it; 0: there is none

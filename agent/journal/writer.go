@@ -116,6 +116,7 @@ func (w *writer) write(group []item) error {
 	}
 	w.doing(doWrite)
 	defer w.doing(doWait)
+	began := time.Now()
 	if n, err := w.cur.Write(w.buf); err != nil || n < len(w.buf) {
 		return fmt.Errorf("journal: write %s, %d of %d bytes done: %w", w.at.name, n, len(w.buf), orUnknown(err))
 	}
@@ -130,6 +131,7 @@ func (w *writer) write(group []item) error {
 		}
 		w.begun = true
 	}
+	w.j.syncs.Note(time.Since(began))
 	w.at.size += int64(len(w.buf))
 	w.count += len(group)
 	if len(group) > 0 {
