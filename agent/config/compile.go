@@ -93,6 +93,7 @@ func (c *compiler) compile() {
 		c.plan(t)
 	}
 	c.energise()
+	c.hub(r)
 	c.end(r)
 	c.checkNeeds()
 	c.checkBrokers()

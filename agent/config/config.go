@@ -168,6 +168,8 @@ type Config struct {
 	Targets []Target
 	Brokers []Broker
 
+	Hub *Hub // nil: this file serves none
+
 	Sources []AgentSource // other agents, by their word
 
 	Drills []DrillSchedule

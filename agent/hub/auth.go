@@ -139,11 +139,13 @@ func (b *binder) clientID(cid uint64) (string, error) {
 	return z.Conns[0].MQTTClient, nil
 }
 
-// permissions maps topics to subjects, as the gateway does. A subscription with QoS 1 needs a subject of the
-// gateway's own.
+// OwnFilter is what a subscription with QoS 1 needs beside its own filter: a subject of the gateway.
+const OwnFilter = "$MQTT/sub/#"
+
+// permissions maps topics to subjects, as the gateway does.
 func permissions(r Rights) *server.Permissions {
 	return &server.Permissions{Publish: &server.SubjectPermission{Allow: Subjects(r.Write)},
-		Subscribe: &server.SubjectPermission{Allow: append(Subjects(r.Read), "$MQTT.sub.>")}}
+		Subscribe: &server.SubjectPermission{Allow: Subjects(append(slices.Clone(r.Read), OwnFilter))}}
 }
 
 // Subjects are the NATS subjects of MQTT filters. One that ends in /# holds its parent too.

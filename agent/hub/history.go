@@ -49,7 +49,7 @@ func (h *Hub) keepHistory(ctx context.Context, c *Config) {
 	}
 	replicas := 1
 	if c.Cluster != nil {
-		replicas = min(3, len(c.Cluster.Routes)+1)
+		replicas = c.Cluster.replicas()
 	}
 	limits, _ := json.Marshal(map[string]any{"name": historyStream, "subjects": subjects, "retention": "limits", "discard": "old", "storage": "file",
 		"max_age": c.HistoryAge.Nanoseconds(), "max_bytes": orDefault(c.MaxStore, defaultStore) / historyPart, "max_consumers": -1, "max_msgs": -1, "num_replicas": replicas})

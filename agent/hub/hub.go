@@ -25,8 +25,12 @@ import (
 	"firebreak/agent/wire"
 )
 
-// startLimit bounds how long the server may take to be ready.
-const startLimit = 10 * time.Second
+// startLimit bounds how long the server may take to be ready; in a cluster it waits for another node first.
+const (
+	startLimit   = 10 * time.Second
+	clusterLimit = 2 * time.Minute
+	closeLimit   = 10 * time.Second
+)
 
 // Limits of the server.
 const (
@@ -46,12 +50,12 @@ type Config struct {
 	Listen         string        // host:port; port 0 takes any
 	Dir            string        // sessions, what is retained, history
 	TLS            *TLS          // nil: plain text, and nobody is asked who he is; for loopback
-	Users          Users         // of certificates; without TLS it is not asked
+	Users          Users         `json:"-"` // of certificates; without TLS it is not asked
 	MaxConnections int           // 0: 10,000
 	MaxStore       int64         // bytes of Dir; 0: 1 GiB. A quarter of it is the history's
 	HistoryAge     time.Duration // 0: no history is kept
 	Cluster        *Cluster      // nil: alone
-	Log            *slog.Logger
+	Log            *slog.Logger  `json:"-"`
 }
 
 // Cluster is what joins hubs into one.
@@ -99,8 +103,12 @@ func Open(c Config) (*Hub, error) {
 	h.s.SetLoggerV2(&logger{h.log, fatal}, false, false, false)
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
-	h.s.Start()
-	if err := h.ready(fatal); err != nil {
+	h.work.Go(h.s.Start)
+	limit := startLimit
+	if c.Cluster != nil {
+		limit = clusterLimit
+	}
+	if err := h.ready(fatal, limit); err != nil {
 		h.Close()
 		return nil, err
 	}
@@ -112,8 +120,8 @@ func Open(c Config) (*Hub, error) {
 	return h, nil
 }
 
-func (h *Hub) ready(fatal <-chan string) error {
-	for late := time.Now().Add(startLimit); ; {
+func (h *Hub) ready(fatal <-chan string, limit time.Duration) error {
+	for late := time.Now().Add(limit); ; {
 		ready := h.s.ReadyForConnections(startLimit / 100)
 		select {
 		case text := <-fatal:
@@ -124,7 +132,7 @@ func (h *Hub) ready(fatal <-chan string) error {
 		case ready:
 			return nil
 		case time.Now().After(late):
-			return errors.New("hub: the broker is not ready; is its directory writable, and its address free?")
+			return errors.New("hub: the broker is not ready; is its directory writable, its address free, and in a cluster another hub there?")
 		}
 	}
 }
@@ -163,7 +171,13 @@ func (c *Cluster) apply(opts *server.Options, t *TLS) error {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	opts.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port, NoAdvertise: true, TLSTimeout: handshake, AuthTimeout: handshake}
+	// A server that listens to no NATS client never starts its routes (2.15.2). Nobody but the hub itself has
+	// the word for this one.
+	opts.DontListen, opts.Host, opts.Port = false, "127.0.0.1", server.RANDOM_PORT
+	// Said outright: by itself the server takes as many as it sees when the first client comes, and two of two
+	// have no majority once one is gone.
+	opts.MQTT.StreamReplicas = c.replicas()
+	opts.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port, NoAdvertise: true, ConnectBackoff: true, TLSTimeout: handshake, AuthTimeout: handshake}
 	scheme := "nats"
 	if t != nil {
 		scheme = "tls"
@@ -176,6 +190,9 @@ func (c *Cluster) apply(opts *server.Options, t *TLS) error {
 	}
 	return nil
 }
+
+// replicas is how many hubs keep each session, retained message and line of the history.
+func (c *Cluster) replicas() int { return min(3, len(c.Routes)+1) }
 
 // split reads host:port; port 0 is the server's -1 for MQTT: any.
 func split(listen string) (host string, port int, err error) {
@@ -208,10 +225,19 @@ func (h *Hub) URL() string { return "mqtt://127.0.0.1:" + strconv.Itoa(h.port) }
 // Port is the one that was taken for MQTT.
 func (h *Hub) Port() int { return h.port }
 
-// Close ends the broker and waits for it.
+// Close ends the broker and waits for it, but not for ever: a disk that hangs is left behind.
 func (h *Hub) Close() {
 	h.stop()
-	h.s.Shutdown()
-	h.s.WaitForShutdown()
-	h.work.Wait()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.s.Shutdown()
+		h.s.WaitForShutdown()
+		h.work.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeLimit):
+		h.log.Error("the broker does not end; it is left behind")
+	}
 }

@@ -57,7 +57,7 @@ for n in "$@"; do
 		*[!0-9.]*) san=DNS:$n ;;
 		*) san=IP:$n ;;
 		esac
-		issue "$n" "$n" "extendedKeyUsage=serverAuth" "subjectAltName=$san"
+		issue "$n" "$n" "extendedKeyUsage=serverAuth,clientAuth" "subjectAltName=$san"
 		;;
 	client)
 		issue "$n" "$n" "extendedKeyUsage=clientAuth"
