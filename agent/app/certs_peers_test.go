@@ -5,6 +5,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,7 +30,9 @@ func manyCerts(t *testing.T, n int) (certs, trusted string) {
 	certs = filepath.Join(dir, "certs")
 	script := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("sh", append([]string{"../../configs/deploy/certs.sh", certs}, args...)...).CombinedOutput(); err != nil {
+		cmd := exec.Command("sh", append([]string{"../../configs/deploy/certs.sh", certs}, args...)...)
+		cmd.Env = append(os.Environ(), "ALSO=hub.example mqtt.example")
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -41,6 +44,9 @@ func manyCerts(t *testing.T, n int) (certs, trusted string) {
 	}
 	script("broker", "127.0.0.1")
 	script(append(names, "noc")...)
+	if pair, err := tls.LoadX509KeyPair(certs+"/127.0.0.1.pem", certs+"/127.0.0.1.key"); err != nil || pair.Leaf.VerifyHostname("127.0.0.1") != nil || pair.Leaf.VerifyHostname("mqtt.example") != nil {
+		t.Errorf("the broker's certificate lacks a name: %v", err)
+	}
 	before, err := os.ReadFile(filepath.Join(certs, "b3-rack1.pem"))
 	if err != nil {
 		t.Fatal(err)

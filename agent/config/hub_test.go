@@ -41,6 +41,20 @@ func TestHubAlone(t *testing.T) {
 	}
 }
 
+// The file that docs/hub.md shows is one without a fault.
+func TestHubDoc(t *testing.T) {
+	blocks := strings.Split(string(readFile(t, "../../docs/hub.md")), "```toml\n")
+	text := ""
+	for _, b := range blocks[1:] {
+		b, _, _ = strings.Cut(b, "```")
+		text += b + "\n"
+	}
+	h, faults := ParseHub("docs/hub.md", []byte(text), testKinds())
+	if len(faults) > 0 || h.Cluster == nil || h.Cert == "" {
+		t.Errorf("%+v %v", h, faults)
+	}
+}
+
 // What is wrong is told with its place, all at once; an agent's file must be right as a whole.
 func TestHubFaults(t *testing.T) {
 	for _, c := range []struct{ was, is, want string }{

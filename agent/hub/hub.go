@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -74,6 +75,7 @@ type Hub struct {
 	secret  string // of the hub's own sessions with its server
 	history string // name of the stream; empty: none is kept
 
+	lock *os.File // of the directory
 	stop func()
 	work sync.WaitGroup
 }
@@ -93,7 +95,11 @@ func Open(c Config) (*Hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}
+	if h.lock, err = lockDir(c.Dir); err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
 	if h.s, err = server.NewServer(opts); err != nil {
+		h.lock.Close()
 		return nil, fmt.Errorf("hub: %w", err)
 	}
 	if b, ok := opts.CustomClientAuthentication.(*binder); ok {
@@ -237,6 +243,7 @@ func (h *Hub) Close() {
 	}()
 	select {
 	case <-ended:
+		h.lock.Close()
 	case <-time.After(closeLimit):
 		h.log.Error("the broker does not end; it is left behind")
 	}

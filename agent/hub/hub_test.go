@@ -245,13 +245,15 @@ func TestHistory(t *testing.T) {
 	await(open(t, c), "all three after a restart", whole)
 }
 
-// An address that is taken, a directory that cannot be written and files that are none are faults of Open, with
+// An address that is taken, a directory that cannot be written or is another hub's and files that are none are faults of Open, with
 // words, and end nothing.
 func TestOpenSaysWhy(t *testing.T) {
-	h := open(t, Config{Name: "hub", Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	dir := t.TempDir()
+	h := open(t, Config{Name: "hub", Listen: "127.0.0.1:0", Dir: dir})
 	for what, c := range map[string]Config{
 		"listen":      {Name: "b", Listen: fmt.Sprintf("127.0.0.1:%d", h.Port()), Dir: t.TempDir()},
-		"JetStream":   {Name: "b", Listen: "127.0.0.1:0", Dir: "/dev/null/x"},
+		"directory":   {Name: "b", Listen: "127.0.0.1:0", Dir: "/dev/null/x"},
+		"another hub": {Name: "b", Listen: "127.0.0.1:0", Dir: dir},
 		"certificate": {Name: "b", Listen: "127.0.0.1:0", Dir: t.TempDir(), TLS: &TLS{Cert: "/nonexistent", Key: "/nonexistent", CA: "/nonexistent"}},
 	} {
 		began := time.Now()
