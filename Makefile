@@ -20,7 +20,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build test lint race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
@@ -44,6 +44,13 @@ lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
 	$(GO) mod verify
 	$(GO) mod tidy -diff
 	@if [ "$$CI" = true ]; then dirty=$$(git status --porcelain); if [ -n "$$dirty" ]; then echo "building and testing changed the tree:"; echo "$$dirty"; exit 1; fi; fi
+
+asyncapi-modules: ## fetch AsyncAPI's own parser (needs npm)
+	mkdir -p .ci/tmp/asyncapi && cp .ci/asyncapi/package.json .ci/asyncapi/package-lock.json .ci/tmp/asyncapi/
+	npm ci --prefix .ci/tmp/asyncapi --ignore-scripts --no-audit --no-fund
+
+asyncapi: ## lint docs/asyncapi.json and its schemas with that parser (needs node)
+	node .ci/asyncapi/lint.mjs .ci/tmp/asyncapi docs/asyncapi.json
 
 demo: build ## build, and play the fire of 2022 in the simulated room
 	bin/firebreak demo

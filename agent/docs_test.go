@@ -113,6 +113,7 @@ var commands = map[string]string{
 	"firebreak sim":              "TestSimServesEveryProfile starts it; here it is known",
 	"firebreak scan":             "TestScanTCP and TestScanLine; here its plan alone",
 	"firebreak key":              "TestKeys gives each of its commands",
+	"firebreak hub":              "TestHubCommand serves one and asks it",
 }
 
 // TestEveryCommandIsTold: the usage text, the README and a page of docs know each command that the program does.
@@ -203,7 +204,7 @@ func TestShownCommands(t *testing.T) {
 func understood(t *testing.T, args []string) {
 	t.Helper()
 	switch args[0] {
-	case "run", "demo", "key", "acl", "watch", "probe", "sim", "doctor", "bus", "commission", "import": // they start something, write files or ask for brokers: tests of their own do
+	case "run", "demo", "key", "acl", "watch", "hub", "probe", "sim", "doctor", "bus", "commission", "import": // they start something, write files or ask for brokers: tests of their own do
 		if !strings.Contains(usage, "\n  firebreak "+args[0]+" ") && !strings.Contains(usage, "\n  "+args[0]+" ") {
 			t.Errorf("the usage text does not know %q", args[0])
 		}
@@ -351,6 +352,9 @@ var tables = []struct{ section, text, given string }{
 	{"[[hook]]", "[[hook]]\nkind = \"nut\"\n", "kind"},
 	{"[[hook.ups]]", "[[hook]]\nkind = \"nut\"\n[[hook.ups]]\n", ""},
 	{"[[hook.alias]]", "[[hook]]\nkind = \"nut\"\n[[hook.alias]]\n", ""},
+	{"[hub]", "[hub]\n", ""},
+	{"[[hub.user]]", "[hub]\n[[hub.user]]\n", ""},
+	{"[hub.cluster]", "[hub]\n[hub.cluster]\n", ""},
 	{"[[plan]]", "[[plan]]\n", ""},
 	{"[[plan.stage]]", "[[plan]]\n[[plan.stage]]\nlevel = \"3\"\n", "level"},
 	{"[[plan.stage.step]]", "[[plan]]\n[[plan.stage]]\n[[plan.stage.step]]\n", ""},

@@ -47,6 +47,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        keys that messages are signed with, and whose are trusted
   firebreak acl mosquitto|nats --trusted FILE
                                        an access list for a broker: each may what its role needs
+  firebreak hub -c FILE                serve a site: an MQTT broker that knows who is who
+            history [--since TIME]     what a running one has heard, alarms and plans
   firebreak version
 
 Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
@@ -133,6 +135,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return watch(args, stdout, stderr)
 	case "acl":
 		return acl(args, stdout, stderr)
+	case "hub":
+		return serveHub(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
 	case "scan":

@@ -3,11 +3,26 @@ package app
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
+	"firebreak/agent/hub"
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 )
+
+// rightsOf is what all trusted keys of a name may do together: agents of two sites may have one.
+func rightsOf(keys *wire.Ring, name string) (r hub.Rights, known bool) {
+	for _, k := range keys.All() {
+		for _, g := range grantsOf(k) {
+			if g.user == name {
+				known = true
+				r.Write, r.Read = append(r.Write, g.write...), append(r.Read, g.read...)
+			}
+		}
+	}
+	return r, known
+}
 
 // grant is what one user of a broker may do. A filter that ends in /# holds its parent too.
 type grant struct {
@@ -35,7 +50,7 @@ func ACL(w io.Writer, engine string, keys *wire.Ring) error {
 	case "nats":
 		return natsACL(w, grants)
 	}
-	return fmt.Errorf("%q is not one of mosquitto, nats", engine)
+	return fmt.Errorf("%q is not one of mosquitto, nats; firebreak hub needs none", engine)
 }
 
 func grantsOf(k wire.Key) []grant {
@@ -101,7 +116,7 @@ func natsACL(w io.Writer, grants []grant) error {
 	b.WriteString("authorization {\n  users = [\n")
 	for _, g := range grants {
 		fmt.Fprintf(&b, "    { user: %q, permissions: {\n        publish: { allow: [%s] }\n        subscribe: { allow: [%s] } } }\n",
-			"CN="+g.user, subjects(g.write), subjects(append(append([]string(nil), g.read...), "$MQTT/sub/#")))
+			"CN="+g.user, subjects(g.write), subjects(append(append([]string(nil), g.read...), hub.OwnFilter)))
 	}
 	b.WriteString("  ]\n}\n")
 	_, err := io.WriteString(w, b.String())
@@ -109,14 +124,9 @@ func natsACL(w io.Writer, grants []grant) error {
 }
 
 func subjects(filters []string) string {
-	var out []string
-	for _, f := range filters {
-		s := strings.NewReplacer("/", ".", "+", "*").Replace(f)
-		if base, deep := strings.CutSuffix(s, ".#"); deep {
-			out = append(out, fmt.Sprintf("%q", base), fmt.Sprintf("%q", base+".>"))
-			continue
-		}
-		out = append(out, fmt.Sprintf("%q", s))
+	out := hub.Subjects(filters)
+	for i, s := range out {
+		out[i] = strconv.Quote(s)
 	}
 	return strings.Join(out, ", ")
 }

@@ -25,6 +25,7 @@ import (
 	"firebreak/agent/guard"
 	"firebreak/agent/history"
 	"firebreak/agent/journal"
+	"firebreak/agent/metrics"
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
 	"firebreak/plugins/service"
@@ -180,6 +181,7 @@ type parts struct {
 	note   *service.Notifier
 	hist   *history.History // nil: the configuration wants none
 	mem    *mirror
+	jr     *opened
 	drills *drills
 	guard  *guard.Guard
 	change *reloader
@@ -187,10 +189,12 @@ type parts struct {
 	heard  heard // of peers
 	twins  heard
 	loads  *busLoads
+	tally  *metrics.Tally
+	began  time.Time
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
+	p = &parts{o: o, rec: rec, jr: jr, began: time.Now(), board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
@@ -206,13 +210,14 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	if p.hist, err = buildHistory(o, p.boot); err != nil {
 		return nil, err
 	}
+	p.tally = newTally(o, rec)
 	way.fill(o.Config, p.buses)
 	p.loads.buses = p.buses
 	p.newest = newNewest(o.Config.Rules.Hazard.Points, o.Config.Rules.Voting(), o.Clock)
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Ended: p.tally.Called, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +251,9 @@ func (p *parts) start(ends *cleanups) {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
 		startControl(o, p.desk, ends)
+		if o.Config.Metrics != "" {
+			ends.task("metrics", stopLimit, (&metrics.Server{Address: o.Config.Metrics, Fill: p.fill, Log: o.Log.With("part", "metrics")}).Run)
+		}
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
 		ends.task("drill schedule", stopLimit, func(ctx context.Context) error { return p.drills.schedule(ctx, p.board.lastDrill) })
@@ -268,7 +276,7 @@ func (p *parts) seen(ctx context.Context, ev core.Event) {
 // publishers are all that the loop tells. A hook that is one as well (the NUT server) hears of points
 // and plans like any other.
 func (p *parts) publishers() []plugins.Publisher {
-	out := []plugins.Publisher{p.board, p.newest, p.up, p.drills}
+	out := []plugins.Publisher{p.board, p.newest, p.up, p.drills, p.tally}
 	if p.hist != nil {
 		out = append(out, p.hist)
 	}

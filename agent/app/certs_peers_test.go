@@ -4,7 +4,10 @@ package app
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,45 +15,58 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/config"
+	"firebreak/agent/hub"
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/plugins"
 )
 
-// The script makes certificates for a hundred agents; mosquitto takes them, binds each session to its
-// own, and lets each do what the printed access list says: a stolen name takes over nothing, a stranger
-// and plain text get nowhere.
-func TestCertificates(t *testing.T) {
+// manyCerts makes certificates for b3-rack1 to b3-rackN by the script, and trusts their keys.
+func manyCerts(t *testing.T, n int) (certs, trusted string) {
+	t.Helper()
 	dir := t.TempDir()
-	certs := filepath.Join(dir, "certs")
+	certs = filepath.Join(dir, "certs")
 	script := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("sh", append([]string{"../../configs/deploy/certs.sh", certs}, args...)...).CombinedOutput(); err != nil {
+		cmd := exec.Command("sh", append([]string{"../../configs/deploy/certs.sh", certs}, args...)...)
+		cmd.Env = append(os.Environ(), "ALSO=hub.example mqtt.example")
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	names := []string{"client"}
 	who := [][2]string{{"consumer", "noc"}}
-	for i := range 100 {
+	for i := range n {
 		names = append(names, fmt.Sprintf("b3-rack%d", i+1))
 		who = append(who, [2]string{"agent", fmt.Sprintf("pangyo/b3-rack%d", i+1)})
 	}
 	script("broker", "127.0.0.1")
 	script(append(names, "noc")...)
+	if pair, err := tls.LoadX509KeyPair(certs+"/127.0.0.1.pem", certs+"/127.0.0.1.key"); err != nil || pair.Leaf.VerifyHostname("127.0.0.1") != nil || pair.Leaf.VerifyHostname("mqtt.example") != nil {
+		t.Errorf("the broker's certificate lacks a name: %v", err)
+	}
 	before, err := os.ReadFile(filepath.Join(certs, "b3-rack1.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	script("client", "b3-rack1", "b3-rack100")
+	script("client", "b3-rack1", "b3-rack2")
 	if after, _ := os.ReadFile(filepath.Join(certs, "b3-rack1.pem")); !bytes.Equal(before, after) {
 		t.Error("a second run has made a certificate anew")
 	}
 	all, _ := filepath.Glob(filepath.Join(certs, "b3-rack*.pem"))
-	if len(all) != 200 {
-		t.Errorf("%d certificates, want 200", len(all))
+	if len(all) != 2*n {
+		t.Errorf("%d certificates, want two for each of %d", len(all), n)
 	}
-	ring, err := wire.ReadRing(keys(t, dir, who...))
+	return certs, keys(t, dir, who...)
+}
+
+// mosquitto takes the script's certificates, binds each session to its own, and lets each do what the
+// printed access list says.
+func TestCertificates(t *testing.T) {
+	certs, trusted := manyCerts(t, 100)
+	ring, err := wire.ReadRing(trusted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +81,48 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.start()
-	url := fmt.Sprintf("mqtts://127.0.0.1:%d", m.port)
+	testCertificates(t, fmt.Sprintf("mqtts://127.0.0.1:%d", m.port), certs, "x")
+}
+
+// firebreak hub does the same of itself, by the same certificates and keys; there a client id must be that of
+// the certificate.
+func TestHubCertificates(t *testing.T) {
+	certs, trusted := manyCerts(t, 3)
+	addr := freePort(t)
+	c := &config.Hub{Name: "hub", Listen: addr, Dir: t.TempDir(), Cert: certs + "/127.0.0.1.pem", Key: certs + "/127.0.0.1.key", CA: certs + "/ca.pem",
+		Trusted: trusted, Control: filepath.Join(t.TempDir(), "sock"), HistoryAge: time.Hour}
+	serve(t, c)
+	testCertificates(t, "mqtts://"+addr, certs, "noc:watch")
+}
+
+// serve runs a hub until the test ends.
+func serve(t *testing.T, c *config.Hub) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan *hub.Hub, 1), make(chan error, 1)
+	go func() {
+		ended <- RunHub(ctx, c, slog.New(slog.DiscardHandler), func(h *hub.Hub) { ready <- h })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+	}
+}
+
+// testCertificates: a stolen name takes over nothing, a stranger and plain text get nowhere. id is one that the
+// certificate of noc may use.
+func testCertificates(t *testing.T, url, certs, id string) {
 	file := func(name string) string { return filepath.Join(certs, name) }
 	var agents []*uplink.Uplink
-	for _, n := range []string{"b3-rack1", "b3-rack100"} {
+	for _, n := range []string{"b3-rack1", "b3-rack2"} {
 		u, err := uplink.New(uplink.Config{Site: "pangyo", Zone: "b3", Agent: n, Epoch: 1, Instance: "i" + n, Consumers: []string{"noc"},
 			Brokers: []uplink.Broker{{Name: "hub", URL: url, CAFile: file("ca.pem"), CertFile: file(n + ".pem"), KeyFile: file(n + ".key"),
 				TelemetryCertFile: file(n + "-t.pem"), TelemetryKeyFile: file(n + "-t.key")}}})
@@ -102,15 +156,14 @@ func TestCertificates(t *testing.T) {
 		return session.Connect(t.Context(), sc)
 	}
 	sessions := agents[0].Stats().Brokers[0].Sessions
-	thief, err := open("b3-rack1", "b3-rack7")
-	if err != nil {
-		t.Fatal(err)
+	// mosquitto puts the name of the certificate in place of the id, the hub refuses.
+	if thief, err := open("b3-rack1", "b3-rack3"); err == nil {
+		defer func() { thief.Abort(nil); thief.Wait() }()
+		if err := thief.Publish("firebreak/1/alarm/pangyo/b3/b3-rack1/smoke", 0, true, nil).Err(); err != nil {
+			t.Log(err)
+		}
 	}
-	defer func() { thief.Abort(nil); thief.Wait() }()
-	if err := thief.Publish("firebreak/1/alarm/pangyo/b3/b3-rack1/smoke", 0, true, nil).Err(); err != nil {
-		t.Log(err)
-	}
-	noc, err := open("x", "noc")
+	noc, err := open(id, "noc")
 	if err != nil {
 		t.Fatal(err)
 	}

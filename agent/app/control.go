@@ -43,12 +43,21 @@ type control struct {
 }
 
 func listenControl(path string, d *desk) (*control, error) {
+	ln, err := listenSocket(path, "agent")
+	if err != nil {
+		return nil, err
+	}
+	return &control{ln, d}, nil
+}
+
+// listenSocket makes a socket for this user alone, in place of one that was left; who names what listens.
+func listenSocket(path, who string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	if c, err := net.DialTimeout("unix", path, 200*time.Millisecond); err == nil {
 		c.Close()
-		return nil, fmt.Errorf("another agent answers on %s: stop it, or give this one another run directory", path)
+		return nil, fmt.Errorf("another %s answers on %s: stop it, or give this one another run directory", who, path)
 	}
 	switch fi, err := os.Lstat(path); {
 	case errors.Is(err, os.ErrNotExist):
@@ -69,7 +78,7 @@ func listenControl(path string, d *desk) (*control, error) {
 		ln.Close()
 		return nil, err
 	}
-	return &control{ln, d}, nil
+	return ln, nil
 }
 
 // run serves until ctx ends. More than controlConns at once wait in the kernel.

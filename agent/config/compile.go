@@ -2,7 +2,9 @@ package config
 
 import (
 	"io/fs"
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +93,7 @@ func (c *compiler) compile() {
 		c.plan(t)
 	}
 	c.energise()
+	c.hub(r)
 	c.end(r)
 	c.checkNeeds()
 	c.checkBrokers()
@@ -124,6 +127,7 @@ func (c *compiler) top(t *Table) {
 	if len(cfg.Control) > 107 { // sun_path
 		t.Fault("control", "the path of a socket holds at most 107 bytes, this one %d: choose a shorter one", len(cfg.Control))
 	}
+	cfg.Metrics = c.listen(t, "metrics")
 	c.hz.HeldTrue = t.Duration("held_true", defHeldTrue, time.Minute, 24*time.Hour)
 	c.hz.LossPersist = t.Duration("loss_persist", defLossPersist, time.Second, 10*time.Minute)
 	cfg.Rules = &core.Rules{Site: cfg.Site, Zone: cfg.Zone, Agent: cfg.Agent, Consumers: c.consumers(t),
@@ -203,6 +207,27 @@ func (c *compiler) path(t *Table, key, def string) string {
 		return def
 	}
 	return filepath.Clean(s)
+}
+
+// listen reads an address to listen on. Without a host it is loopback: what crosses a network is asked for.
+func (c *compiler) listen(t *Table, key string) string {
+	s := t.String(key, "")
+	if s == "" {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(s)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || portErr != nil || n == 0:
+		t.Fault(key, `%q is %q: it must be an address and a port, such as "127.0.0.1:9750", or ":9750" for this host alone`, key, s)
+		return ""
+	case host == "":
+		host = "127.0.0.1"
+	case net.ParseIP(host) == nil:
+		t.Fault(key, "%q names the host %q: give an address of this host, so that no name service is on the way", key, host)
+		return ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // stands reads where a thing is: zone and feed (S12).

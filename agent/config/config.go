@@ -147,6 +147,7 @@ type Config struct {
 	Journal string // directory
 	Run     string // directory, on tmpfs
 	Control string // path of the control socket
+	Metrics string // host:port of /metrics; empty: it is not served
 
 	HistoryMax int64         // bytes of the log of readings; 0: there is none
 	HistoryAge time.Duration // of what belongs to no episode in it; 0: there is none
@@ -166,6 +167,8 @@ type Config struct {
 	Hooks   []Hook   // in the order of Rules.Response.Hooks
 	Targets []Target
 	Brokers []Broker
+
+	Hub *Hub // nil: this file serves none
 
 	Sources []AgentSource // other agents, by their word
 

@@ -295,6 +295,15 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 	return fx
 }
 
+// Occurrences is the newest occurrence of each alarm that there ever was. Not for use while the core steps.
+func (c *Core) Occurrences() map[string]uint64 {
+	out := map[string]uint64{}
+	for _, a := range c.book.Records() {
+		out[a.Name] = a.Occurrence
+	}
+	return out
+}
+
 // View returns the present state of a plan.
 func (c *Core) View(now sensors.Mono, plan string) plugins.PlanState {
 	v := c.resp.View(now, plan, c.eng)

@@ -52,6 +52,7 @@ type Config struct {
 	Alive      func()                                         // fed by the loop only: the supervisor's watchdog
 	Mirror     func(state []byte)                             // takes the newest essence of the state; must not wait
 	Sample     func(d sensors.DeviceID, period time.Duration) // polls a device faster, 0: as configured; must not wait; nil: nobody does
+	Ended      func(hook int, o plugins.Outcome)              // hears of each call's end, on the hook's goroutine; must not wait; nil: nobody does
 	Mark       plugins.Mark                                   // of a drill: every call and update bears it, and nothing is journaled (S7)
 	Log        *slog.Logger
 }

@@ -58,6 +58,9 @@ func (g *Guard) launch(ctx context.Context, p pendingStart) {
 	go func() {
 		defer g.hooks.Done()
 		oc := g.call(ctx, p)
+		if g.c.Ended != nil {
+			g.c.Ended(p.hook, oc)
+		}
 		select {
 		case <-g.stopped:
 			return
@@ -110,6 +113,9 @@ func (g *Guard) call(ctx context.Context, p pendingStart) plugins.Outcome {
 	}
 	select { // a hook that obeys its context says more than we know
 	case oc := <-done:
+		if oc.Elapsed == 0 {
+			oc.Elapsed = time.Since(start)
+		}
 		return oc
 	case <-time.After(stopMargin / 2):
 		return plugins.Outcome{Result: plugins.Unknown, Elapsed: time.Since(start),

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"firebreak/agent/latency"
 )
 
 // Options bound a journal. Zero values take the defaults.
@@ -36,14 +38,15 @@ type Stats struct {
 	Assigned    uint64
 	Queued      int
 	QueuedBytes int
-	Waiting     time.Duration // age of the oldest record that is not durable; 0: none waits
-	Refused     uint64        // records not taken: queue full, too large, or closed
-	Failures    uint64        // failed attempts to write
-	Err         error         // of the last attempt; nil when it succeeded
-	SnapshotSeq uint64        // of the newest durable snapshot
-	SnapshotErr error         // of the last attempt at a snapshot
-	CleanupErr  error         // old or damaged files that could not be removed or renamed
-	Doing       string        // what the writer is at; empty: it waits
+	Waiting     time.Duration    // age of the oldest record that is not durable; 0: none waits
+	Refused     uint64           // records not taken: queue full, too large, or closed
+	Failures    uint64           // failed attempts to write
+	Err         error            // of the last attempt; nil when it succeeded
+	SnapshotSeq uint64           // of the newest durable snapshot
+	SnapshotErr error            // of the last attempt at a snapshot
+	CleanupErr  error            // old or damaged files that could not be removed or renamed
+	Doing       string           // what the writer is at; empty: it waits
+	Syncs       latency.Snapshot // of writes to segments, fsync included
 }
 
 // What Snapshot and Close may answer, wrapped.
@@ -62,6 +65,7 @@ type Journal struct {
 	done    chan struct{} // closed by the writer
 	synced  atomic.Uint64
 	doing   atomic.Uint32
+	syncs   latency.Histogram
 
 	mu       sync.Mutex
 	queue    []item
@@ -160,7 +164,7 @@ func (j *Journal) Stats() Stats {
 		Durable: j.synced.Load(), Assigned: j.given, Queued: len(j.queue), QueuedBytes: j.bytes,
 		Refused: j.refused, Failures: j.failures, Err: j.err,
 		SnapshotSeq: j.snapSeq, SnapshotErr: j.snapErr, CleanupErr: j.cleanErr,
-		Doing: doingText(j.doing.Load()),
+		Doing: doingText(j.doing.Load()), Syncs: j.syncs.Read(),
 	}
 	if len(j.queue) > 0 {
 		s.Waiting = time.Since(j.queue[0].at)

@@ -123,6 +123,7 @@ func (w *writer) write(group []item) ([]item, error) {
 			return nil, err
 		}
 	}
+	began := time.Now()
 	w.doing(doSync)
 	if err := w.cur.Sync(); err != nil {
 		return nil, fmt.Errorf("journal: sync %s: %w", w.at.name, err)
@@ -134,6 +135,7 @@ func (w *writer) write(group []item) ([]item, error) {
 		}
 		w.begun = true
 	}
+	w.j.syncs.Note(time.Since(began))
 	w.at.size = size
 	w.count += len(group)
 	if len(group) > 0 {

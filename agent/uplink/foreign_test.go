@@ -10,8 +10,7 @@ import (
 
 // One agent hears another over the brokers: its alarms and its readings, when both are signed with a key
 // that it trusts, and that it lives.
-func TestForeignOverABroker(t *testing.T) {
-	url, _, _ := hub(t, t.TempDir(), -1)
+func testForeign(t *testing.T, url string) {
 	room := config(url)
 	room.Agent, room.Instance, room.HelloEvery, room.SignState = "room", "i9", 50*time.Millisecond, true
 	room.SigningKey, _ = keyFile(t)

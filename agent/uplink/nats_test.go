@@ -7,33 +7,27 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
+	fhub "firebreak/agent/hub"
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
 
-// hub runs the broker that firebreak embeds by default; port -1 takes any.
+// hub runs firebreak's own broker; port -1 takes any.
 func hub(t testing.TB, dir string, port int) (url string, chosen int, stop func()) {
 	t.Helper()
-	opts := &server.Options{ServerName: "hub", Host: "127.0.0.1", Port: -1, DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: dir, MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: port}}
-	s, err := server.NewServer(opts)
+	h, err := fhub.Open(fhub.Config{Name: "hub", Listen: fmt.Sprintf("127.0.0.1:%d", max(port, 0)), Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("hub does not start")
-	}
-	stop = func() { s.Shutdown(); s.WaitForShutdown() }
+	stop = sync.OnceFunc(h.Close)
 	t.Cleanup(stop)
-	return fmt.Sprintf("mqtt://127.0.0.1:%d", opts.MQTT.Port), opts.MQTT.Port, stop
+	return h.URL(), h.Port(), stop
 }
 
 // listen subscribes with QoS 0: it is delivered in order, and the hub loses none of it on loopback.

@@ -280,11 +280,6 @@ func lastAnswer(got []received) (last string) {
 	return last
 }
 
-func TestCommands(t *testing.T) {
-	url, _, _ := hub(t, t.TempDir(), -1)
-	testCommands(t, url)
-}
-
 // An alarm that no consumer answers is sent again after 5 s, and after 15 s the next contact is asked;
 // a receipt ends it, and only that of a named consumer whose key is trusted does.
 func TestReceipts(t *testing.T) {

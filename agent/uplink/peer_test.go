@@ -72,8 +72,7 @@ func TestPeerWords(t *testing.T) {
 
 // Two agents of one broker: each hears of the other's plan, from what it said before it was listened to
 // and from what it says then.
-func TestPeersOverABroker(t *testing.T) {
-	url, _, _ := hub(t, t.TempDir(), -1)
+func testPeers(t *testing.T, url string) {
 	a := config(url)
 	a.Agent, a.HelloEvery = "a", 20*time.Millisecond
 	first, _ := start(t, a)

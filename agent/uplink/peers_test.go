@@ -253,25 +253,6 @@ func cpu() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// S13, timeline 9: both notice, and both stay.
-func TestMosquittoTwins(t *testing.T) {
-	m := newMosquitto(t)
-	m.start()
-	testTwins(t, "mqtt://"+m.address())
-}
-
-func TestMosquittoTamper(t *testing.T) {
-	m := newMosquitto(t)
-	m.start()
-	testTamper(t, "mqtt://"+m.address())
-}
-
-func TestMosquittoCommands(t *testing.T) {
-	m := newMosquitto(t)
-	m.start()
-	testCommands(t, "mqtt://"+m.address())
-}
-
 // mosquitto acknowledges what its access list forbids: the echo finds it out.
 func TestMosquittoGrants(t *testing.T) {
 	m := newMosquitto(t)

@@ -117,11 +117,6 @@ func testTamper(t *testing.T, url string) {
 	}
 }
 
-func TestTamper(t *testing.T) {
-	url, _, _ := hub(t, t.TempDir(), -1)
-	testTamper(t, url)
-}
-
 // A key that cannot be read leaves the agent telling: unsigned at first, with the last key later; and
 // a new one counts from the next session.
 func TestKeyOfTheAgent(t *testing.T) {

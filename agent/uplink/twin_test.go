@@ -51,11 +51,6 @@ func testTwins(t *testing.T, url string) {
 	}
 }
 
-func TestTwins(t *testing.T) {
-	url, _, _ := hub(t, t.TempDir(), -1)
-	testTwins(t, url)
-}
-
 // The last words of an earlier life of this agent are told late: that is no twin, and neither is what
 // somebody retained.
 func TestNoTwin(t *testing.T) {

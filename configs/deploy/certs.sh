@@ -8,6 +8,7 @@
 #
 # What is there already is left as it is, so the script may be run again with more names. DIR/ca.key signs
 # whatever it is asked to: keep it off the brokers and the agents, and DIR on a machine of its own.
+# ALSO is further names that each broker has, such as the one name of all hubs of a cluster: ALSO="hub.b1.example".
 # DAYS (825) is how long a certificate holds, CA_DAYS (3650) the authority.
 set -eu
 umask 077
@@ -57,7 +58,10 @@ for n in "$@"; do
 		*[!0-9.]*) san=DNS:$n ;;
 		*) san=IP:$n ;;
 		esac
-		issue "$n" "$n" "extendedKeyUsage=serverAuth" "subjectAltName=$san"
+		for also in ${ALSO:-}; do
+			san=$san,DNS:$also
+		done
+		issue "$n" "$n" "extendedKeyUsage=serverAuth,clientAuth" "subjectAltName=$san"
 		;;
 	client)
 		issue "$n" "$n" "extendedKeyUsage=clientAuth"
