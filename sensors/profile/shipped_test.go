@@ -126,8 +126,15 @@ func TestShippedRefresh(t *testing.T) {
 	}
 }
 
+// reporter is who hears what a case finds wrong: a test, or a mutant that wants to be found.
+type reporter interface {
+	failer
+	Fatalf(string, ...any)
+	Fatal(...any)
+}
+
 // replay decodes the registers of one case and compares the readings with its want lines.
-func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) {
+func replay(t reporter, p *Profile, where, text string, seen map[string]bool) {
 	t.Helper()
 	regs := map[string]uint16{}
 	var wants, dones [][]string
@@ -191,7 +198,7 @@ func replay(t *testing.T, p *Profile, where, text string, seen map[string]bool) 
 }
 
 // checkCommand compares what a command writes with "CODE ADDRESS VALUE... DIRECTION".
-func checkCommand(t *testing.T, p *Profile, where, name, want string) {
+func checkCommand(t reporter, p *Profile, where, name, want string) {
 	t.Helper()
 	c := p.Command(name)
 	if c == nil {
@@ -213,7 +220,7 @@ func show(r sensors.Reading) string {
 	return s
 }
 
-func number(t *testing.T, s string) uint16 {
+func number(t reporter, s string) uint16 {
 	t.Helper()
 	n, err := strconv.ParseUint(s, 0, 16)
 	if err != nil {
