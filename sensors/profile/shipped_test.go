@@ -126,6 +126,12 @@ func TestShippedRefresh(t *testing.T) {
 	}
 }
 
+// register is one address of one table.
+type register struct {
+	table   string
+	address int
+}
+
 // reporter is who hears what a case finds wrong: a test, or a mutant that wants to be found.
 type reporter interface {
 	failer
@@ -136,7 +142,7 @@ type reporter interface {
 // replay decodes the registers of one case and compares the readings with its want lines.
 func replay(t reporter, p *Profile, where, text string, seen map[string]bool) {
 	t.Helper()
-	regs := map[string]uint16{}
+	regs := map[register]uint16{}
 	var wants, dones [][]string
 	for _, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
@@ -153,7 +159,7 @@ func replay(t reporter, p *Profile, where, text string, seen map[string]bool) {
 		case len(f) >= 4 && f[2] == "=":
 			first := number(t, f[1])
 			for i, w := range f[3:] {
-				regs[fmt.Sprintf("%s %d", f[0], int(first)+i)] = number(t, w)
+				regs[register{f[0], int(first) + i}] = number(t, w)
 			}
 		default:
 			t.Fatalf("%s: cannot read %q", where, line)
@@ -229,10 +235,10 @@ func number(t reporter, s string) uint16 {
 	return uint16(n)
 }
 
-func span16(regs map[string]uint16, s Span) []uint16 {
+func span16(regs map[register]uint16, s Span) []uint16 {
 	words := make([]uint16, s.Count)
 	for k := range words {
-		w, ok := regs[fmt.Sprintf("%s %d", s.Func, int(s.First)+k)]
+		w, ok := regs[register{s.Func.String(), int(s.First) + k}]
 		if !ok {
 			return nil
 		}
@@ -241,7 +247,7 @@ func span16(regs map[string]uint16, s Span) []uint16 {
 	return words
 }
 
-func identityOf(p *Profile, regs map[string]uint16) string {
+func identityOf(p *Profile, regs map[register]uint16) string {
 	for i := range p.Identity {
 		if w := span16(regs, p.Identity[i].Span); w != nil && !p.Identity[i].Matches(w) {
 			return "wrong"
