@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -13,9 +15,8 @@ import (
 // a register that is corrected in one of the two fails here.
 func TestNoteTables(t *testing.T) {
 	const head = "| channel | table | address | form | meaning |\n|---|---|---|---|---|\n"
-	older := []string{"apc-smart-ups", "calectro-ug3", "faast", "load-controller", "soltaro-c", "waveshare-relay-8"} // tell in prose or tables of their own
 	for _, p := range shipped(t) {
-		if p.Bus != Modbus || slices.Contains(older, p.Name) {
+		if p.Bus != Modbus {
 			continue
 		}
 		note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
@@ -28,7 +29,7 @@ func TestNoteTables(t *testing.T) {
 			continue
 		}
 		table, _, _ = strings.Cut(table, "\n\n")
-		rows := strings.Split(table, "\n")
+		rows := unrolled(strings.Split(table, "\n"))
 		if len(rows) != len(p.Channels) {
 			t.Errorf("the table of firmware-notes/%s.md has %d rows for %d channels", p.Name, len(rows), len(p.Channels))
 		}
@@ -39,6 +40,40 @@ func TestNoteTables(t *testing.T) {
 				t.Errorf("the table of firmware-notes/%s.md lacks the row\n%s", p.Name, row)
 			}
 		}
+	}
+}
+
+// unrolled replaces the row of an array, such as "| `module.*.temperature`, 1 to 16 | holding | 11264 to 11279 | ...",
+// by those of its elements, so that a page stays readable.
+func unrolled(rows []string) (out []string) {
+	array := regexp.MustCompile("^\\| `([^`]*)\\*([^`]*)`, (\\d+) to (\\d+) \\| (\\w+) \\| (\\d+) to (\\d+) (\\|.*)$")
+	for _, r := range rows {
+		m := array.FindStringSubmatch(r)
+		if m == nil {
+			out = append(out, r)
+			continue
+		}
+		var n [4]int // first and last number, first and last address
+		for i, s := range []string{m[3], m[4], m[6], m[7]} {
+			n[i], _ = strconv.Atoi(s)
+		}
+		if n[1] <= n[0] || (n[3]-n[2])%(n[1]-n[0]) != 0 {
+			out = append(out, r)
+			continue
+		}
+		for i := range n[1] - n[0] + 1 {
+			out = append(out, fmt.Sprintf("| `%s%d%s` | %s | %d %s", m[1], n[0]+i, m[2], m[5], n[2]+i*(n[3]-n[2])/(n[1]-n[0]), m[8]))
+		}
+	}
+	return out
+}
+
+// The row of an array stands for its elements and no others.
+func TestNoteRowOfArray(t *testing.T) {
+	got := unrolled([]string{"| `a.*.b`, 3 to 5 | input | 10 to 14 | u32 | x |", "| `c` | input | 1 | u16 | y |", "| `d.*`, 1 to 3 | input | 10 to 13 | u16 | uneven |"})
+	want := []string{"| `a.3.b` | input | 10 | u32 | x |", "| `a.4.b` | input | 12 | u32 | x |", "| `a.5.b` | input | 14 | u32 | x |", "| `c` | input | 1 | u16 | y |", "| `d.*`, 1 to 3 | input | 10 to 13 | u16 | uneven |"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
