@@ -55,6 +55,7 @@ type Machine struct {
 	state map[string]*PlanRun
 	order [][]int             // of the steps of each plan: those that others wait for first
 	names [][]stepNames       // of the alarms of each step of each plan
+	clear [][]bool            // of each: none of them was raised when they were last told
 	peers map[string]PeerSaid // by plan; what was heard last, in this process
 	base  uint64              // of episodes: no number below is new (S9)
 }
@@ -74,6 +75,7 @@ func New(r *Rules, hash string) (*Machine, error) {
 		order, _ := p.order()
 		m.order = append(m.order, order)
 		m.names = append(m.names, p.alarmNames())
+		m.clear = append(m.clear, make([]bool, len(p.Steps)))
 	}
 	return m, nil
 }
