@@ -147,7 +147,7 @@ func (c *Core) health(now sensors.Mono, ev Event, fx []Effect) []Effect {
 }
 
 func (c *Core) setAlarm(now sensors.Mono, fx []Effect, in hazard.AlarmInput) []Effect {
-	if in.Group == "" {
+	if in.Group == "" && in.Active { // what is clear is in no group
 		in.Group = c.groupOf(in.Name)
 	}
 	a, changed := c.book.Set(now, in)

@@ -72,7 +72,8 @@ func (m *Machine) rule(plan string) *Plan {
 	return nil
 }
 
-// Alarms calls set with the condition of every alarm that the plans themselves can raise.
+// Alarms calls set with the condition of every alarm that the plans themselves can raise, but for those of
+// steps that were clear at the call before and are: there is one who listens, and what he has heard holds.
 func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 	for i := range m.r.Plans {
 		rule := &m.r.Plans[i]
@@ -86,27 +87,42 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 		set(hazard.AlarmInput{Name: name + "/pinned", Active: p.Run != nil && p.Run.Hash != m.hash, Priority: 1,
 			Cause: "an open run belongs to another configuration: start the agent with that one, or reset"})
 		for k := range rule.Steps {
-			st, s := &rule.Steps[k], StepRecord{}
+			s := StepRecord{}
 			if p.Run != nil {
 				s = m.step(p, rule.Steps[k].Name)
 			}
-			is := &m.names[i][k]
-			p.ledgerAlarms(is, st, set)
-			set(hazard.AlarmInput{Name: is.withheld, Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
-			prio := 2
-			if st.OnFailure == Escalate || st.OnFailure == Abort {
-				prio = 1
-			}
-			set(hazard.AlarmInput{Name: is.failed, Active: s.State == Failed, Priority: prio, Cause: s.Detail})
-			set(hazard.AlarmInput{Name: is.capped, Active: s.State == Capped, Priority: prio, Cause: s.Detail})
-			set(hazard.AlarmInput{Name: is.notJournaled, Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
-				Cause: "its hook was started before its record was durable"})
+			m.stepAlarms(i, k, s, set)
 		}
 	}
 	for _, name := range m.gone() {
 		set(hazard.AlarmInput{Name: "plan/" + name + "/pinned", Active: true, Priority: 1,
 			Cause: "an open run belongs to a configuration with a plan that this one lacks: start the agent with that one, and reset"})
 	}
+}
+
+// stepAlarms calls set with the alarms of step k of plan i. Of 200 steps that start at once each event looks
+// at the alarms of all: what was clear when it was last told, and is, is not told again. Before the first
+// time nothing is known of what a journal has raised, so that all is told once.
+func (m *Machine) stepAlarms(i, k int, s StepRecord, set func(hazard.AlarmInput)) {
+	rule := &m.r.Plans[i]
+	st, is, was, raised := &rule.Steps[k], &m.names[i][k], !m.clear[i][k], false
+	tell := func(in hazard.AlarmInput) {
+		raised = raised || in.Active
+		if was || in.Active {
+			set(in)
+		}
+	}
+	m.state[rule.Name].ledgerAlarms(is, st, tell)
+	tell(hazard.AlarmInput{Name: is.withheld, Active: s.State == Withheld || s.State == Blocked, Priority: 1, Cause: s.Detail})
+	prio := 2
+	if st.OnFailure == Escalate || st.OnFailure == Abort {
+		prio = 1
+	}
+	tell(hazard.AlarmInput{Name: is.failed, Active: s.State == Failed, Priority: prio, Cause: s.Detail})
+	tell(hazard.AlarmInput{Name: is.capped, Active: s.State == Capped, Priority: prio, Cause: s.Detail})
+	tell(hazard.AlarmInput{Name: is.notJournaled, Active: s.State > Starting && s.Start != 0 && !s.Journaled, Priority: 2,
+		Cause: "its hook was started before its record was durable"})
+	m.clear[i][k] = !raised
 }
 
 // stepNames are the alarms of a step. They are put together once: of 200 steps that start at once each

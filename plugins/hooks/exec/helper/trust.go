@@ -20,6 +20,10 @@ const staff = 50
 // trusted refuses a file that somebody but root, or the helper's own user, could change or put
 // another in its place: whoever can decides what is run.
 func trusted(path string) error {
+	path, err := filepath.Abs(path) // the way to it begins at the root, also where it was named from here
+	if err != nil {
+		return fmt.Errorf("%s: %w: give its absolute path", path, err)
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w: install it, or correct the path", path, errors.Unwrap(err))
