@@ -78,7 +78,11 @@ func built(t testing.TB, dir, what string) (binary string) {
 
 // command is a hook of kind exec whose command the agent runs itself.
 func (f *firing) command() (hook, _ string) {
-	f.self = built(f.t, memory(f.t), "firebreak/agent")
+	dir := memory(f.t)
+	f.self = built(f.t, dir, "firebreak/agent")
+	if err := os.Rename(built(f.t, memory(f.t), "firebreak/plugins/hooks/exec/helper"), filepath.Join(dir, "firebreak-helper")); err != nil { // beside it, as it is installed
+		f.t.Fatal(err)
+	}
 	return fmt.Sprintf("kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", %q]", f.script()), ""
 }
 

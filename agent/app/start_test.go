@@ -89,8 +89,8 @@ func (f *firing) run(c *config.Config) {
 	}
 	if r, ok := hooks[0].(plugins.Runner); ok {
 		runHook(f.t, r, func(plugins.Evidence) {})
-		works(f.t, hooks[0])
 	}
+	works(f.t, hooks[0]) // as the audit at a start does
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()

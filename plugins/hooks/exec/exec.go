@@ -233,7 +233,7 @@ func New(name string, cfg Config, self string, log *slog.Logger) (*Hook, error) 
 		h.cfg.Dir = "/"
 	}
 	h.cfg.RunDir = filepath.Clean(cfg.RunDir)
-	h.run = &Runner{Dir: h.cfg.RunDir, Self: self, Log: h.log}
+	h.run = &Runner{Dir: h.cfg.RunDir, Self: self, Small: smallBeside(self), Log: h.log}
 	return h, nil
 }
 
@@ -289,10 +289,8 @@ func (h *Hook) Probe(ctx context.Context) error {
 // Probe looks whether a task could be started: the run directory and the shim.
 func (r *Runner) Probe(ctx context.Context) error {
 	err := probeRunDir(r.Dir, r.Log)
-	cmd := osexec.CommandContext(ctx, r.Self, ShimCommand, shimProbe)
-	cmd.Env = shimEnv()
-	cmd.WaitDelay = time.Second
-	if out, shimErr := cmd.Output(); shimErr != nil || string(out) != shimAnswer {
+	r.tryOut(ctx)
+	if ok, shimErr := answers(ctx, r.Self); !ok {
 		err = errors.Join(err, fmt.Errorf("%s %s does not answer as the shim (%v): start the program anew, from its own unchanged file", r.Self, ShimCommand, shimErr))
 	}
 	return err

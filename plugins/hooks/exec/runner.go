@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,6 +53,10 @@ type Runner struct {
 	Self string // the program that answers ShimCommand, absolute
 	Log  *slog.Logger
 
+	// Small answers ShimCommand too and starts faster, or is empty. When it cannot be started Self is.
+	Small string
+	small atomic.Bool // the last probe has seen it answer
+
 	reapers sync.WaitGroup // one for each shim that this process has started
 }
 
@@ -84,6 +89,7 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 			return t.out
 		}
 		if t.spawn {
+			r.small.Store(false) // it may have been replaced by one that reads another task
 			if spawns++; spawns == maxSpawns {
 				return plugins.Outcome{Result: plugins.Failed, Elapsed: time.Since(begin),
 					Detail: fmt.Sprintf("not started: the shim ended %d times before it could start the command: %s", spawns, d.lastWords())}
@@ -208,10 +214,18 @@ func (r *Runner) startShim(d keyDir, lock, done *os.File) error {
 		return err
 	}
 	defer say.Close()
-	p, err := os.StartProcess(r.Self, []string{r.Self, ShimCommand, string(d)}, &os.ProcAttr{
-		Dir: "/", Env: shimEnv(), Files: []*os.File{null, null, say, lock, done},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	start := func(program string) (*os.Process, error) {
+		return os.StartProcess(program, []string{program, ShimCommand, string(d)}, &os.ProcAttr{
+			Dir: "/", Env: shimEnv(), Files: []*os.File{null, null, say, lock, done},
+			Sys: &syscall.SysProcAttr{Setsid: true},
+		})
+	}
+	program := r.program()
+	p, err := start(program)
+	if err != nil && program != r.Self { // removed since the last probe
+		r.small.Store(false)
+		p, err = start(r.Self)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,67 @@
+package exec
+
+import (
+	"context"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// smallName is the program that makes a lighter shim than the agent, which brings all its packages: its
+// start costs half of the processor time. It is installed beside the agent anyway.
+const smallName = "firebreak-helper"
+
+// smallBeside gives the path of the small program in the directory of self, or nothing if there is none that
+// only those can replace who can replace self.
+func smallBeside(self string) string {
+	path := filepath.Join(filepath.Dir(self), smallName)
+	mine, err := os.Stat(self)
+	if err != nil || path == self {
+		return ""
+	}
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Mode().Perm()&0o111 == 0 || fi.Mode().Perm()&0o022 != 0 {
+		return ""
+	}
+	if uid := ownerOf(fi); uid != 0 && uid != ownerOf(mine) {
+		return ""
+	}
+	return path
+}
+
+func ownerOf(fi os.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return 0
+}
+
+// answers tells whether program is a shim that reads and writes what this one does.
+func answers(ctx context.Context, program string) (bool, error) {
+	cmd := osexec.CommandContext(ctx, program, ShimCommand, shimProbe)
+	cmd.Env = shimEnv()
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	return err == nil && string(out) == shimAnswer, err
+}
+
+// tryOut looks whether the small shim can be used until the next probe. Nothing is lost without it but time.
+func (r *Runner) tryOut(ctx context.Context) {
+	if r.Small == "" {
+		return
+	}
+	ok, err := answers(ctx, r.Small)
+	if r.small.Swap(ok) && !ok && ctx.Err() == nil {
+		r.Log.Warn("the small shim answers no more: the agent's own program is started, more slowly", "shim", r.Small, "err", err)
+	}
+}
+
+// program is what is started as shim. The small one is used once a probe has seen it answer.
+func (r *Runner) program() string {
+	if r.small.Load() {
+		return r.Small
+	}
+	return r.Self
+}
