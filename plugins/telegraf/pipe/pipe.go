@@ -61,7 +61,9 @@ type Setup struct {
 	Text  string   `json:"text"`            // a Telegraf configuration
 	File  string   `json:"file,omitempty"`  // another one, read by the companion, since a disk may hang
 	Want  []string `json:"want,omitempty"`  // measurements that the agent has points for; others stay there
-	Cache int      `json:"cache,omitempty"` // metrics that wait for the pipe; 0: its default
+	Cache int      `json:"cache,omitempty"` // metrics that wait for the pipe; 0: the default of the companion
+	// HangMs is for how long a gather may last before the companion ends itself; 0: the default.
+	HangMs int `json:"hang_ms,omitempty"`
 }
 
 // Hello is the answer to a Setup. Inputs and outputs are named "upsd", or "upsd::alias".
@@ -83,7 +85,7 @@ type Beat struct {
 	Dropped uint64   `json:"dropped,omitempty"` // metrics for the agent that found no room
 	Hung    []string `json:"hung,omitempty"`    // inputs whose gather is late by more than their interval
 	Failing []string `json:"failing,omitempty"` // outputs that could not write last, with the reason
-	Lost    uint64   `json:"lost,omitempty"`    // metrics that outputs dropped, their buffers being full
+	Lost    uint64   `json:"lost,omitempty"`    // metrics of the agent that found no room before the outputs
 }
 
 // Gathered is the end of one gather of one input.
