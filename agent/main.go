@@ -20,6 +20,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/service"
+	"firebreak/plugins/telegraf/companion"
 )
 
 const defaultConfig = "/etc/firebreak/firebreak.toml"
@@ -78,6 +79,9 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == exec.ShimCommand {
 		return exec.ShimMain(args[1:]) // first of all: a hook waits for it
+	}
+	if len(args) > 0 && args[0] == companion.StartCommand {
+		return companion.StartMain(args[1:])
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

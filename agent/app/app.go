@@ -28,6 +28,7 @@ import (
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
 	"firebreak/plugins/service"
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
@@ -177,7 +178,8 @@ type parts struct {
 	buses  []*bus.Bus
 	board  *Board
 	note   *service.Notifier
-	hist   *history.History // nil: the configuration wants none
+	hist   *history.History     // nil: the configuration wants none
+	tele   *companion.Companion // nil likewise
 	mem    *mirror
 	drills *drills
 	guard  *guard.Guard
@@ -203,6 +205,9 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	if p.hist, err = buildHistory(o, p.boot); err != nil {
+		return nil, err
+	}
+	if p.tele, err = buildCompanion(o, p); err != nil {
 		return nil, err
 	}
 	way.fill(o.Config, p.buses)
@@ -243,6 +248,9 @@ func (p *parts) start(ends *cleanups) {
 		if p.hist != nil {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
+		if p.tele != nil {
+			ends.task("Telegraf companion", companionLimit, o.host(p.tele))
+		}
 		startControl(o, p.desk, ends)
 		ends.task("probes", stopLimit, newAudit(o.Config, p.hooks, p.guard.Post, o.Log).run)
 		ends.task("reload", stopLimit, p.change.run)
@@ -269,6 +277,9 @@ func (p *parts) publishers() []plugins.Publisher {
 	out := []plugins.Publisher{p.board, p.up, p.drills}
 	if p.hist != nil {
 		out = append(out, p.hist)
+	}
+	if p.tele != nil {
+		out = append(out, p.tele)
 	}
 	for _, h := range p.hooks {
 		if also, ok := h.(plugins.Publisher); ok {

@@ -39,6 +39,10 @@ type compiler struct {
 	hookBad  []bool // read with a fault: not asked for its traits
 	plans    []planSource
 	wanted   []want
+
+	data        []byte                   // the file
+	gathers     map[string]time.Duration // intervals of Telegraf inputs that have one of their own
+	gatherEvery time.Duration            // of the others
 }
 
 // planSource keeps the places of a plan for the faults that are found later.
@@ -52,8 +56,6 @@ type planSource struct {
 
 // later names tables and keys that a later version reads: clearer than "unknown key".
 var later = map[string]string{
-	"inputs":  "Telegraf inputs are",
-	"outputs": "Telegraf outputs are",
 	"include": "including other files is",
 }
 
@@ -69,6 +71,7 @@ func (c *compiler) compile() {
 	for _, t := range r.Tables("bus") {
 		c.bus(t)
 	}
+	c.telegraf(r)
 	for _, t := range r.Tables("device") {
 		c.device(t)
 	}

@@ -169,6 +169,8 @@ type Config struct {
 
 	Sources []AgentSource // other agents, by their word
 
+	Telegraf *Telegraf // nil: there is no companion
+
 	Drills []DrillSchedule
 
 	Rules *core.Rules
@@ -209,7 +211,7 @@ func parse(file string, data []byte, k Kinds) (*Config, []Fault) {
 	if root == nil {
 		return nil, src.sorted()
 	}
-	c := &compiler{source: src, kinds: k, root: root, cfg: &Config{File: file}}
+	c := &compiler{source: src, kinds: k, root: root, cfg: &Config{File: file}, data: data}
 	c.compile()
 	if len(src.faults) > 0 {
 		return nil, src.sorted()

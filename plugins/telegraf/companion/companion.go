@@ -43,7 +43,7 @@ const (
 	steady     = time.Minute // a life that lasts so long makes the next pause short again
 )
 
-// Config of a companion. Path, Self, Take and Gathered are needed.
+// Config of a companion. Path, Take and Gathered are needed; without Self no life begins.
 type Config struct {
 	Path   string // of the companion's binary
 	Self   string // of this program: it starts itself first, since a disk may hang under Path
@@ -80,8 +80,8 @@ type Companion struct {
 
 // New checks the configuration; nothing runs yet.
 func New(c Config) (*Companion, error) {
-	if c.Path == "" || c.Self == "" || c.Take == nil || c.Gathered == nil {
-		return nil, errors.New("a companion needs a path, this program's own, and who takes what it brings")
+	if c.Path == "" || c.Take == nil || c.Gathered == nil {
+		return nil, errors.New("a companion needs a path, and who takes what it brings")
 	}
 	if c.Memory <= 0 {
 		c.Memory = DefaultMemory

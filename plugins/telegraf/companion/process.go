@@ -60,6 +60,9 @@ type process struct {
 
 // launch starts the companion in a process group of its own.
 func launch(c *Config) (*process, error) {
+	if c.Self == "" {
+		return nil, errors.New("the path of this program is not known")
+	}
 	var files []*os.File
 	shut := func() {
 		for _, f := range files {
