@@ -46,6 +46,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        keys that messages are signed with, and whose are trusted
   firebreak acl mosquitto|nats --trusted FILE
                                        an access list for a broker: each may what its role needs
+  firebreak telegraf -c FILE [--signal]
+                                       the sensors of FILE as an external input of a stock Telegraf
   firebreak version
 
 Orders, at the box; each with -c FILE and --by NAME:
@@ -113,6 +115,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return acl(args, stdout, stderr)
 	case "key":
 		return key(args, stdout, stderr)
+	case "telegraf":
+		return runTelegraf(args, os.Stdin, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0

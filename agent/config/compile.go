@@ -59,13 +59,17 @@ var later = map[string]string{
 	"include": "including other files is",
 }
 
-func (c *compiler) compile() {
+// names makes the maps of what the file names.
+func (c *compiler) names() {
 	c.buses, c.devices, c.points = map[string]int{}, map[string]int{}, map[string]sensors.PointID{}
 	c.profiles = map[string]*profile.Profile{}
 	c.conds, c.hooks = map[string]hazard.CondID{}, map[string]int{}
 	c.absent = map[string]string{}
 	c.targets, c.brokers = map[string]int{}, map[string]int{}
+}
 
+func (c *compiler) compile() {
+	c.names()
 	r := c.root
 	c.top(r)
 	for _, t := range r.Tables("bus") {

@@ -44,7 +44,7 @@ const usage = `firebreak-telegraf hosts Telegraf plugins for firebreak, which st
 
 func main() {
 	if len(os.Args) == 1 {
-		os.Exit(companion())
+		os.Exit(serveAgent())
 	}
 	switch os.Args[1] {
 	case "plugins":
@@ -57,8 +57,8 @@ func main() {
 	}
 }
 
-// companion serves the agent that has started this process.
-func companion() int {
+// serveAgent serves the agent that has started this process.
+func serveAgent() int {
 	const frames = 3
 	syscall.CloseOnExec(frames)
 	if err := syscall.Dup3(2, 1, 0); err != nil { // a plugin that prints is logged
