@@ -20,11 +20,25 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build test lint race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build telegraf telegraf-test all test lint race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-helper ./plugins/hooks/exec/helper
+
+telegraf: ## build bin/firebreak-telegraf, the companion; PLUGINS="inputs.snmp outputs.kafka" for other plugins
+ifdef PLUGINS
+	GO="$(GO)" bash .ci/companion bin/firebreak-telegraf $(PLUGINS)
+else
+	CGO_ENABLED=0 $(GO) build -tags telegraf -trimpath -ldflags "-s -w" -o bin/firebreak-telegraf ./plugins/telegraf
+endif
+
+all: build telegraf ## build firebreak, its helper and the companion
+
+telegraf-test: ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
+	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
+	$(GO) tool staticcheck -tags telegraf,telegraf_none ./plugins/telegraf
+	$(GO) test -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
 
 test: ## run all tests that need nothing but Go and /bin/sh
 	$(GO) test ./...
