@@ -65,11 +65,14 @@ func (c *Companion) life(ctx context.Context) error {
 	select {
 	case <-p.gone:
 	case <-time.After(killLimit):
-		err = errors.Join(err, fmt.Errorf("process %d is not ended by SIGKILL: the kernel holds it, and it is left behind", p.pid))
+		// In the idle class even its end has to wait for a free moment of the machine; or the kernel holds it.
+		err = errors.Join(err, fmt.Errorf("process %d, %w", p.pid, errLeft))
 	}
 	wg.Wait()
 	return err
 }
+
+var errLeft = errors.New("killed, has not ended within " + killLimit.String() + ": it is left to the kernel")
 
 // fatalError is what the companion itself says why it ends.
 type fatalError struct{ text string }

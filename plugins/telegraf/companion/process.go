@@ -112,8 +112,17 @@ func environ() []string {
 	})
 }
 
-// kill ends the process and all in its group; a stopped one too.
-func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
+// kill ends the process and all in its group; a stopped one too. Where the rights of the agent are enough,
+// it need not wait for an idle moment to end.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(p.pid) + "/task")
+	for _, t := range tasks {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+		}
+	}
+}
 
 func (p *process) close() {
 	p.closing.Do(func() {
