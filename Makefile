@@ -71,7 +71,7 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -benchtime 50x -timeout 1h ./agent/e2e; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
-peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
+peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd and Telegraf (see .ci/run for the packages)
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
 board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C bus (needs apt, qemu-system-arm, mosquitto)

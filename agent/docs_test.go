@@ -105,6 +105,8 @@ var commands = map[string]string{
 	"firebreak acl":              "TestACL prints both",
 	"sh configs/deploy/certs.sh": "TestCertificates runs it",
 	"firebreak key":              "TestKeys gives each of its commands",
+	"firebreak telegraf":         "TestTelegrafInput runs it, and TestStockTelegraf in a stock Telegraf",
+	"firebreak-telegraf":         "the companion: TestList prints what is built in",
 }
 
 // TestEveryCommandIsTold: the usage text, the README and a page of docs know each command that the program does.
@@ -195,7 +197,7 @@ func TestShownCommands(t *testing.T) {
 func understood(t *testing.T, args []string) {
 	t.Helper()
 	switch args[0] {
-	case "run", "demo", "key", "acl", "watch": // they start something, write files or ask for brokers: tests of their own do
+	case "run", "demo", "key", "acl", "watch", "telegraf": // they start something, write files or ask for brokers: tests of their own do
 		if !strings.Contains(usage, "firebreak "+args[0]) {
 			t.Errorf("the usage text does not know %q", args[0])
 		}

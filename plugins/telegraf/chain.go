@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/influxdata/telegraf"
@@ -25,19 +26,20 @@ type chain struct {
 	aggs   []*models.RunningAggregator
 	accs   []*accumulator
 	agent  *config.AgentConfig
+
+	pending atomic.Int64 // metrics that are in some stage
 }
 
 type stage struct {
-	in   chan telegraf.Metric
-	do   func(telegraf.Metric)
-	stop func()
+	in chan telegraf.Metric
+	do func(telegraf.Metric)
 }
 
 // newChain builds the stages from the end, which is given, to the beginning.
 func newChain(c *config.Config, end func(telegraf.Metric)) (*chain, error) {
 	k := &chain{aggs: c.Aggregators, agent: c.Agent}
 	// What comes to the end comes from several goroutines: one stage makes it one at a time.
-	put := k.stage(end, nil)
+	put := k.stage(end)
 	if len(c.Aggregators) > 0 {
 		after := put
 		if skip := c.Agent.SkipProcessorsAfterAggregators; skip == nil || !*skip {
@@ -63,7 +65,7 @@ func newChain(c *config.Config, end func(telegraf.Metric)) (*chain, error) {
 				return
 			}
 			out(m)
-		}, nil)
+		})
 	}
 	put, err := k.processors(c.Processors, put)
 	if err != nil {
@@ -74,10 +76,13 @@ func newChain(c *config.Config, end func(telegraf.Metric)) (*chain, error) {
 	return k, nil
 }
 
-func (k *chain) stage(do func(telegraf.Metric), stop func()) func(telegraf.Metric) {
-	s := &stage{make(chan telegraf.Metric, stageRoom), do, stop}
+func (k *chain) stage(do func(telegraf.Metric)) func(telegraf.Metric) {
+	s := &stage{make(chan telegraf.Metric, stageRoom), do}
 	k.stages = append(k.stages, s)
-	return func(m telegraf.Metric) { s.in <- m }
+	return func(m telegraf.Metric) {
+		k.pending.Add(1)
+		s.in <- m
+	}
 }
 
 // processors puts a stage for each before what is given.
@@ -95,7 +100,7 @@ func (k *chain) processors(ps models.RunningProcessors, put func(telegraf.Metric
 				acc.AddError(err)
 				m.Drop()
 			}
-		}, p.Stop)
+		})
 	}
 	return put, nil
 }
@@ -105,10 +110,12 @@ func (k *chain) put(m telegraf.Metric) { k.first(m) }
 
 // offer takes one of the agent, or refuses it when the chain is full.
 func (k *chain) offer(m telegraf.Metric) bool {
+	k.pending.Add(1)
 	select {
 	case k.room <- m:
 		return true
 	default:
+		k.pending.Add(-1)
 		m.Drop()
 		return false
 	}
@@ -120,6 +127,7 @@ func (k *chain) start(ctx context.Context) {
 		go func() {
 			for m := range s.in {
 				s.do(m)
+				k.pending.Add(-1)
 			}
 		}()
 	}
@@ -138,12 +146,12 @@ func (k *chain) start(ctx context.Context) {
 	}
 }
 
-// drained stops the processors and waits, so long at most, until all queues are empty.
+// drained waits, so long at most, until what is in the chain has gone through it.
 func (k *chain) drained(limit time.Duration) {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
 	for late := time.After(limit); ; {
-		if !slices.ContainsFunc(k.stages, func(s *stage) bool { return len(s.in) > 0 }) {
+		if k.pending.Load() == 0 {
 			return
 		}
 		select {

@@ -98,7 +98,7 @@ func (h *host) build() error {
 		if err := in.Init(); err != nil {
 			return fmt.Errorf("%s: %w", in.LogName(), err)
 		}
-		h.inputs = append(h.inputs, newInput(in, h.cfg.Agent, h.chain.put, h.speaker.gathered))
+		h.inputs = append(h.inputs, newInput(in, h.cfg.Agent, h.chain, h.speaker.gathered))
 	}
 	return nil
 }

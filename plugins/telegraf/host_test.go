@@ -284,3 +284,14 @@ func TestLinesAreInfluxLines(t *testing.T) {
 		}
 	}
 }
+
+// What is built in is listed by name.
+func TestList(t *testing.T) {
+	var b strings.Builder
+	list(&b)
+	for _, want := range []string{"inputs                  test_", " test_good", "outputs                 test_file\n", "parsers                 csv"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the list lacks %q:\n%s", want, b.String())
+		}
+	}
+}

@@ -18,7 +18,10 @@ import (
 	"github.com/influxdata/telegraf/models"
 )
 
-const maxErrors = 8 // of one gather that are told
+const (
+	maxErrors   = 8                      // of one gather that are told
+	settleLimit = 500 * time.Millisecond // for its metrics to go through the chain
+)
 
 // input runs one input: it is started once if it has a start, and gathered every interval. A gather that
 // lasts longer than the interval takes the place of those that it covers.
@@ -31,6 +34,7 @@ type input struct {
 	acc      *accumulator // of gathers
 	service  *accumulator // of what comes by itself
 	report   func(pipe.Gathered)
+	settle   func(time.Duration)
 	begun    atomic.Int64 // of the present gather, Unix nanoseconds; 0: none
 	metrics  atomic.Int64
 
@@ -39,12 +43,12 @@ type input struct {
 	stops  sync.Once
 }
 
-func newInput(in *models.RunningInput, a *config.AgentConfig, put func(telegraf.Metric), report func(pipe.Gathered)) *input {
+func newInput(in *models.RunningInput, a *config.AgentConfig, k *chain, report func(pipe.Gathered)) *input {
 	i := &input{RunningInput: in, name: named(in.Config.Name, in.Config.Alias), interval: own(in.Config.Interval, a.Interval), offset: own(in.Config.CollectionOffset, a.CollectionOffset),
-		jitter: own(in.Config.CollectionJitter, a.CollectionJitter), report: report}
+		jitter: own(in.Config.CollectionJitter, a.CollectionJitter), report: report, settle: k.drained}
 	counted := func(m telegraf.Metric) {
 		i.metrics.Add(1)
-		put(m)
+		k.put(m)
 	}
 	i.acc = &accumulator{maker: in, put: counted, failed: i.failed, precision: own(in.Config.Precision, a.Precision)}
 	i.service = &accumulator{maker: in, put: counted, failed: i.failed}
@@ -120,6 +124,9 @@ func (i *input) once() {
 	g := pipe.Gathered{Input: i.name, Begun: began, Errors: i.errors, Metrics: int(i.metrics.Load())}
 	i.errors = nil
 	i.mu.Unlock()
+	if len(g.Errors) > 0 {
+		i.settle(settleLimit) // else the agent would take for missing what is still in the chain
+	}
 	i.report(g)
 }
 
