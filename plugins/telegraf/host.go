@@ -20,7 +20,7 @@ import (
 
 // Bounds of a life.
 const (
-	defaultHang = 5 * time.Minute        // a gather that lasts longer cannot be ended but with the process
+	defaultHang = time.Minute            // a gather that lasts longer, and six intervals, cannot be ended but with the process
 	stopService = 200 * time.Millisecond // for inputs to stop
 	drain       = 200 * time.Millisecond // for metrics to reach the outputs at the end
 	lastWrite   = 700 * time.Millisecond // for outputs to write what they have at the end
@@ -214,7 +214,7 @@ func (h *host) watch(ctx context.Context) error {
 			return nil
 		case now := <-t.C:
 			for _, in := range h.inputs {
-				if d := in.lasts(now); d > h.hang {
+				if d := in.lasts(now); d > max(h.hang, 6*in.interval) {
 					return fmt.Errorf("%s has not returned from a gather for %v, and cannot be ended but with the companion", in.name, d.Round(time.Second))
 				}
 			}
