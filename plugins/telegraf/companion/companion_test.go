@@ -326,6 +326,26 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A panic in what takes its metrics, or in what makes them of an update, ends that life and nothing else.
+func TestPanicHere(t *testing.T) {
+	r := newRig(t, "good", func(c *Config) {
+		c.Take = func(pipe.Metrics) { panic("a mapping") }
+	})
+	r.untilHealth("please report this: a mapping")
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	r = newRig(t, "good", func(c *Config) {
+		c.Render = func(plugins.Update) []line.Metric { panic("a schema") }
+	})
+	r.untilHealth("")
+	r.Offer(plugins.Update{})
+	r.untilHealth("please report this: a schema")
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A companion that is not there is an alarm, and no end of the agent.
 func TestNoCompanion(t *testing.T) {
 	r := newRig(t, "good", func(c *Config) { c.Path = "/nowhere/firebreak-telegraf" })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -34,9 +35,9 @@ func (c *Companion) life(ctx context.Context) error {
 	ends := make(chan error, 5)
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { ends <- l.read() })
-	wg.Go(func() { ends <- l.write(quit) })
-	wg.Go(func() { ends <- l.watch() })
+	wg.Go(func() { ends <- caught(l.read) })
+	wg.Go(func() { ends <- caught(func() error { return l.write(quit) }) })
+	wg.Go(func() { ends <- caught(l.watch) })
 	wg.Go(func() { p.log(inner, c.c.Log) })
 	select {
 	case err = <-ends:
@@ -70,6 +71,16 @@ func (c *Companion) life(ctx context.Context) error {
 	}
 	wg.Wait()
 	return err
+}
+
+// caught makes an error of a panic in what handles what the companion says: it ends this life, and no other.
+func caught(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("this agent failed at it, please report this: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 var errLeft = errors.New("killed, has not ended within " + killLimit.String() + ": it is left to the kernel")
