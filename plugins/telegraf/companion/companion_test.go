@@ -176,7 +176,7 @@ func TestBadCompanions(t *testing.T) {
 		"fatal":   "inputs.upsd: no such plugin",
 		"silent":  "said nothing",
 		"stopped": "said nothing",
-		"panic":   "exit status 2",
+		"panic":   "does not run",
 		"leak":    "MB of memory, at most 128 MB",
 	} {
 		t.Run(how, func(t *testing.T) {

@@ -3,6 +3,7 @@ package companion
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 // fake is a companion that misbehaves in one way.
 func fake(how string) int {
 	r, w := pipe.NewReader(os.Stdin), pipe.NewWriter(os.NewFile(3, "frames"))
+	defer runtime.KeepAlive(w) // or the collector closes its file
 	kind, body, err := r.Next()
 	setup, bad := pipe.Decode[pipe.Setup](body)
 	if kind != pipe.SetupKind || err != nil || bad != nil || setup.V != pipe.Version {

@@ -46,10 +46,6 @@ func (c *Companion) life(ctx context.Context) error {
 			if fatal := (*fatalError)(nil); errors.As(other, &fatal) {
 				err = other
 			}
-		case <-p.gone:
-			if fatal := (*fatalError)(nil); !errors.As(err, &fatal) && p.state != nil {
-				err = fmt.Errorf("%w (%s)", err, p.state)
-			}
 		case <-time.After(20 * time.Millisecond):
 		}
 	case <-ctx.Done():
@@ -63,13 +59,23 @@ func (c *Companion) life(ctx context.Context) error {
 	cancel()
 	p.kill()
 	p.close() // ends every read and write
+	var left error
 	select {
 	case <-p.gone:
+		if fatal := (*fatalError)(nil); err != nil && !errors.As(err, &fatal) && p.state.Exited() { // by itself
+			err = fmt.Errorf("%w (%s)", err, p.state)
+		}
 	case <-time.After(killLimit):
 		// In the idle class even its end has to wait for a free moment of the machine; or the kernel holds it.
-		err = errors.Join(err, fmt.Errorf("process %d, %w", p.pid, errLeft))
+		left = fmt.Errorf("process %d, %w", p.pid, errLeft)
 	}
 	wg.Wait()
+	if ctx.Err() != nil {
+		return left
+	}
+	if left != nil {
+		c.c.Log.Warn("the Telegraf companion", "err", left)
+	}
 	return err
 }
 
@@ -243,7 +249,7 @@ func (l *life) watch() error {
 		case <-l.ctx.Done():
 			return nil
 		case <-l.p.gone:
-			return fmt.Errorf("it ended: %s", l.p.state)
+			return errors.New("it ended")
 		case <-t.C:
 			if n := resident(l.p.pid); n > l.c.Memory {
 				return fmt.Errorf("it holds %d MB of memory, at most %d MB are allowed: it was killed", n>>20, l.c.Memory>>20)
