@@ -20,11 +20,25 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build telegraf telegraf-test all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-helper ./plugins/hooks/exec/helper
+
+telegraf: ## build bin/firebreak-telegraf, the companion; PLUGINS="inputs.snmp outputs.kafka" for other plugins
+ifdef PLUGINS
+	GO="$(GO)" bash .ci/companion bin/firebreak-telegraf $(PLUGINS)
+else
+	CGO_ENABLED=0 $(GO) build -tags telegraf -trimpath -ldflags "-s -w" -o bin/firebreak-telegraf ./plugins/telegraf
+endif
+
+all: build telegraf ## build firebreak, its helper and the companion
+
+telegraf-test: ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
+	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
+	$(GO) tool staticcheck -tags telegraf,telegraf_none ./plugins/telegraf
+	$(GO) test -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
 
 test: ## run all tests that need nothing but Go and /bin/sh
 	$(GO) test ./...
@@ -65,7 +79,7 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -timeout 1h ./agent/uplink; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
-peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto and upsmon (see .ci/run for the packages)
+peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd and Telegraf (see .ci/run for the packages)
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
 board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C bus (needs apt, qemu-system-arm, mosquitto)

@@ -114,6 +114,8 @@ var commands = map[string]string{
 	"firebreak scan":             "TestScanTCP and TestScanLine; here its plan alone",
 	"firebreak key":              "TestKeys gives each of its commands",
 	"firebreak hub":              "TestHubCommand serves one and asks it",
+	"firebreak telegraf":         "TestTelegrafInput runs it, and TestStockTelegraf in a stock Telegraf",
+	"firebreak-telegraf":         "the companion: TestList prints what is built in",
 }
 
 // TestEveryCommandIsTold: the usage text, the README and a page of docs know each command that the program does.
@@ -204,7 +206,7 @@ func TestShownCommands(t *testing.T) {
 func understood(t *testing.T, args []string) {
 	t.Helper()
 	switch args[0] {
-	case "run", "demo", "key", "acl", "watch", "hub", "probe", "sim", "doctor", "bus", "commission", "import": // they start something, write files or ask for brokers: tests of their own do
+	case "run", "demo", "key", "acl", "watch", "hub", "telegraf", "probe", "sim", "doctor", "bus", "commission", "import": // they start something, write files or ask for brokers: tests of their own do
 		if !strings.Contains(usage, "\n  firebreak "+args[0]+" ") && !strings.Contains(usage, "\n  "+args[0]+" ") {
 			t.Errorf("the usage text does not know %q", args[0])
 		}
@@ -341,6 +343,9 @@ var tables = []struct{ section, text, given string }{
 	{"[[device.group]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\nprofile = \"faast\"\n[[device.group]]\n", ""},
 	{"[[detector]]", "[[detector]]\n", ""},
 	{"[[vote]]", "[[vote]]\n", ""},
+	{"[telegraf]", "[telegraf]\ngateway = \"sw\"\n", "gateway"},
+	{"[[source.telegraf]]", "[telegraf]\n[[source.telegraf]]\n", ""},
+	{"[[source.telegraf.point]]", "[telegraf]\n[[source.telegraf]]\n[[source.telegraf.point]]\n", ""},
 	{"[[pack]]", "[[pack]]\n", ""},
 	{"[[target]]", "[[target]]\n", ""},
 	{"[[broker]]", "[[broker]]\n", ""},

@@ -20,6 +20,7 @@ import (
 	"firebreak/agent/config"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/service"
+	"firebreak/plugins/telegraf/companion"
 )
 
 const defaultConfig = "/etc/firebreak/firebreak.toml"
@@ -49,6 +50,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        an access list for a broker: each may what its role needs
   firebreak hub -c FILE                serve a site: an MQTT broker that knows who is who
             history [--since TIME]     what a running one has heard, alarms and plans
+  firebreak telegraf -c FILE [--signal]
+                                       the sensors of FILE as an external input of a stock Telegraf
   firebreak version
 
 Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
@@ -107,6 +110,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == exec.ShimCommand {
 		return exec.ShimMain(args[1:]) // first of all: a hook waits for it
 	}
+	if len(args) > 0 && args[0] == companion.StartCommand {
+		return companion.StartMain(args[1:])
+	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
 		return 2
@@ -155,6 +161,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return importCmd(args, stdout, stderr)
 	case "profile":
 		return profileCmd(args, stdout, stderr)
+	case "telegraf":
+		return runTelegraf(args, os.Stdin, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, app.Version())
 		return 0

@@ -18,6 +18,8 @@ var floors = map[string]int{
 	"plugins/reread":        1, // files that may be replaced, or hang
 	"plugins/service":       1, // the service manager and the log, for agent and helper
 	"sensors/profile":       1,
+	"plugins/telegraf/line": 0, // line protocol; standard library only
+	"plugins/telegraf/pipe": 1, // what agent and companion say to each other
 	"agent/hazard":          1,
 	"agent/journal":         1,
 	"agent/latency":         0, // histograms of durations
@@ -47,6 +49,11 @@ var floors = map[string]int{
 	"plugins/hooks/webhook": 3,
 	"plugins/hooks/nut":     3,
 	"agent/core":            3,
+
+	"plugins/telegraf/mapping":   3, // what inputs bring to readings
+	"plugins/telegraf/schema":    3, // what is told to metrics
+	"plugins/telegraf/companion": 3, // the agent's side: start, feed, limit, end
+	"plugins/telegraf":           4, // package main of the companion, the third binary
 
 	"plugins/hooks/exec/frame":  2, // what the exec hook and the helper say to each other
 	"plugins/hooks/exec/helper": 4, // package main of the helper, the second binary
@@ -117,8 +124,14 @@ var bans = []ban{
 		reason: "a broker in the process belongs to the demo and the hub, never to the way from sensor to hook"},
 	{what: "github.com/pelletier/go-toml/v2", except: []string{"agent/config", "sensors/profile"}, tests: true,
 		reason: "files are read in two places, each strict and with positions; nobody else parses"},
-	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/webhook", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
+	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/webhook", "plugins/telegraf/companion", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
 		reason: "system calls stay at the edges"},
+	{what: "github.com/influxdata/telegraf", except: []string{"plugins/telegraf"},
+		reason: "its plugins may hang, panic, leak and flood: they run in a process of their own, and are in no other"},
+	{what: "firebreak/plugins/telegraf/companion", except: []string{"agent/app", "agent"}, tests: true,
+		reason: "app starts it; main answers for the start that limits it"},
+	{what: "firebreak/plugins/telegraf/pipe", in: []string{"agent"}, except: []string{"agent/app"}, tests: true,
+		reason: "only the app joins the companion to the loop"},
 	{what: "pgregory.net/rapid", except: []string{}, tests: true,
 		reason: "a test library"},
 	{what: "github.com/santhosh-tekuri/jsonschema/v6", except: []string{}, tests: true,

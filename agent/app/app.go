@@ -29,6 +29,7 @@ import (
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
 	"firebreak/plugins/service"
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
@@ -179,7 +180,8 @@ type parts struct {
 	board  *Board
 	newest *newest
 	note   *service.Notifier
-	hist   *history.History // nil: the configuration wants none
+	hist   *history.History     // nil: the configuration wants none
+	tele   *companion.Companion // nil likewise
 	mem    *mirror
 	jr     *opened
 	drills *drills
@@ -211,6 +213,9 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	p.tally = newTally(o, rec)
+	if p.tele, err = buildCompanion(o, p); err != nil {
+		return nil, err
+	}
 	way.fill(o.Config, p.buses)
 	p.loads.buses = p.buses
 	p.newest = newNewest(o.Config.Rules.Hazard.Points, o.Config.Rules.Voting(), o.Clock)
@@ -250,6 +255,9 @@ func (p *parts) start(ends *cleanups) {
 		if p.hist != nil {
 			ends.task("history", historyLimit, o.remember(p.hist))
 		}
+		if p.tele != nil {
+			ends.task("Telegraf companion", companionLimit, o.host(p.tele))
+		}
 		startControl(o, p.desk, ends)
 		if o.Config.Metrics != "" {
 			ends.task("metrics", stopLimit, (&metrics.Server{Address: o.Config.Metrics, Fill: p.fill, Log: o.Log.With("part", "metrics")}).Run)
@@ -279,6 +287,9 @@ func (p *parts) publishers() []plugins.Publisher {
 	out := []plugins.Publisher{p.board, p.newest, p.up, p.drills, p.tally}
 	if p.hist != nil {
 		out = append(out, p.hist)
+	}
+	if p.tele != nil {
+		out = append(out, p.tele)
 	}
 	for _, h := range p.hooks {
 		if also, ok := h.(plugins.Publisher); ok {

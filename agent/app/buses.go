@@ -43,8 +43,8 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	var out []*bus.Bus
 	var errs []error
 	for i := range c.Buses {
-		if c.Buses[i].Kind == config.AgentBus {
-			continue // another agent tells: see foreign
+		if k := c.Buses[i].Kind; k == config.AgentBus || k == config.TelegrafBus {
+			continue // nobody is asked: see foreign and telegraf
 		}
 		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, log)
 		if err != nil {

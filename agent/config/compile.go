@@ -41,6 +41,10 @@ type compiler struct {
 	hookBad  []bool // read with a fault: not asked for its traits
 	plans    []planSource
 	wanted   []want
+
+	data        []byte                   // the file
+	gathers     map[string]time.Duration // intervals of Telegraf inputs that have one of their own
+	gatherEvery time.Duration            // of the others
 }
 
 // planSource keeps the places of a plan for the faults that are found later.
@@ -54,23 +58,26 @@ type planSource struct {
 
 // later names tables and keys that a later version reads: clearer than "unknown key".
 var later = map[string]string{
-	"inputs":  "Telegraf inputs are",
-	"outputs": "Telegraf outputs are",
 	"include": "including other files is",
 }
 
-func (c *compiler) compile() {
+// names makes the maps of what the file names.
+func (c *compiler) names() {
 	c.buses, c.devices, c.points = map[string]int{}, map[string]int{}, map[string]sensors.PointID{}
 	c.profiles = map[string]*profile.Profile{}
 	c.conds, c.hooks = map[string]hazard.CondID{}, map[string]int{}
 	c.absent = map[string]string{}
 	c.targets, c.brokers = map[string]int{}, map[string]int{}
+}
 
+func (c *compiler) compile() {
+	c.names()
 	r := c.root
 	c.top(r)
 	for _, t := range r.Tables("bus") {
 		c.bus(t)
 	}
+	c.telegraf(r)
 	for _, t := range r.Tables("device") {
 		c.device(t)
 	}

@@ -172,6 +172,8 @@ type Config struct {
 
 	Sources []AgentSource // other agents, by their word
 
+	Telegraf *Telegraf // nil: there is no companion
+
 	Drills []DrillSchedule
 
 	Rules *core.Rules
@@ -194,25 +196,33 @@ func Load(path string, k Kinds) (*Config, []Fault) {
 
 // Parse compiles data; file is the name that faults show. It returns either a Config or faults.
 func Parse(file string, data []byte, k Kinds) (c *Config, faults []Fault) {
-	defer func() { // a kind's decoder or the TOML library may panic: that must not end the agent on a reload
-		if p := recover(); p != nil {
-			c, faults = nil, []Fault{{file, 1, 1, fmt.Sprintf("the configuration could not be read, please report this: %v", p)}}
-		}
-	}()
+	defer recovered(file, &c, &faults)
 	return parse(file, data, k)
+}
+
+// recovered makes a fault of a panic: a kind's decoder or the TOML library may panic, and that must not end
+// the agent on a reload. It is deferred itself.
+func recovered(file string, c **Config, faults *[]Fault) {
+	if p := recover(); p != nil {
+		*c, *faults = nil, []Fault{{file, 1, 1, fmt.Sprintf("the configuration could not be read, please report this: %v", p)}}
+	}
+}
+
+func tooLarge(file string) []Fault {
+	return []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes: it cannot be a configuration", maxFile)}}
 }
 
 func parse(file string, data []byte, k Kinds) (*Config, []Fault) {
 	src := &source{file: file}
 	if len(data) > maxFile {
-		return nil, []Fault{{File: file, Text: fmt.Sprintf("the file is larger than %d bytes: it cannot be a configuration", maxFile)}}
+		return nil, tooLarge(file)
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	root := parseTree(src, data, "")
 	if root == nil {
 		return nil, src.sorted()
 	}
-	c := &compiler{source: src, kinds: k, root: root, cfg: &Config{File: file}}
+	c := &compiler{source: src, kinds: k, root: root, cfg: &Config{File: file}, data: data}
 	c.compile()
 	if len(src.faults) > 0 {
 		return nil, src.sorted()

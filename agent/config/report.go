@@ -69,6 +69,7 @@ func Report(w io.Writer, c *Config) error {
 			p.line("note: hook %s: %s", c.Hooks[i].Name, k.Note())
 		}
 	}
+	p.telegraf(c)
 	p.detectors(c)
 	p.votes(c)
 	for i := range c.Plans {

@@ -40,6 +40,9 @@ func (c *compiler) sources(t *Table) {
 	for _, a := range s.Tables("agent") {
 		c.agentSource(a)
 	}
+	for _, a := range s.Tables("telegraf") {
+		c.telegrafSource(a)
+	}
 	c.end(s)
 }
 
@@ -117,20 +120,21 @@ func (c *compiler) sourcePoint(t *Table, src *AgentSource, p *profile.Profile, n
 	}
 }
 
-// judgeForeign: no irreversible stage may need another agent's word. It comes over brokers, which the
-// fire may take first.
+// judgeForeign: no irreversible stage may need another agent's word, which comes over brokers that the
+// fire may take first, nor what Telegraf brings: its plugins may hang, and none was written for this.
 func (c *compiler) judgeForeign(m *model, r *StageReport, t *Table, whens []hazard.CondID) {
 	if !r.Stage.Irreversible() {
 		return
 	}
 	own := make([]bool, len(m.leaves))
-	any := false
+	any := ""
 	for _, i := range m.scope(whens) {
-		if own[i] = c.cfg.Buses[c.cfg.Devices[m.leaves[i].device].Bus].Kind != AgentBus; !own[i] {
-			any = true
+		kind := c.cfg.Buses[c.cfg.Devices[m.leaves[i].device].Bus].Kind
+		if own[i] = kind != AgentBus && kind != TelegrafBus; !own[i] && any != "another agent tells" {
+			any = map[string]string{AgentBus: "another agent tells", TelegrafBus: "Telegraf brings"}[kind]
 		}
 	}
-	if any && !m.holds(whens, own) {
-		t.Fault("when", "stage %s cannot open without what another agent tells: its word may speed it up and never be needed, let sensors of this agent suffice", r.Stage)
+	if any != "" && !m.holds(whens, own) {
+		t.Fault("when", "stage %s cannot open without what %s: its word may speed it up and never be needed, let sensors of this agent suffice", r.Stage, any)
 	}
 }

@@ -90,6 +90,9 @@ func (c *compiler) poll(m *hazard.Member) (d time.Duration) {
 // been read, while one of the others is dead. Most probes of a dead unit are short, but now and
 // then one has the whole budget of a poll (sensors/bus): the worst case counts that one.
 func (c *compiler) busRound(d *Device) time.Duration {
+	if c.cfg.Buses[d.Bus].Kind == TelegrafBus {
+		return 0 // inputs gather beside each other
+	}
 	sum, dead := c.exchange(d), time.Duration(0)
 	for i := range c.cfg.Devices {
 		o := &c.cfg.Devices[i]
@@ -106,7 +109,7 @@ func (c *compiler) busRound(d *Device) time.Duration {
 // exchange estimates how long one poll of a device keeps the bus busy when it answers.
 func (c *compiler) exchange(d *Device) time.Duration {
 	b := &c.cfg.Buses[d.Bus]
-	if b.Kind == AgentBus {
+	if b.Kind == AgentBus || b.Kind == TelegrafBus {
 		return 0 // nobody is asked: it tells
 	}
 	requests, bytes := traffic(d)

@@ -1,0 +1,46 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"firebreak/agent/core"
+	"firebreak/plugins/telegraf/companion"
+	"firebreak/plugins/telegraf/mapping"
+	"firebreak/plugins/telegraf/pipe"
+	"firebreak/plugins/telegraf/schema"
+)
+
+// companionLimit is above what the companion's own bounds add up to.
+const companionLimit = 3 * time.Second
+
+// buildCompanion makes the agent's side of the Telegraf companion; nil when the configuration wants none.
+// Nothing is started or opened here. What it brings goes into the mailbox of all sources, which never
+// waits; what it is fed hangs off the loop like any publisher.
+func buildCompanion(o *Options, p *parts) (*companion.Companion, error) {
+	t := o.Config.Telegraf
+	if t == nil {
+		return nil, nil
+	}
+	m := mapping.New(t.Sources, o.Clock.Now, p.inbox.Put)
+	c := companion.Config{Path: t.Companion, Self: o.Self, Memory: t.Memory, Rate: t.Rate, Take: m.Take, Gathered: m.Gathered, Log: o.Log.With("part", "telegraf"),
+		Setup: pipe.Setup{Name: o.Config.Agent, Text: t.Text, File: t.File, Want: m.Measurements()},
+		Health: func(ctx context.Context, err error) {
+			p.guard.Post(ctx, core.Event{Kind: core.Health, Part: "telegraf", Err: err})
+		}}
+	if t.Feeds() {
+		s := schema.New(o.Config.Site, o.Config.Zone, o.Config.Agent, o.Config.Rules.Hazard.Devices, o.Config.Rules.Hazard.Points)
+		c.Render = s.Metrics
+	}
+	return companion.New(c)
+}
+
+// host runs the companion. That it cannot be ended is logged, and no failure of the agent.
+func (o *Options) host(c *companion.Companion) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := c.Run(ctx); err != nil {
+			o.Log.Warn("the Telegraf companion did not end as it should", "err", err)
+		}
+		return nil
+	}
+}

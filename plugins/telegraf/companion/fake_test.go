@@ -1,0 +1,127 @@
+package companion
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"firebreak/plugins/telegraf/line"
+	"firebreak/plugins/telegraf/pipe"
+)
+
+// TestMain makes this test binary what the agent would start: itself first, and then the companion.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == StartCommand {
+		os.Exit(StartMain(os.Args[2:]))
+	}
+	if how := os.Getenv("FIREBREAK_FAKE"); how != "" {
+		os.Exit(fake(how))
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a companion that misbehaves in one way.
+func fake(how string) int {
+	r, w := pipe.NewReader(os.Stdin), pipe.NewWriter(os.NewFile(3, "frames"))
+	defer runtime.KeepAlive(w) // or the collector closes its file
+	kind, body, err := r.Next()
+	setup, bad := pipe.Decode[pipe.Setup](body)
+	if kind != pipe.SetupKind || err != nil || bad != nil || setup.V != pipe.Version {
+		fmt.Println("no setup", kind, err, bad)
+		return 3
+	}
+	point := func(v float64) line.Metric {
+		return line.Metric{Name: "m", Fields: []line.Field{{Key: "v", Value: v}}, Time: time.Now().UnixNano()}
+	}
+	switch how {
+	case "garbage":
+		fmt.Fprintln(os.NewFile(3, "frames"), "something else writes here, on and on")
+		wait()
+	case "version":
+		_ = w.JSON(pipe.HelloKind, pipe.Hello{V: 99})
+		wait()
+	case "fatal":
+		_ = w.JSON(pipe.FatalKind, pipe.Fatal{V: pipe.Version, Error: "inputs.upsd: no such plugin"})
+		return 1
+	}
+	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}})
+	switch how {
+	case "silent", "deaf":
+		wait()
+	case "stopped":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case "panic":
+		go func() { panic("a plugin") }()
+		wait()
+	case "leak":
+		var kept [][]byte
+		for {
+			b := make([]byte, 16<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			kept = append(kept, b)
+			if len(kept) == 64 {
+				wait()
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	case "flood":
+		ms := make([]line.Metric, 500)
+		for i := range ms {
+			ms[i] = point(1)
+		}
+		for {
+			if _, err := w.Metrics(ms); err != nil {
+				return 1
+			}
+			_ = w.JSON(pipe.BeatKind, pipe.Beat{})
+		}
+	}
+	return obey(r, w, how)
+}
+
+// obey beats, sends back what it is fed, and quits when it is told to, but for "stubborn".
+func obey(r *pipe.Reader, w *pipe.Writer, how string) int {
+	fed := make(chan line.Metric, 100)
+	go func() {
+		for {
+			kind, body, err := r.Next()
+			switch {
+			case err != nil:
+				os.Exit(4)
+			case kind == pipe.QuitKind && how != "stubborn":
+				fmt.Println("quit", strings.Repeat("long ", 1000))
+				os.Exit(0)
+			case kind == pipe.MetricsKind:
+				m, _ := pipe.DecodeMetrics(body)
+				_ = m.Each(func(m line.Metric) { fed <- m })
+			}
+		}
+	}()
+	for t := time.NewTicker(20 * time.Millisecond); ; {
+		select {
+		case m := <-fed:
+			_, _ = w.Metrics([]line.Metric{m})
+		case <-t.C:
+			b := pipe.Beat{}
+			if how == "hung" {
+				b.Hung = []string{"upsd"}
+			}
+			_, _ = w.Metrics([]line.Metric{{Name: "m", Fields: []line.Field{{Key: "v", Value: 1.0}}}})
+			_ = w.JSON(pipe.GatheredKind, pipe.Gathered{Input: "m", Metrics: 1})
+			_ = w.JSON(pipe.BeatKind, b)
+		}
+	}
+}
+
+// wait is for ever, without the runtime calling it a deadlock.
+func wait() {
+	for {
+		<-time.After(time.Hour)
+	}
+}

@@ -1,0 +1,199 @@
+package companion
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// StartCommand is the first argument of this program when it is to become the companion.
+const StartCommand = "telegraf-start"
+
+// StartMain takes the limits upon itself that need no watching, and becomes the companion: a child of the
+// agent that is this program once more, so that a disk that hangs under the companion's binary holds up
+// this process, and never a fork of the agent. It returns only when that fails.
+func StartMain(args []string) int {
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, StartCommand+" is started by the agent only, with the path of the companion")
+		return 2
+	}
+	runtime.LockOSThread() // the thread that executes is the one that stays, with its class
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE, Nice: 19}, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "the companion does not get the idle scheduling class: %v\n", err)
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
+		fmt.Fprintf(os.Stderr, "the companion is not the first to go when memory is short: %v\n", err)
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // a panic writes no disk full
+	err := syscall.Exec(args[0], args, os.Environ())
+	fmt.Fprintf(os.Stderr, "%s cannot be run: %v\n", args[0], err)
+	return 1
+}
+
+// process is a companion that was started, with our ends of its pipes.
+type process struct {
+	pid   int
+	in    *os.File // its standard input
+	out   *os.File // its frames
+	err   *os.File // its standard output and error
+	gone  chan struct{}
+	state *os.ProcessState // once gone is closed
+
+	closing sync.Once
+}
+
+// launch starts the companion in a process group of its own.
+func launch(c *Config) (*process, error) {
+	if c.Self == "" {
+		return nil, errors.New("the path of this program is not known")
+	}
+	var files []*os.File
+	shut := func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	pair := func() (r, w *os.File, err error) {
+		if r, w, err = os.Pipe(); err == nil {
+			files = append(files, r, w)
+		}
+		return r, w, err
+	}
+	inR, inW, err1 := pair()
+	outR, outW, err2 := pair()
+	errR, errW, err3 := pair()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		shut()
+		return nil, err
+	}
+	cmd := exec.Command(c.Self, StartCommand, c.Path)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = inR, errW, errW, []*os.File{outW}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Dir = "/"
+	cmd.Env = append(environ(), "GOMEMLIMIT="+strconv.FormatInt(c.Memory/4*3, 10), "GOTRACEBACK=single")
+	cmd.Env = append(cmd.Env, c.Env...)
+	if err := cmd.Start(); err != nil {
+		shut()
+		return nil, err
+	}
+	inR.Close()
+	outW.Close()
+	errW.Close()
+	p := &process{pid: cmd.Process.Pid, in: inW, out: outR, err: errR, gone: make(chan struct{})}
+	go func() { // ends with the process, which is killed; one that the kernel holds keeps it
+		_ = cmd.Wait()
+		p.state = cmd.ProcessState
+		close(p.gone)
+	}()
+	return p, nil
+}
+
+// environ is that of the agent, for the ${NAME} of a Telegraf configuration, without the way to the service
+// manager.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(s string) bool {
+		return strings.HasPrefix(s, "NOTIFY_SOCKET=") || strings.HasPrefix(s, "WATCHDOG_") || strings.HasPrefix(s, "GOMEMLIMIT=")
+	})
+}
+
+// kill ends the process and all in its group; a stopped one too. Where the rights of the agent are enough,
+// it need not wait for an idle moment to end.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(p.pid) + "/task")
+	for _, t := range tasks {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+		}
+	}
+}
+
+func (p *process) close() {
+	p.closing.Do(func() {
+		p.in.Close()
+		p.out.Close()
+		p.err.Close()
+	})
+}
+
+// Bounds of what is logged of a companion.
+const (
+	maxLogLine = 2 << 10
+	linesASec  = 20
+)
+
+// log hands its standard output and error to the log, line by line, some a second at most.
+func (p *process) log(ctx context.Context, log *slog.Logger) {
+	r := bufio.NewReaderSize(p.err, maxLogLine)
+	left, dropped, since := linesASec, 0, time.Now()
+	for ctx.Err() == nil {
+		b, more, err := r.ReadLine()
+		if err != nil {
+			return
+		}
+		text := strings.ToValidUTF8(strings.TrimSpace(string(b)), "")
+		for more && err == nil { // the rest of a long line
+			_, more, err = r.ReadLine()
+		}
+		if time.Since(since) > time.Second {
+			left, since = linesASec, time.Now()
+		}
+		if left--; left < 0 {
+			dropped++
+			continue
+		}
+		if dropped > 0 {
+			log.Warn("lines of the Telegraf companion were dropped", "lines", dropped)
+			dropped = 0
+		}
+		if text != "" {
+			log.Info("telegraf", "says", text)
+		}
+	}
+}
+
+// maxChildren bounds the walk through the children of a companion.
+const maxChildren = 256
+
+// resident is the memory that a process and its children hold, in bytes, as far as it can be read.
+func resident(pid int) (sum int64) {
+	queue := []int{pid}
+	for n := 0; n < len(queue) && n < maxChildren; n++ {
+		dir := "/proc/" + strconv.Itoa(queue[n])
+		b, err := os.ReadFile(dir + "/statm")
+		if err != nil {
+			continue
+		}
+		if f := bytes.Fields(b); len(f) > 1 {
+			if pages, err := strconv.ParseInt(string(f[1]), 10, 64); err == nil {
+				sum += pages * int64(os.Getpagesize())
+			}
+		}
+		lists, _ := filepath.Glob(dir + "/task/*/children")
+		for _, l := range lists {
+			b, _ := os.ReadFile(l)
+			for _, f := range strings.Fields(string(b)) {
+				if child, err := strconv.Atoi(f); err == nil {
+					queue = append(queue, child)
+				}
+			}
+		}
+	}
+	return sum
+}
