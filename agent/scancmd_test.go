@@ -110,7 +110,7 @@ func TestScanTCP(t *testing.T) {
 	for _, want := range []string{
 		"plan: ask 3 units", "nothing is written\n",
 		"unit 1 answers at tcp://" + r.Power.Addr() + "\n  apc-smart-ups: APC Smart-UPS SMT, SMX, SRT; ", "points usable; its identity matches\n",
-		"unit 2 answers at tcp://" + r.Power.Addr() + "\n  soltaro-c: Soltaro rack BMS, version C; ", "POSSIBLE", "voltage 256 V",
+		"unit 2 answers at tcp://" + r.Power.Addr() + "\n  soltaro-c: Soltaro rack BMS, version C; ", "POSSIBLE", "voltage 25",
 		"2 units answer",
 		"kind   = \"modbus-tcp\"\naddress = \"" + r.Power.Addr(), "profile = \"apc-smart-ups\"\nbus     = \"bus-1\"\nunit    = 1\n",
 	} {

@@ -9,7 +9,7 @@ import (
 
 // Every built-in profile is green; one whose scale is wrong is not, with the case that shows it.
 func TestProfileTest(t *testing.T) {
-	if code, out, errs := firebreak("profile", "test"); code != 0 || errs != "" || !strings.Contains(out, "soltaro-c: 59 points") {
+	if code, out, errs := firebreak("profile", "test"); code != 0 || errs != "" || !strings.Contains(out, "soltaro-c: 80 points") {
 		t.Errorf("all built-in profiles: exit %d, %s\n%s", code, errs, out)
 	}
 	dir := t.TempDir()

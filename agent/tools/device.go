@@ -36,9 +36,13 @@ func NewDevice(p *profile.Profile) (*Device, error) {
 	for _, b := range p.Plan() {
 		d.bank.Define(slave.Table(b.Func), b.First, b.Count)
 	}
-	for i := range p.Channels {
-		d.base[i] = d.rest(i)
-		d.write(i, d.base[i])
+	for _, looked := range []bool{false, true} { // last those that gates look at: another may show the same register
+		for i := range p.Channels {
+			if d.gating(i) == looked {
+				d.base[i] = d.rest(i)
+				d.write(i, d.base[i])
+			}
+		}
 	}
 	// Last: a channel may show a register of the identity, too.
 	for _, c := range p.Identity {
@@ -95,6 +99,13 @@ func (d *Device) wanted(i int) (out []float64) {
 		}
 	}
 	return out
+}
+
+// gating tells whether a gate looks at channel i.
+func (d *Device) gating(i int) bool {
+	return slices.ContainsFunc(d.p.Channels, func(c profile.Channel) bool {
+		return slices.ContainsFunc(c.Gates, func(g profile.Gate) bool { return g.Channel == i })
+	})
 }
 
 // opens tells whether v of channel i opens most of the gates that look at it: some exclude each other, as

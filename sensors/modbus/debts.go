@@ -160,13 +160,17 @@ func witnessesOf(p *profile.Profile) (out []profile.Span) {
 	return out
 }
 
-// alone are the reads of single channels, the blocks that a profile demands whole, and what tells the identity.
+// alone are the reads of single channels, the blocks that a profile demands whole, what tells the identity, and the
+// requests of a round.
 func alone(p *profile.Profile) (out []profile.Span) {
 	for i := range p.Identity {
 		out = append(out, p.Identity[i].Span)
 	}
 	for i := range p.Channels {
 		out = append(out, p.PlanOf([]int{i})[0].Span)
+	}
+	for _, b := range p.Plan() { // where all channels are of one length
+		out = append(out, b.Span)
 	}
 	return out
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
@@ -196,8 +194,8 @@ func (s *shim) start() error {
 	}
 	_ = s.mark(m) // without it the cookie alone finds what outlives a killed shim
 	s.exit, s.none = make(chan syscall.WaitStatus, 1), make(chan struct{})
-	s.out.limit, s.out.eof = s.spec.OutputLimit, make(chan struct{})
-	go s.out.drain(r)
+	s.out.from, s.out.limit, s.out.eof = r, s.spec.OutputLimit, make(chan struct{})
+	go s.out.drain()
 	go s.reap()
 	return nil
 }
@@ -279,26 +277,52 @@ func (s *shim) mark(m marker) error { return s.d.write(startedFile, m.encode()) 
 // capture keeps the first bytes of the output and reads the rest away, so that a command that
 // says much is not held up.
 type capture struct {
-	mu        sync.Mutex
+	from      *os.File
 	buf       []byte
 	limit     int
-	eof       chan struct{} // nil: never started
+	eof       chan struct{} // closed when nothing more is read; nil: never started
 	startedNs int64
 }
 
-func (c *capture) drain(r io.Reader) {
+func (c *capture) drain() {
 	defer close(c.eof)
 	b := make([]byte, 8<<10)
 	for {
-		n, err := r.Read(b)
-		c.mu.Lock()
-		c.buf = append(c.buf, b[:min(n, c.limit-len(c.buf))]...)
-		c.mu.Unlock()
+		n, err := c.from.Read(b)
+		c.keep(b[:n])
 		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.rest(b)
+			}
 			return
 		}
 	}
 }
+
+// rest takes what lies in the pipe already. On a busy machine the time is over before this goroutine has
+// run at all, and then Read gives nothing, whatever is there.
+func (c *capture) rest(b []byte) {
+	raw, err := c.from.SyscallConn()
+	if err != nil || c.from.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	for range maxPipe / len(b) { // a process that was left behind may go on to write
+		n := 0
+		err := raw.Read(func(fd uintptr) bool {
+			n, _ = unix.Read(int(fd), b)
+			return true // it never waits
+		})
+		if err != nil || n <= 0 {
+			return
+		}
+		c.keep(b[:n])
+	}
+}
+
+// maxPipe is what a pipe holds unless somebody has enlarged it (pipe(7)).
+const maxPipe = 64 << 10
+
+func (c *capture) keep(b []byte) { c.buf = append(c.buf, b[:min(len(b), c.limit-len(c.buf))]...) }
 
 // first waits a little for the end of the output, which a process left behind may keep open.
 func (c *capture) first() []byte {
@@ -308,8 +332,8 @@ func (c *capture) first() []byte {
 	select {
 	case <-c.eof:
 	case <-time.After(20 * time.Millisecond):
+		_ = c.from.SetReadDeadline(time.Unix(1, 0))
+		<-c.eof // it waits for nothing any more
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]byte(nil), c.buf...)
+	return c.buf
 }
