@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"firebreak/plugins"
@@ -161,16 +162,34 @@ func New(name string, c Config, d Devices) (*Hook, error) {
 	return &Hook{name: name, c: c, devices: d}, nil
 }
 
+// probesAtOnce is for how many devices a probe waits at the same time: so few that it never fills the queue of
+// a bus, in which a command has to find room.
+const probesAtOnce = 4
+
 // Probe reads the state that each command changes, through the bus and with the identity of the
-// device: a command could be sent now. It writes nothing.
+// device: a command could be sent now. It writes nothing. A device that hangs uses up its own time alone,
+// as long as there are not four.
 func (h *Hook) Probe(ctx context.Context) error {
-	var faults []error
+	faults := make([]error, len(h.c.Targets)) // in their order
+	devices := map[string][]int{}
 	for i := range h.c.Targets {
-		t := &h.c.Targets[i]
-		if _, _, err := h.devices.Inspect(ctx, t.Device, t.Command); err != nil {
-			faults = append(faults, fmt.Errorf("%s (%s of %s): %w", t.Name, t.Command, t.Device, err))
-		}
+		devices[h.c.Targets[i].Device] = append(devices[h.c.Targets[i].Device], i)
 	}
+	var wg sync.WaitGroup
+	free := make(chan struct{}, probesAtOnce)
+	for _, targets := range devices {
+		wg.Go(func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			for _, i := range targets {
+				t := &h.c.Targets[i]
+				if _, _, err := h.devices.Inspect(ctx, t.Device, t.Command); err != nil {
+					faults[i] = fmt.Errorf("%s (%s of %s): %w", t.Name, t.Command, t.Device, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("hook %q: %w", h.name, err)
 	}

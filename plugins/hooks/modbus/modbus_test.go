@@ -206,6 +206,39 @@ func TestResolveAndValidate(t *testing.T) {
 	}
 }
 
+// hung is a board of which one device never answers.
+type hung struct {
+	board
+	device string
+}
+
+func (h *hung) Inspect(ctx context.Context, device, command string) ([]sensors.Reading, bool, error) {
+	if device == h.device {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	return h.board.Inspect(ctx, device, command)
+}
+
+// One that hangs uses up nobody else's time: the fault names it alone.
+func TestProbeOfOneThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New("off", config(), &hung{device: "ups-a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		h.devices.(*hung).err = errors.New("no such outlet")
+		err = h.Probe(ctx)
+		if err == nil || strings.Count(err.Error(), "no such outlet") != 2 || strings.Count(err.Error(), "deadline") != 1 {
+			t.Errorf("said: %v", err)
+		}
+	})
+}
+
 func TestProbe(t *testing.T) {
 	h, err := New("off", config(), &board{})
 	if err != nil {
