@@ -170,29 +170,30 @@ func (o *Options) recover(jr *opened) (*guard.Recovered, error) {
 
 // parts are what one life consists of.
 type parts struct {
-	o      *Options
-	rec    *guard.Recovered
-	boot   guard.Boot
-	up     *uplink.Uplink
-	hooks  []plugins.Hook
-	inbox  *bus.Latest
-	buses  []*bus.Bus
-	board  *Board
-	newest *newest
-	note   *service.Notifier
-	hist   *history.History     // nil: the configuration wants none
-	tele   *companion.Companion // nil likewise
-	mem    *mirror
-	jr     *opened
-	drills *drills
-	guard  *guard.Guard
-	change *reloader
-	desk   *desk
-	heard  heard // of peers
-	twins  heard
-	loads  *busLoads
-	tally  *metrics.Tally
-	began  time.Time
+	o         *Options
+	rec       *guard.Recovered
+	boot      guard.Boot
+	up        *uplink.Uplink
+	hooks     []plugins.Hook
+	inbox     *bus.Latest
+	buses     []*bus.Bus
+	board     *Board
+	newest    *newest
+	note      *service.Notifier
+	hist      *history.History     // nil: the configuration wants none
+	listeners []plugins.Publisher  // what the loop tells, in its order
+	tele      *companion.Companion // nil likewise
+	mem       *mirror
+	jr        *opened
+	drills    *drills
+	guard     *guard.Guard
+	change    *reloader
+	desk      *desk
+	heard     heard // of peers
+	twins     heard
+	loads     *busLoads
+	tally     *metrics.Tally
+	began     time.Time
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
@@ -221,8 +222,9 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p.newest = newNewest(o.Config.Rules.Hazard.Points, o.Config.Rules.Voting(), o.Clock)
 	p.drills = &drills{config: o.Config, hooks: p.hooks, tell: []plugins.Publisher{p.up}, clock: o.Clock, real: p.board.open, synced: clockSynced,
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
+	p.listeners = p.publishers()
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.publishers(), Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Ended: p.tally.Called, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.listeners, Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Ended: p.tally.Called, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

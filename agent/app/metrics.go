@@ -45,15 +45,23 @@ func (p *parts) fill(m *told.Page) {
 	fillProcess(m)
 }
 
-// publisherName names the first publishers, in the order of parts.publishers; those of hooks and of who
-// runs the app have a number.
+// publisherName is what the metrics call publisher i of the loop; those of hooks and of who runs the app have a number.
 func (p *parts) publisherName(i int) string {
-	names := []string{"status", "uplink", "drills", "metrics"}
-	if p.hist != nil {
-		names = append(names, "history")
-	}
-	if i < len(names) {
-		return names[i]
+	switch p.listeners[i] {
+	case p.board:
+		return "status"
+	case p.newest:
+		return "points"
+	case p.up:
+		return "uplink"
+	case p.drills:
+		return "drills"
+	case p.tally:
+		return "metrics"
+	case p.hist:
+		return "history"
+	case p.tele:
+		return "telegraf"
 	}
 	return strconv.Itoa(i)
 }

@@ -59,7 +59,11 @@ func TestMetrics(t *testing.T) {
 	addr := freePort(t)
 	c, text := room(t, append(in(t.TempDir()), `agent  = "b3-rack1"`, "agent  = \"b3-rack1\"\nmetrics = \""+addr+"\"")...)
 	life(t, c, text, func(r Running) {
-		page := scrape(t, addr)
+		var page string
+		until(t, "the plans are told", func() bool { page = scrape(t, addr); return strings.Contains(page, "firebreak_plan_stage{") })
+		for _, name := range []string{"status", "points", "uplink", "drills", "metrics", "history"} {
+			figure(t, page, `firebreak_updates_dropped_total{publisher="`+name+`"}`)
+		}
 		for _, f := range metrics.Families {
 			if f.Name != "firebreak_inbound_dropped_total" && !strings.Contains(page, "\n# TYPE "+f.Name+" "+f.Type+"\n") && !strings.HasPrefix(page, "# HELP "+f.Name+" ") {
 				t.Errorf("the page lacks %s", f.Name)
