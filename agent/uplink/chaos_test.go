@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,27 @@ func TestCutSessions(t *testing.T) {
 			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
 		}
 	}
+}
+
+// A disk that hangs under a password costs a moment: with what was read last it goes on, without any it says
+// so, and the end of the uplink waits for neither.
+func TestCredentialsOnADiskThatHangs(t *testing.T) {
+	pass := filepath.Join(t.TempDir(), "pass")
+	if err := syscall.Mkfifo(pass, 0o600); err != nil { // nobody writes: opening it waits for ever
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // lets the one read go
+		if f, err := os.OpenFile(pass, os.O_RDWR, 0); err == nil {
+			_ = f.Close()
+		}
+	})
+	cfg := config("mqtt://127.0.0.1:1")
+	cfg.Brokers[0].PasswordFile = pass
+	u, stop := start(t, cfg)
+	awaitStats(t, u, func(s BrokerStats) bool {
+		return strings.Contains(s.LastError, "credentials of broker b0: not read within")
+	})
+	stop()
 }
 
 // The files are read at each connection: one that comes late, or is changed, needs no restart.

@@ -146,15 +146,6 @@ func (c *Config) validate() error {
 // Session gives what a session with the broker needs, for others than the uplink. It reads the files.
 func (b *Broker) Session(clientID string, now func() time.Time) (session.Config, error) {
 	sc := session.Config{URL: b.URL, ClientID: clientID}
-	err := b.credentials(&sc, now)
-	return sc, err
-}
-
-// credentials reads the broker's files into a session's configuration.
-func (b *Broker) credentials(sc *session.Config, now func() time.Time) error {
 	f := session.Files{Username: b.UsernameFile, Password: b.PasswordFile, CA: b.CAFile, Cert: b.CertFile, Key: b.KeyFile}
-	if err := f.Apply(sc, now); err != nil {
-		return fmt.Errorf("credentials of broker %s: %w", b.Name, err)
-	}
-	return nil
+	return sc, f.Apply(&sc, now)
 }

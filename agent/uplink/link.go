@@ -14,6 +14,7 @@ import (
 
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
+	"firebreak/plugins/reread"
 )
 
 // lane is what goes by one session with a broker.
@@ -41,6 +42,8 @@ type link struct {
 	wake chan struct{} // capacity 1: something was left
 	wg   sync.WaitGroup
 
+	files *reread.File[session.Config] // of the broker
+
 	// Of the link's goroutine; see twins.
 	short                   int
 	suffixed, suffixRefused bool
@@ -56,8 +59,25 @@ type link struct {
 }
 
 func newLink(u *Uplink, b Broker, n lane) *link {
-	return &link{u: u, b: b, lane: n, log: u.cfg.Log.With("component", "uplink", "broker", b.Name),
+	l := &link{u: u, b: b, lane: n, log: u.cfg.Log.With("component", "uplink", "broker", b.Name),
 		wake: make(chan struct{}, 1), backlog: newBacklog(&u.cfg), st: BrokerStats{Name: b.Name}, again: map[string]bool{}}
+	if n == telemetry && b.TelemetryCertFile != "" {
+		b.CertFile, b.KeyFile = b.TelemetryCertFile, b.TelemetryKeyFile
+	}
+	l.files = reread.New(func() (session.Config, error) { return b.Session("", u.cfg.CertTime) })
+	return l
+}
+
+// credentials are what the broker's files say now. What is broken or hangs leaves what was read last in force.
+func (l *link) credentials() (session.Config, error) {
+	sc, have, err := l.files.Get()
+	switch {
+	case !have:
+		return sc, fmt.Errorf("credentials of broker %s: %w", l.b.Name, err)
+	case err != nil:
+		l.log.Warn("credentials cannot be read anew: those read last are used", "error", err)
+	}
+	return sc, nil
 }
 
 func (l *link) put(m *wire.Message) {
@@ -164,21 +184,17 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	l.st.Sessions = n
 	l.mu.Unlock()
 	signer := l.u.voice.signer(l.u.cfg.SigningKey)
-	sc := session.Config{URL: l.b.URL, ClientID: l.clientID(), MaxInFlight: l.u.cfg.Window + 64, Dial: l.u.cfg.Dial}
-	b := l.b
-	if l.lane == telemetry {
-		if b.TelemetryCertFile != "" {
-			b.CertFile, b.KeyFile = b.TelemetryCertFile, b.TelemetryKeyFile
-		}
-	} else {
+	sc, err := l.credentials()
+	if err != nil {
+		return false, err
+	}
+	sc.ClientID, sc.MaxInFlight, sc.Dial = l.clientID(), l.u.cfg.Window+64, l.u.cfg.Dial
+	if l.lane != telemetry {
 		will, err := l.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Will(n) })
 		if err != nil {
 			return false, err
 		}
 		sc.Will = &session.Will{Topic: will.Topic, Payload: signer.Sign(will.Topic, will.Payload), QoS: will.QoS(), Retained: will.Retained()}
-	}
-	if err := b.credentials(&sc, l.u.cfg.CertTime); err != nil {
-		return false, err
 	}
 	s, err := session.Connect(ctx, sc)
 	if err != nil {
