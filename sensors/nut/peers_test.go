@@ -99,7 +99,9 @@ func (u *ups) until(what, channel, want string) {
 	u.t.Helper()
 	var got map[string]string
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-tick.C {
 		if got, err = u.poll(500 * time.Millisecond); got[channel] == want && (err != nil) == (want == "") {
 			return
 		}
