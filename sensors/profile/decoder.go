@@ -49,7 +49,7 @@ func NewDecoder(p *Profile, points []sensors.Point) (*Decoder, error) {
 }
 
 // Decode appends one reading per point to out; raw has one entry per channel. It does not
-// allocate when out has room.
+// allocate when out has room, but for the words of a UPS.
 func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
 	return d.DecodeOf(d.all, d.all, raw, out)
 }
