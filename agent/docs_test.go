@@ -338,6 +338,8 @@ var tables = []struct{ section, text, given string }{
 	{"[[bus]]", "[[bus]]\nkind = \"modbus-ascii\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"gpio\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"nut\"\n", "kind"},
+	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"nut\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device.group]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\nprofile = \"faast\"\n[[device.group]]\n", ""},

@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"sensors/modbus":    2,
 	"sensors/gpio":      2,
 	"sensors/i2c":       2,
+	"sensors/nut":       2,
 	"agent/response":    2,
 
 	"sensors/bus":           3,

@@ -203,11 +203,11 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
 		return nil, err
 	}
-	way := &devicesByName{}
-	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, certTime(rec.LastWall), o.Log); err != nil {
+	way, certs := &devicesByName{}, certTime(rec.LastWall)
+	if p.hooks, err = buildHooks(o.Config, way, o.Self, o.Config.Run, certs, o.Log); err != nil {
 		return nil, err
 	}
-	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, p.loads, o.Log); err != nil {
+	if p.buses, err = buildBuses(o.Config, o.Clock, o.Origin, o.I2C, o.Probe, p.loads, certs, o.Log); err != nil {
 		return nil, err
 	}
 	if p.hist, err = buildHistory(o, p.boot); err != nil {

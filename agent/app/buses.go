@@ -16,6 +16,7 @@ import (
 	"firebreak/sensors/gpio"
 	"firebreak/sensors/i2c"
 	"firebreak/sensors/modbus"
+	"firebreak/sensors/nut"
 
 	periph "periph.io/x/conn/v3/i2c"
 )
@@ -33,7 +34,7 @@ type link interface {
 
 // buildBuses makes one owner for each bus of the configuration. A bus that cannot be opened is
 // tried again by its poller: it is a silent sensor, not a reason to stay down.
-func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, loads *busLoads, log *slog.Logger) ([]*bus.Bus, error) {
+func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, loads *busLoads, certs func() time.Time, log *slog.Logger) ([]*bus.Bus, error) {
 	reserved := map[sensors.PointID]bool{}
 	for i := range c.Rules.Response.Plans {
 		for p := range c.Rules.DependsOn(&c.Rules.Response.Plans[i]) {
@@ -46,7 +47,7 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 		if k := c.Buses[i].Kind; k == config.AgentBus || k == config.TelegrafBus {
 			continue // nobody is asked: see foreign and telegraf
 		}
-		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, log)
+		b, err := buildBus(c, i, clock, origin, open, probe, reserved, loads, certs, log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("bus %q: %w", c.Buses[i].Name, err))
 			continue
@@ -58,9 +59,9 @@ func buildBuses(c *config.Config, clock *sensors.Clock, origin sensors.Origin, o
 	return out, errors.Join(errs...)
 }
 
-func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, loads *busLoads, log *slog.Logger) (*bus.Bus, error) {
+func buildBus(c *config.Config, i int, clock *sensors.Clock, origin sensors.Origin, open OpenI2C, probe time.Duration, reserved map[sensors.PointID]bool, loads *busLoads, certs func() time.Time, log *slog.Logger) (*bus.Bus, error) {
 	rule := &c.Buses[i]
-	make, closer, err := pollers(c, rule, open)
+	make, closer, err := pollers(c, rule, open, certs, log)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func buildParts(c *config.Config, dev *config.Device, make makePoller, reserved 
 type makePoller func(*config.Device, []sensors.Point) (bus.Poller, error)
 
 // pollers opens the way to a bus and returns how to make the poller of one of its devices.
-func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.Closer, error) {
+func pollers(c *config.Config, rule *config.Bus, open OpenI2C, certs func() time.Time, log *slog.Logger) (makePoller, io.Closer, error) {
 	var l link
 	var err error
 	switch rule.Kind {
@@ -154,6 +155,11 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C) (makePoller, io.C
 			g.list = append(g.list, p)
 			return p, err
 		}, g, nil
+	case "nut":
+		u := nut.NewClient(nut.Options{Address: rule.Address, StartTLS: rule.StartTLS, CA: rule.CA, Now: certs, Log: log.With("component", "nut", "bus", rule.Name)})
+		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
+			return nut.New(u, d.UPS, d.Profile, points)
+		}, u, nil
 	default:
 		return nil, nil, fmt.Errorf("kind %q is not built in", rule.Kind)
 	}

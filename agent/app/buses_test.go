@@ -75,7 +75,7 @@ func TestConnectionIsClosedAfterARound(t *testing.T) {
 			c.Devices = append(c.Devices, config.Device{ID: dev.ID, Name: dev.Name, Profile: p, Unit: i + 1, Poll: dev.Poll, First: pt.ID, Count: 1,
 				Groups: []config.Group{{Channels: []int{0}, Poll: dev.Poll}}})
 		}
-		buses, err := buildBuses(c, sensors.NewClock(), sensors.Real, nil, 0, &busLoads{}, discard())
+		buses, err := buildBuses(c, sensors.NewClock(), sensors.Real, nil, 0, &busLoads{}, time.Now, discard())
 		if err != nil {
 			t.Fatal(err)
 		}

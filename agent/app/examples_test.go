@@ -65,7 +65,7 @@ func newDocHook(t *testing.T, doc, kind string, change ...string) *docHook {
 	if err != nil {
 		t.Fatal(err)
 	}
-	buses, err := buildBuses(c, sensors.NewClock(), sensors.Real, openAdapter, 0, &busLoads{}, discard())
+	buses, err := buildBuses(c, sensors.NewClock(), sensors.Real, openAdapter, 0, &busLoads{}, time.Now, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

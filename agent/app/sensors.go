@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"firebreak/agent/config"
 	"firebreak/sensors"
@@ -15,7 +16,7 @@ import (
 func ReadSensors(ctx context.Context, c *config.Config, log *slog.Logger, put func(sensors.Batch)) error {
 	clock := sensors.NewClock()
 	loads := &busLoads{}
-	buses, err := buildBuses(c, clock, sensors.Real, openAdapter, 0, loads, log)
+	buses, err := buildBuses(c, clock, sensors.Real, openAdapter, 0, loads, certTime(time.Time{}), log)
 	if err != nil {
 		return err
 	}

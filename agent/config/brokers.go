@@ -75,8 +75,13 @@ func (b *Broker) local() bool {
 	if err != nil {
 		return false
 	}
-	ip := net.ParseIP(u.Hostname())
-	return ip != nil && ip.IsLoopback() || u.Hostname() == "localhost"
+	return localHost(u.Hostname())
+}
+
+// localHost tells whether a host of an address is this machine.
+func localHost(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback() || host == "localhost"
 }
 
 // secretFile reads the path of a file that is read while the agent runs.

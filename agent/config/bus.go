@@ -15,7 +15,7 @@ func (c *compiler) bus(t *Table) {
 	name, ok := declare(c, t, "bus", c.buses, len(c.cfg.Buses))
 	b := Bus{Name: name, At: t.at}
 	t.Require("kind")
-	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "gpio")
+	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "gpio", "nut")
 	b.Gateway, b.Supply = c.name(t, "gateway"), c.name(t, "supply")
 	switch b.Kind {
 	case "modbus-tcp":
@@ -30,8 +30,10 @@ func (c *compiler) bus(t *Table) {
 	case "gpio":
 		t.Require("chip")
 		b.Adapter = c.path(t, "chip", "/dev/gpiochip0")
+	case "nut":
+		c.upsd(t, &b)
 	default: // the fault is there already: do not complain of each key as well
-		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter", "chip"}, portKeys()) {
+		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter", "chip", "starttls", "ca"}, portKeys()) {
 			t.used[k] = true
 		}
 	}
@@ -100,6 +102,35 @@ func (c *compiler) serialLine(t *Table, b *Bus) {
 	if b.RS485 == "" && (t.Has("rs485_before") || t.Has("rs485_after")) {
 		t.Fault("rs485_before", "delays of the transmitter count with rs485 = \"rts-high\" or \"rts-low\" only: name it, or take them out")
 	}
+}
+
+// upsd reads the keys of an upsd.
+func (c *compiler) upsd(t *Table, b *Bus) {
+	t.Require("address")
+	b.Address = c.hostPort(t, defUpsdPort)
+	b.StartTLS = t.Bool("starttls", false)
+	t.used["ca"] = true
+	if !t.Has("ca") {
+		return
+	}
+	if b.CA = c.path(t, "ca", "/etc/firebreak/upsd-ca.pem"); !b.StartTLS {
+		t.Fault("ca", "ca has no effect without starttls = true: set it, or take ca out")
+	}
+}
+
+// barePlain are the upsds of other machines that are read in plain text (S17).
+func (c *Config) barePlain() (out []string) {
+	for i := range c.Buses {
+		b := &c.Buses[i]
+		if b.Kind != "nut" || b.StartTLS {
+			continue
+		}
+		host, _, _ := net.SplitHostPort(b.Address) // hostPort has split it before
+		if !localHost(host) {
+			out = append(out, "bus "+b.Name+" reads its upsd in plain text ("+b.Address+"): whoever is on the way can change every value; set starttls = true and ca")
+		}
+	}
+	return out
 }
 
 // hostPort reads "host:port"; the port may be left out where there is a usual one.

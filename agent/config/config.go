@@ -41,8 +41,8 @@ type Stands struct{ Zone, Feed string }
 // Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
 type Bus struct {
 	Name    string
-	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio
-	Address string // host:port of modbus-tcp, or of the serial server before a line
+	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio, nut
+	Address string // host:port of modbus-tcp and of upsd, or of the serial server before a line
 	Close   bool   // the connection to Address is closed after each round of polls
 	Port    string // of a serial line: the device, "/dev/ttyUSB0"
 	Baud    int
@@ -58,6 +58,9 @@ type Bus struct {
 	RS485       string        // empty, rts-high, rts-low: the kernel switches the transmitter
 	RS485Before time.Duration
 	RS485After  time.Duration
+
+	StartTLS bool   // nut: upsd is asked for encryption before anything else
+	CA       string // nut: PEM file of the authority; empty: the system's
 }
 
 // protocol is what a profile calls the kind.
@@ -67,6 +70,8 @@ func (b *Bus) protocol() string {
 		return profile.I2C
 	case "gpio":
 		return profile.GPIO
+	case "nut":
+		return profile.NUT
 	}
 	return profile.Modbus
 }
@@ -80,6 +85,7 @@ type Device struct {
 	Unit      int    // Modbus unit, or I2C address
 	Mux       int    // address of the I2C switch that it is behind; 0: none
 	Channel   int    // of that switch
+	UPS       string // nut: the name that its upsd gives it
 	Zone      string // where it measures
 	Supply    string // of its own; empty: that of its bus
 	Poll      time.Duration

@@ -18,10 +18,11 @@ const (
 	defHeldTrue     = 30 * time.Minute       // S4
 	defLossPersist  = 10 * time.Second       // S2
 
-	defTCPPort = "502"
-	defBaud    = 9600
-	defParity  = "none"
-	defStop    = 1
+	defTCPPort  = "502"
+	defUpsdPort = "3493"
+	defBaud     = 9600
+	defParity   = "none"
+	defStop     = 1
 
 	defPoll         = time.Second     // where the profile states none
 	defStalePolls   = 3               // stale = this many polls,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"firebreak/agent/core"
@@ -102,7 +103,7 @@ func (c *compiler) groups(t *Table, d *Device) {
 		}
 		slices.Sort(out.Channels)
 		if d.Profile.Bus != profile.Modbus {
-			g.Fault("points", "a chip is measured whole: take the group out and set poll of the device")
+			g.Fault("points", "a chip, and a UPS, is read whole: take the group out and set poll of the device")
 		}
 		g.Unknown()
 		if len(out.Channels) > 0 {
@@ -126,7 +127,7 @@ func (c *compiler) groups(t *Table, d *Device) {
 // unit reads the place on the bus: "unit" on Modbus, "address" on I2C.
 func (c *compiler) unit(t *Table, d *Device) {
 	if d.Bus < 0 {
-		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
+		t.used["unit"], t.used["address"], t.used["mux"], t.used["ups"] = true, true, true, true
 		return
 	}
 	b := &c.cfg.Buses[d.Bus]
@@ -138,8 +139,11 @@ func (c *compiler) unit(t *Table, d *Device) {
 		key, lo, hi = "address", 0x08, 0x77
 	case "gpio": // its lines stand in its profile
 		return
+	case "nut":
+		c.ups(t, d)
+		return
 	case "":
-		t.used["unit"], t.used["address"], t.used["mux"] = true, true, true
+		t.used["unit"], t.used["address"], t.used["mux"], t.used["ups"] = true, true, true, true
 		return
 	}
 	t.Require(key)
@@ -156,6 +160,22 @@ func (c *compiler) unit(t *Table, d *Device) {
 		}
 		if o.Bus == d.Bus && o.Mux != 0 && o.Mux == d.Unit {
 			t.Fault(key, "the switch before device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, b.Name)
+		}
+	}
+}
+
+// ups reads the name that an upsd gives a UPS.
+func (c *compiler) ups(t *Table, d *Device) {
+	t.Require("ups")
+	if d.UPS = t.String("ups", ""); d.UPS == "" {
+		return
+	}
+	if strings.Trim(d.UPS, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || len(d.UPS) > 128 {
+		t.Fault("ups", "%q is no name of a UPS: write it as in ups.conf, without @HOST", d.UPS)
+	}
+	for _, o := range c.cfg.Devices {
+		if o.Bus == d.Bus && strings.EqualFold(o.UPS, d.UPS) {
+			t.Fault("ups", "device %q is UPS %q on bus %q already: one UPS is one device", o.Name, d.UPS, c.cfg.Buses[d.Bus].Name)
 		}
 	}
 }

@@ -53,6 +53,9 @@ func Report(w io.Writer, c *Config) error {
 	for _, line := range c.bareContacts() {
 		p.line("WARNING: %s", line)
 	}
+	for _, line := range c.barePlain() {
+		p.line("WARNING: %s", line)
+	}
 	for i := range c.Brokers {
 		if b := &c.Brokers[i]; b.PlainText {
 			p.line("WARNING: broker %s is reached in plain text (%s): whoever is on the way reads and changes what is told", b.Name, b.URL)

@@ -61,7 +61,11 @@ func ShowProfile(w io.Writer, p *profile.Profile) error {
 	fmt.Fprintln(t, "\nPOINT\tREGISTER\tFORM\tUNIT\tPHYSICS\tHAZARD\tRANGE\tLAG\tNOTE")
 	for i := range p.Channels {
 		c := &p.Channels[i]
-		fmt.Fprintf(t, "%s\t%s %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, c.Func, c.Address, form(c), c.Unit, c.Physics, toward(c.Hazard), span(c), c.Lag, notes(p, c))
+		place := fmt.Sprintf("%s %d", c.Func, c.Address)
+		if c.Variable != "" {
+			place = c.Variable
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, place, form(c), c.Unit, c.Physics, toward(c.Hazard), span(c), c.Lag, notes(p, c))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -80,6 +84,12 @@ func ShowProfile(w io.Writer, p *profile.Profile) error {
 
 func form(c *profile.Channel) string {
 	s := c.Type.String()
+	switch {
+	case c.Word != "":
+		s = "word " + c.Word
+	case c.Variable != "":
+		s = "number"
+	}
 	if c.Swapped {
 		s += " swapped"
 	}
@@ -162,7 +172,7 @@ func TestProfile(w io.Writer, p *profile.Profile, cases fs.FS, files []string) (
 // roundTrip writes values of each channel into registers as a device would and reads them back: a range
 // that the registers cannot hold, or a value that reads as none, shows here.
 func roundTrip(p *profile.Profile) (wrong []string) {
-	if p.Bus == profile.I2C {
+	if p.Bus == profile.I2C || p.Bus == profile.NUT {
 		return nil
 	}
 	for i := range p.Channels {

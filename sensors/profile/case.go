@@ -37,6 +37,7 @@ type Outcome struct {
 // what must come of them.
 //
 //	holding 0x2100 = 0x01F4 12   registers from that address on
+//	var ups.status = OB LB       a variable of a UPS
 //	want temperature 25.7        or bad:sentinel, or "80 uncertain:over-range"; identity: ok or wrong
 //	command NAME = CODE ADDRESS VALUE... DIRECTION
 //	done NAME yes                or no, or unknown: what its read back says
@@ -44,7 +45,7 @@ func (p *Profile) Cases(where, text string) Outcome {
 	o := Outcome{Seen: map[string]bool{}}
 	for i, c := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "---\n") {
 		o.Cases++
-		r := caseRun{p: p, regs: map[string]uint16{}, out: &o, where: fmt.Sprintf("%s case %d", where, i+1)}
+		r := caseRun{p: p, regs: map[string]uint16{}, vars: map[string]string{}, out: &o, where: fmt.Sprintf("%s case %d", where, i+1)}
 		r.run(c)
 	}
 	return o
@@ -54,6 +55,7 @@ type caseRun struct {
 	p     *Profile
 	where string
 	regs  map[string]uint16 // "holding 8448"
+	vars  map[string]string // of a UPS, by name
 	wants [][]string
 	dones [][]string
 	out   *Outcome
@@ -70,6 +72,10 @@ func (r *caseRun) run(text string) {
 	}
 	raw := make([]Raw, len(r.p.Channels))
 	for i := range r.p.Channels {
+		if c := &r.p.Channels[i]; c.Variable != "" {
+			raw[i] = c.Text(r.vars)
+			continue
+		}
 		raw[i] = Raw{Words: span16(r.regs, r.p.Channels[i].Span())}
 		if raw[i].Words == nil {
 			raw[i].Fail = sensors.Comm
@@ -88,6 +94,9 @@ func (r *caseRun) line(f []string, line string) {
 	case len(f) == 0:
 	case f[0] == "want" && len(f) >= 3:
 		r.wants = append(r.wants, f[1:])
+	case f[0] == "var" && len(f) >= 3 && f[2] == "=":
+		_, text, _ := strings.Cut(line, "=")
+		r.vars[f[1]] = strings.TrimSpace(text)
 	case f[0] == "command" && len(f) >= 6:
 		r.out.Seen["command "+f[1]] = true
 		r.command(f[1], strings.Join(f[3:], " "))

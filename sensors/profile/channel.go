@@ -101,13 +101,22 @@ type Channel struct {
 	Noise      float64       // in Unit: a live sensor moves by more than that, by itself
 	Zeros      string        // channels of one name that all hold zero at once hold no values
 	Unverified string
+
+	Variable string   // NUT: the variable of the UPS that holds the value
+	Word     string   // NUT: true while the variable holds this word; empty: it holds a number
+	None     []string // NUT: words that mean "no value"
 }
 
 // Span is the run of addresses that the channel is read from.
 func (c *Channel) Span() Span { return Span{c.Func, c.Address, uint16(c.Type.Words())} }
 
 // Place names the register: "holding/0x2109".
-func (c *Channel) Place() string { return fmt.Sprintf("%s/0x%04X", c.Func, c.Address) }
+func (c *Channel) Place() string {
+	if c.Variable != "" {
+		return "nut/" + c.Variable
+	}
+	return fmt.Sprintf("%s/0x%04X", c.Func, c.Address)
+}
 
 // raw joins the words into an unsigned value of the type's width.
 func (c *Channel) raw(words []uint16) uint32 {

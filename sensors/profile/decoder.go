@@ -10,6 +10,7 @@ import (
 // Raw is what one channel's registers held, or why they could not be read.
 type Raw struct {
 	Words []uint16       // exactly Channel.Type.Words() of them
+	Text  string         // in their place, of a channel with a Variable
 	Fail  sensors.Reason // not NoReason: Words do not count
 	At    sensors.Mono   // just before the request was sent
 }
@@ -48,7 +49,7 @@ func NewDecoder(p *Profile, points []sensors.Point) (*Decoder, error) {
 }
 
 // Decode appends one reading per point to out; raw has one entry per channel. It does not
-// allocate when out has room.
+// allocate when out has room, but for the words of a UPS.
 func (d *Decoder) Decode(raw []Raw, out []sensors.Reading) []sensors.Reading {
 	return d.DecodeOf(d.all, d.all, raw, out)
 }
@@ -59,10 +60,13 @@ func (d *Decoder) DecodeOf(emit, need []int, raw []Raw, out []sensors.Reading) [
 	for _, i := range need {
 		v := decoded{q: sensors.BadQuality(sensors.Comm)}
 		if i < len(raw) {
-			if raw[i].Fail != sensors.NoReason {
+			switch c := &d.p.Channels[i]; {
+			case raw[i].Fail != sensors.NoReason:
 				v.q = sensors.BadQuality(raw[i].Fail)
-			} else {
-				v.v, v.q = d.p.Channels[i].Decode(raw[i].Words)
+			case c.Variable != "":
+				v.v, v.q = c.DecodeText(raw[i].Text)
+			default:
+				v.v, v.q = c.Decode(raw[i].Words)
 			}
 		}
 		d.values[i] = v

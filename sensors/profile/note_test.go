@@ -105,3 +105,31 @@ func form(c *Channel) string {
 	}
 	return s
 }
+
+// The same of a UPS behind an upsd: which variable is what.
+func TestNoteTablesOfUPSes(t *testing.T) {
+	for _, p := range shipped(t) {
+		if p.Bus != NUT {
+			continue
+		}
+		note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(string(note), "| channel | variable | form | meaning |\n|---|---|---|---|\n")
+		table, _, _ = strings.Cut(table, "\n\n")
+		if n := strings.Count(table, "\n") + 1; n != len(p.Channels) {
+			t.Errorf("the table of firmware-notes/%s.md has %d rows for %d channels", p.Name, n, len(p.Channels))
+		}
+		for i := range p.Channels {
+			c := &p.Channels[i]
+			what := "word " + c.Word
+			if c.Word == "" {
+				what = strings.TrimSpace("number " + string(c.Unit))
+			}
+			if row := fmt.Sprintf("| `%s` | `%s` | %s | ", c.Name, c.Variable, what); !strings.Contains("\n"+table, "\n"+row) {
+				t.Errorf("the table of firmware-notes/%s.md lacks the row\n%s", p.Name, row)
+			}
+		}
+	}
+}

@@ -34,8 +34,8 @@ func Parse(file string, data []byte) (*Profile, error) {
 		t.fault("name", "name %q: use small letters, digits and hyphens", p.Name)
 	}
 	switch {
-	case p.Bus != "" && p.Bus != Modbus && p.Bus != I2C && p.Bus != GPIO:
-		t.fault("bus", "bus is %q: use %q, %q or %q", p.Bus, Modbus, I2C, GPIO)
+	case p.Bus != "" && p.Bus != Modbus && !p.other():
+		t.fault("bus", "bus is %q: use %q, %q, %q or %q", p.Bus, Modbus, I2C, GPIO, NUT)
 	case p.Bus == I2C && p.Chip == "":
 		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
 	case p.Bus != I2C && p.Chip != "":
@@ -60,7 +60,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 }
 
 // other is true for a kind of bus that has no functions, read rules and identity registers.
-func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO }
+func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO || p.Bus == NUT }
 
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 

@@ -60,10 +60,11 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 	c.Invert = t.boolean("invert")
 	if t.has("address") {
 		c.Address = uint16(t.integer("address", 0, 0xFFFF, 0))
-	} else if t.used["address"] = true; p.Bus != I2C {
+	} else if t.used["address"] = true; p.Bus != I2C && p.Bus != NUT {
 		t.fault("address", "address (on the wire, from zero) is missing")
 	}
 	p.layout(t, &c)
+	p.text(t, &c)
 	p.wiring(t, &c)
 	sentinels(t, &c)
 	p.kind(t, &c)
@@ -157,7 +158,7 @@ func sentinels(t *table, c *Channel) {
 	c.SentinelReason = sensors.Sentinel
 	if t.has("sentinel_reason") {
 		c.SentinelReason = badReason(t, "sentinel_reason")
-		if len(c.Sentinels) == 0 {
+		if len(c.Sentinels) == 0 && len(c.None) == 0 {
 			t.fault("sentinel_reason", "there are no sentinels to give a reason for")
 		}
 	}

@@ -50,6 +50,7 @@ const (
 	Modbus = "modbus"
 	I2C    = "i2c"
 	GPIO   = "gpio"
+	NUT    = "nut"
 )
 
 // Span is a run of addresses of one function.
@@ -119,7 +120,7 @@ type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string        // Modbus, I2C or GPIO
+	Bus        string        // Modbus, I2C, GPIO or NUT
 	Chip       string        // I2C: the driver's name
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source

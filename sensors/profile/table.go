@@ -237,6 +237,21 @@ func (t *table) integers(key string, lo, hi int64) []int64 {
 	return out
 }
 
+// texts reads a list of texts.
+func (t *table) texts(key string) []string {
+	list, _ := get[[]any](t, key, "a list of texts")
+	var out []string
+	for _, v := range list {
+		s, ok := v.(string)
+		if !ok || s == "" {
+			t.fault(key, "%s must hold texts in quotes, not %v", key, v)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // tables reads a list of tables; one table alone counts as a list of one.
 func (t *table) tables(key string) []*table {
 	if m, ok := t.vals[key].(map[string]any); ok {
