@@ -18,7 +18,7 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
-	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
 )
@@ -107,8 +107,8 @@ the fire service; it does not call them.
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == exec.ShimCommand {
-		return exec.ShimMain(args[1:]) // first of all: a hook waits for it
+	if len(args) > 0 && args[0] == shim.Command {
+		return shim.Main(args[1:]) // first of all: a hook waits for it
 	}
 	if len(args) > 0 && args[0] == companion.StartCommand {
 		return companion.StartMain(args[1:])

@@ -54,10 +54,13 @@ var floors = map[string]int{
 	"plugins/telegraf/mapping":   3, // what inputs bring to readings
 	"plugins/telegraf/schema":    3, // what is told to metrics
 	"plugins/telegraf/companion": 3, // the agent's side: start, feed, limit, end
-	"plugins/telegraf":           4, // package main of the companion, the third binary
+	"plugins/telegraf":           4, // package main of the companion, the fourth binary
 
 	"plugins/hooks/exec/frame":  2, // what the exec hook and the helper say to each other
 	"plugins/hooks/exec/helper": 4, // package main of the helper, the second binary
+
+	"plugins/hooks/exec/shim":            2, // what stands above each command
+	"plugins/hooks/exec/shim/standalone": 4, // package main of it alone, the third binary
 
 	"agent/guard":   4,
 	"agent/uplink":  4,
@@ -125,7 +128,7 @@ var bans = []ban{
 		reason: "a broker in the process belongs to the demo and the hub, never to the way from sensor to hook"},
 	{what: "github.com/pelletier/go-toml/v2", except: []string{"agent/config", "sensors/profile"}, tests: true,
 		reason: "files are read in two places, each strict and with positions; nobody else parses"},
-	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/webhook", "plugins/telegraf/companion", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
+	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/exec/shim", "plugins/hooks/webhook", "plugins/telegraf/companion", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
 		reason: "system calls stay at the edges"},
 	{what: "github.com/influxdata/telegraf", except: []string{"plugins/telegraf"},
 		reason: "its plugins may hang, panic, leak and flood: they run in a process of their own, and are in no other"},

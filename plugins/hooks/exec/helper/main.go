@@ -24,7 +24,7 @@ import (
 	"strings"
 	"syscall"
 
-	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 )
 
@@ -46,8 +46,8 @@ const usage = `firebreak-helper runs the actions of its own list for the firebre
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == exec.ShimCommand {
-		return exec.ShimMain(args[1:]) // first of all: an action waits for it
+	if len(args) > 0 && args[0] == shim.Command {
+		return shim.Main(args[1:]) // first of all: an action waits for it
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

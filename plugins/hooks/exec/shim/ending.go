@@ -1,19 +1,18 @@
-package exec
+package shim
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"time"
 
 	"firebreak/plugins"
 )
 
-// ending is the stored end of a call. The output follows it in the file, raw.
-type ending struct {
+// Ending is the stored end of a call. The output follows it in the file, raw.
+type Ending struct {
 	ID        string `json:"id"`
 	Result    string `json:"result"`
 	Detail    string `json:"detail"`
@@ -23,7 +22,8 @@ type ending struct {
 	Output    []byte `json:"-"`
 }
 
-func (e ending) outcome() plugins.Outcome {
+// Outcome is it in the words of hooks.
+func (e Ending) Outcome() plugins.Outcome {
 	o := plugins.Outcome{Detail: e.Detail, ExitCode: e.ExitCode, Output: string(e.Output), Elapsed: time.Duration(e.ElapsedNs)}
 	switch e.Result {
 	case plugins.Done.String():
@@ -39,7 +39,7 @@ const (
 	endingExtra = 8 << 10                            // room for head and JSON
 )
 
-func (e ending) encode() ([]byte, error) {
+func (e Ending) encode() ([]byte, error) {
 	js, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
@@ -49,8 +49,8 @@ func (e ending) encode() ([]byte, error) {
 	return append(head, body...), nil
 }
 
-func decodeEnding(b []byte, id string) (ending, error) {
-	var e ending
+func decodeEnding(b []byte, id string) (Ending, error) {
+	var e Ending
 	head, body, ok := bytes.Cut(b, []byte("\n"))
 	if !ok {
 		return e, errors.New("no head line")
@@ -73,41 +73,47 @@ func decodeEnding(b []byte, id string) (ending, error) {
 	return e, nil
 }
 
-// errTorn: there is an outcome, and it cannot be believed.
-var errTorn = errors.New("the stored outcome is damaged")
+// ErrTorn: there is an outcome, and it cannot be believed.
+var ErrTorn = errors.New("the stored outcome is damaged")
 
-// readEnding gives the stored end, or os.ErrNotExist, or errTorn. Any other error says nothing of
+// ReadEnding gives the stored end, or os.ErrNotExist, or ErrTorn. Any other error says nothing of
 // the call: a process short of descriptors must not take an end for a death.
-func (d keyDir) readEnding(id string) (ending, error) {
-	b, err := os.ReadFile(d.path(outcomeFile))
+func (d Dir) ReadEnding(id string) (Ending, error) {
+	b, err := os.ReadFile(d.Path(OutcomeFile))
 	if err != nil {
-		return ending{}, err
+		return Ending{}, err
 	}
 	e, err := decodeEnding(b, id)
 	if err != nil {
-		return ending{}, fmt.Errorf("%s: %w: %w", d.path(outcomeFile), errTorn, err)
+		return Ending{}, fmt.Errorf("%s: %w: %w", d.Path(OutcomeFile), ErrTorn, err)
 	}
 	return e, nil
 }
 
-func (d keyDir) writeEnding(e ending) error {
+// WriteEnding stores an end.
+func (d Dir) WriteEnding(e Ending) error {
 	b, err := e.encode()
 	if err != nil {
 		return err
 	}
-	return d.write(outcomeFile, b)
+	return d.replace(OutcomeFile, b)
 }
 
-// sum32 is CRC-32C. Each shim takes it once, of little: the table that crc32.MakeTable makes for it is for
+// sum32 is CRC-32C. Each shim takes it once, of little: the table that hash/crc32 makes for it is for
 // long texts, and costs more processor time than all else that a shim does at its end.
 func sum32(b []byte) uint32 {
-	var t crc32.Table
+	const castagnoli = 0x82f63b78 // reversed, as in RFC 3720
+	var t [256]uint32
 	for i := range t {
 		v := uint32(i)
 		for range 8 {
-			v = v>>1 ^ v&1*crc32.Castagnoli
+			v = v>>1 ^ v&1*castagnoli
 		}
 		t[i] = v
 	}
-	return crc32.Update(0, &t, b)
+	sum := ^uint32(0)
+	for _, c := range b {
+		sum = t[byte(sum)^c] ^ sum>>8
+	}
+	return ^sum
 }
