@@ -3,11 +3,13 @@ package exec
 import (
 	"context"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,7 +83,7 @@ func killedShim(t *testing.T, w way) {
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
-	m := b.dir(call("x")).ReadMarker()
+	m := b.marked(call("x"))
 	if m.Session == 0 || m.Group == 0 || m.StartAt == 0 || m.Boot == "" {
 		t.Fatalf("marker %+v", m)
 	}
@@ -108,7 +110,7 @@ func shimHeedsNoStopOfTheAgent(t *testing.T, w way) {
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
-	m := b.dir(call("x")).ReadMarker()
+	m := b.marked(call("x"))
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
 		if err := unix.Kill(m.Session, sig); err != nil {
 			t.Fatal(err)
@@ -116,6 +118,19 @@ func shimHeedsNoStopOfTheAgent(t *testing.T, w way) {
 	}
 	b.open("gate")
 	want(t, <-out, plugins.Done, false, "done")
+}
+
+// marked waits until the shim has told the command's group: from then on it heeds no signal either.
+func (b *bench) marked(c plugins.Call) (m shim.Marker) {
+	b.t.Helper()
+	for m.Group == 0 {
+		if b.t.Context().Err() != nil {
+			b.t.Fatal("the shim does not tell the group of its command")
+		}
+		runtime.Gosched()
+		m = b.dir(c).ReadMarker()
+	}
+	return m
 }
 
 // A process that cannot be killed makes the shim list all processes 400 times: without its collector

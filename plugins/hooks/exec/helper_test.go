@@ -27,7 +27,7 @@ func TestHelperKilledInTheMiddle(t *testing.T) {
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
 	b.helper.stop(syscall.SIGKILL)
-	if m := b.dir(call("x")).ReadMarker(); syscall.Kill(m.Group, 0) != nil {
+	if m := b.marked(call("x")); syscall.Kill(m.Group, 0) != nil {
 		t.Fatal("the command ended with the helper")
 	}
 	b.helper.start()

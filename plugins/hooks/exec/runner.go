@@ -132,11 +132,14 @@ func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task,
 	case ctx.Err() != nil:
 		return answer(plugins.Unknown, asked, "not started: the agent is stopping; call again under the same key")
 	}
-	done, err := r.spawn(d, lock, a, task)
+	done, p, err := r.spawn(d, lock, a, task)
 	if err != nil { // known: the lock is ours and there is no marker
 		return answer(plugins.Failed, asked, "not started: %v", err)
 	}
 	defer done.Close()
+	said := make(chan struct{}) // all that the shim says
+	defer close(said)
+	r.reap(d, p, said)
 	lock.Close() // the shim has its own
 	if dl, ok := ctx.Deadline(); ok {
 		_ = done.SetReadDeadline(dl)
@@ -165,10 +168,10 @@ func attached(e shim.Ending) try {
 }
 
 // spawn starts the shim and gives the pipe that closes when it has written the outcome.
-func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, error) {
+func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, *os.Process, error) {
 	t, err := task()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := shim.Spec{
 		V: shim.Version, ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,
@@ -180,32 +183,33 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 	}
 	sp, err := json.Marshal(s)
 	if err != nil {
-		return nil, fmt.Errorf("task of the shim: %w", err)
+		return nil, nil, fmt.Errorf("task of the shim: %w", err)
 	}
 	if err := errors.Join(d.Write(shim.StdinFile, t.Stdin), d.Write(shim.SpecFile, sp)); err != nil {
-		return nil, fmt.Errorf("run directory: %w: make room in it, and let its owner write", err)
+		return nil, nil, fmt.Errorf("run directory: %w: make room in it, and let its owner write", err)
 	}
 	done, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer w.Close()
-	if err := r.startShim(d, lock, w); err != nil {
+	p, err := r.startShim(d, lock, w)
+	if err != nil {
 		done.Close()
-		return nil, fmt.Errorf("start the shim: %w", err)
+		return nil, nil, fmt.Errorf("start the shim: %w", err)
 	}
-	return done, nil
+	return done, p, nil
 }
 
-func (r *Runner) startShim(d shim.Dir, lock, done *os.File) error {
+func (r *Runner) startShim(d shim.Dir, lock, done *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
 	say, err := os.OpenFile(d.Path(shim.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer say.Close()
 	start := func(program string) (*os.Process, error) {
@@ -220,15 +224,18 @@ func (r *Runner) startShim(d shim.Dir, lock, done *os.File) error {
 		r.small.Store(false)
 		p, err = start(r.Self)
 	}
-	if err != nil {
-		return err
-	}
+	return p, err
+}
+
+// reap takes the shim when it has ended. The wait for it holds a thread, and two hundred shims may live
+// at once: so it begins when the shim has nothing more to say, which is shortly before its end.
+func (r *Runner) reap(d shim.Dir, p *os.Process, said <-chan struct{}) {
 	r.reapers.Go(func() {
+		<-said
 		if st, err := p.Wait(); err != nil || !st.Success() {
 			r.Log.Warn("exec shim did not end well: the next call under this key finds out", "dir", string(d), "state", st, "err", err)
 		}
 	})
-	return nil
 }
 
 // shimEnv keeps the runtime of the shim small: many may start at once on few cores. It collects

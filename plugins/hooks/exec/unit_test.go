@@ -223,7 +223,7 @@ func TestHelperUnderItsUnits(t *testing.T) {
 		}
 		s.current(i + 1)
 	}
-	if m := b.dir(call("x")).ReadMarker(); syscall.Kill(m.Group, 0) != nil {
+	if m := b.marked(call("x")); syscall.Kill(m.Group, 0) != nil {
 		t.Fatal("the command ended with a helper")
 	}
 	count := func() (fed, killed int) {

@@ -163,7 +163,7 @@ type User struct {
 // ReadSpec reads what is asked under this key.
 func (d Dir) ReadSpec() (Spec, error) {
 	var s Spec
-	b, err := os.ReadFile(d.Path(SpecFile))
+	b, err := readFile(d.Path(SpecFile))
 	if err != nil {
 		return s, err
 	}
@@ -187,20 +187,19 @@ type Marker struct {
 
 // mark adds a line. The first makes the file: from then on the command may have been started.
 func (d Dir) mark(m Marker) error {
-	f, err := os.OpenFile(d.Path(StartedFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	fd, err := open(d.Path(StartedFile), unix.O_CREAT|unix.O_APPEND|unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	b, _ := json.Marshal(m) // strings and numbers: it cannot fail
-	_, err = f.Write(append(b, '\n'))
-	return errors.Join(err, f.Close())
+	return errors.Join(writeAll(fd, append(b, '\n')), unix.Close(fd))
 }
 
 // ReadMarker gives the last whole line. It says nothing of a marker that cannot be read: the caller
 // then knows of the cookie alone.
 func (d Dir) ReadMarker() Marker {
 	var last Marker
-	b, err := os.ReadFile(d.Path(StartedFile))
+	b, err := readFile(d.Path(StartedFile))
 	if err != nil {
 		return last
 	}
@@ -215,7 +214,7 @@ func (d Dir) ReadMarker() Marker {
 
 // LastWords is the end of what the shims of this key said.
 func (d Dir) LastWords() string {
-	b, err := os.ReadFile(d.Path(LogFile))
+	b, err := readFile(d.Path(LogFile))
 	if err != nil || len(b) == 0 {
 		return "it said nothing"
 	}
@@ -224,7 +223,7 @@ func (d Dir) LastWords() string {
 
 // BootID is that of the running kernel, or "".
 func BootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := readFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
@@ -242,8 +241,8 @@ func MonoNow() int64 {
 
 // freeSpaceFor takes the room for n bytes now, so that a file system that fills up later cannot
 // take the outcome away. File systems that cannot do it are let pass.
-func freeSpaceFor(f *os.File, n int) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, int64(n))
+func freeSpaceFor(fd, n int) error {
+	err := again(func() error { return unix.Fallocate(fd, 0, 0, int64(n)) })
 	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 		return nil
 	}

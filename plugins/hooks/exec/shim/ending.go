@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"firebreak/plugins"
@@ -79,7 +78,7 @@ var ErrTorn = errors.New("the stored outcome is damaged")
 // ReadEnding gives the stored end, or os.ErrNotExist, or ErrTorn. Any other error says nothing of
 // the call: a process short of descriptors must not take an end for a death.
 func (d Dir) ReadEnding(id string) (Ending, error) {
-	b, err := os.ReadFile(d.Path(OutcomeFile))
+	b, err := readFile(d.Path(OutcomeFile))
 	if err != nil {
 		return Ending{}, err
 	}

@@ -28,7 +28,7 @@ var errGone = errors.New("the process is gone")
 
 // ReadProc reads one process; that there is none is an error too.
 func ReadProc(pid int) (Proc, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	b, err := readFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return Proc{}, errGone
 	}
@@ -142,7 +142,7 @@ func Survivors(m Marker, cookie string) ([]Proc, error) {
 }
 
 func hasEnv(pid int, mark []byte) (bool, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	b, err := readFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrPermission) {
 		return false, nil // gone, or another user's: the package comment states that limit
 	}

@@ -55,7 +55,7 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, Command+" is started by the agent only, with one directory")
 		return 2
 	}
-	s := &shim{d: Dir(args[0]), pipe: -1, pidfd: -1, none: true}
+	s := &shim{d: Dir(args[0]), room: -1, pipe: -1, pidfd: -1, none: true}
 	if err := s.take(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, args[0], err)
 		return 2
@@ -70,7 +70,7 @@ func Main(args []string) int {
 type shim struct {
 	d    Dir
 	spec Spec
-	room *os.File // the outcome's file, its space taken before the start
+	room int // the outcome's file, its space taken before the start; -1: none yet
 
 	group     int                // the command, and its process group
 	pidfd     int                // of the command; -1: this kernel has none, or it has ended
@@ -97,9 +97,6 @@ func (s *shim) take() error {
 	if err := unix.Flock(lockFD, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("the lock that was handed over is not held: %w", err)
 	}
-	// Caught, not ignored: what is ignored would be inherited by the command. A stop of the agent
-	// or a hang-up ends no shim.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGPIPE)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of all descendants: %w", err)
 	}
@@ -166,18 +163,18 @@ func (s *shim) failed() error {
 
 // start marks the key as started and starts the command, in this order.
 func (s *shim) start() error {
-	stdin, err := os.Open(s.d.Path(StdinFile))
+	stdin, err := open(s.d.Path(StdinFile), unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	defer stdin.Close()
+	defer unix.Close(stdin)
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return err
 	}
 	defer unix.Close(pipe[1])
 	s.pipe = pipe[0] // read only when poll has seen something in it
-	if s.room, err = os.OpenFile(s.d.Path(OutcomeFile+".new"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
+	if s.room, err = open(s.d.Path(OutcomeFile+".new"), unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	if err := freeSpaceFor(s.room, s.spec.OutputLimit+endingExtra); err != nil {
@@ -192,16 +189,20 @@ func (s *shim) start() error {
 		how.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 		// Another user may open its own standard streams again by name (/dev/stdin, /dev/stderr); the
 		// directory keeps everybody from the file by its path.
-		if err := errors.Join(stdin.Chmod(0o444), unix.Fchmod(pipe[1], 0o622)); err != nil {
+		if err := errors.Join(unix.Fchmod(stdin, 0o444), unix.Fchmod(pipe[1], 0o622)); err != nil {
 			return err
 		}
 	}
 	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, &syscall.ProcAttr{
-		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{stdin.Fd(), uintptr(pipe[1]), uintptr(pipe[1])}, Sys: how,
+		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{uintptr(stdin), uintptr(pipe[1]), uintptr(pipe[1])}, Sys: how,
 	})
 	if err != nil {
 		return err
 	}
+	// A stop of the agent or a hang-up ends no shim from here on. Before, it would have been inherited by the
+	// command, and a shim that has started nothing is no loss; to catch them instead takes two threads and
+	// ten changes between them. One that comes in between is the death of the shim, as by SIGKILL.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGPIPE)
 	s.startedNs = MonoNow() - s.spec.AskedNs
 	s.group, s.none = pid, false
 	m.Group = pid
@@ -248,18 +249,18 @@ func (s *shim) end(r plugins.Result, code int, format string, a ...any) error {
 	}
 	e := Ending{ID: s.spec.ID, Result: r.String(), Detail: fmt.Sprintf(format, a...), ExitCode: code,
 		ElapsedNs: MonoNow() - s.spec.AskedNs, StartedNs: s.startedNs, Output: s.output(outputWait)}
-	if s.room == nil {
+	if s.room < 0 {
 		return s.d.WriteEnding(e)
 	}
 	b, err := e.encode()
 	if err != nil {
 		return err
 	}
-	if _, err := s.room.WriteAt(b, 0); err != nil {
+	if err := writeAll(s.room, b); err != nil {
 		return err
 	}
-	if err := errors.Join(s.room.Truncate(int64(len(b))), s.room.Close()); err != nil {
+	if err := errors.Join(again(func() error { return unix.Ftruncate(s.room, int64(len(b))) }), unix.Close(s.room)); err != nil {
 		return err
 	}
-	return os.Rename(s.room.Name(), s.d.Path(OutcomeFile))
+	return unix.Rename(s.d.Path(OutcomeFile+".new"), s.d.Path(OutcomeFile))
 }
