@@ -2,7 +2,6 @@ package exec
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -174,14 +173,11 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 		return nil, nil, err
 	}
 	s := shim.Spec{
-		V: shim.Version, ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,
+		ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,
 		AskedNs: a.AskedNs, DeadlineNs: a.AskedNs + int64(t.Timeout), TimeoutNs: int64(t.Timeout),
 		GraceNs: int64(t.Grace), OutputLimit: t.OutputLimit, User: t.User,
 	}
-	if t.User != nil {
-		s.V = shim.VersionUser
-	}
-	sp, err := json.Marshal(s)
+	sp, err := s.Encode()
 	if err != nil {
 		return nil, nil, fmt.Errorf("task of the shim: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -15,7 +16,7 @@ import (
 // The files of one key, in a directory of its own in the run directory.
 const (
 	LockFile    = "lock"       // held (flock) by the agent that is starting the shim, then by the shim while it lives
-	SpecFile    = "call.json"  // what the shim is to do
+	SpecFile    = "call"       // what the shim is to do
 	StdinFile   = "stdin.json" // what the command reads
 	StartedFile = "started"    // present: the command may have been started
 	OutcomeFile = "outcome"    // present and whole: the end
@@ -130,52 +131,6 @@ func sameFile(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// Versions of the spec. The shim knows both: a program that was upgraded is started by an agent that
-// was not restarted yet.
-const (
-	Version     = 1
-	VersionUser = 2 // with a user, which a shim that does not know it must not leave out
-)
-
-// Spec is what the agent, or the helper, asks of the shim.
-type Spec struct {
-	V           int      `json:"v"`
-	ID          string   `json:"id"`
-	Path        string   `json:"path"`
-	Args        []string `json:"args"`
-	Env         []string `json:"env"`
-	Dir         string   `json:"dir"`
-	AskedNs     int64    `json:"asked_ns"`    // CLOCK_MONOTONIC, when Do began
-	DeadlineNs  int64    `json:"deadline_ns"` // CLOCK_MONOTONIC
-	TimeoutNs   int64    `json:"timeout_ns"`
-	GraceNs     int64    `json:"grace_ns"`
-	OutputLimit int      `json:"output_limit"`
-	User        *User    `json:"user,omitempty"` // nil: the shim's own
-}
-
-// User is whom a command runs as. Only root can become another.
-type User struct {
-	UID    uint32   `json:"uid"`
-	GID    uint32   `json:"gid"`
-	Groups []uint32 `json:"groups"`
-}
-
-// ReadSpec reads what is asked under this key.
-func (d Dir) ReadSpec() (Spec, error) {
-	var s Spec
-	b, err := readFile(d.Path(SpecFile))
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		return s, fmt.Errorf("%s: %w", d.Path(SpecFile), err)
-	}
-	if s.V != Version && s.V != VersionUser {
-		return s, fmt.Errorf("%s is of version %d, this program knows %d and %d", d.Path(SpecFile), s.V, Version, VersionUser)
-	}
-	return s, nil
-}
-
 // Marker is a line of StartedFile. One is written before the command is started, without its
 // group, and one after it.
 type Marker struct {
@@ -191,8 +146,16 @@ func (d Dir) mark(m Marker) error {
 	if err != nil {
 		return err
 	}
-	b, _ := json.Marshal(m) // strings and numbers: it cannot fail
-	return errors.Join(writeAll(fd, append(b, '\n')), unix.Close(fd))
+	return errors.Join(writeAll(fd, m.line()), unix.Close(fd))
+}
+
+// line is m as a line of JSON.
+func (m Marker) line() []byte {
+	b := appendText([]byte(`{"boot":`), m.Boot)
+	b = strconv.AppendInt(append(b, `,"session":`...), int64(m.Session), 10)
+	b = strconv.AppendInt(append(b, `,"group":`...), int64(m.Group), 10)
+	b = strconv.AppendUint(append(b, `,"group_start":`...), m.StartAt, 10)
+	return append(b, "}\n"...)
 }
 
 // ReadMarker gives the last whole line. It says nothing of a marker that cannot be read: the caller

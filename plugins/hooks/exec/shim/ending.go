@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"firebreak/plugins"
@@ -38,14 +39,34 @@ const (
 	endingExtra = 8 << 10                            // room for head and JSON
 )
 
-func (e Ending) encode() ([]byte, error) {
-	js, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
+func (e Ending) encode() []byte {
+	js := appendText([]byte(`{"id":`), e.ID)
+	js = appendText(append(js, `,"result":`...), e.Result)
+	js = appendText(append(js, `,"detail":`...), e.Detail)
+	js = strconv.AppendInt(append(js, `,"exit_code":`...), int64(e.ExitCode), 10)
+	js = strconv.AppendInt(append(js, `,"elapsed_ns":`...), e.ElapsedNs, 10)
+	js = strconv.AppendInt(append(js, `,"started_ns":`...), e.StartedNs, 10)
+	js = append(js, '}')
 	body := append(js, e.Output...)
-	head := fmt.Appendf(nil, endingHead, sum32(body), len(js), len(e.Output))
-	return append(head, body...), nil
+	return append(fmt.Appendf(nil, endingHead, sum32(body), len(js), len(e.Output)), body...)
+}
+
+// appendText appends a string of JSON. What encoding/json learns of a type before it writes the first
+// value takes a shim longer than to write it by hand.
+func appendText(b []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = append(b, `\u00`+string(digits[c>>4])+string(digits[c&15])...)
+		default:
+			b = append(b, c) // whoever reads it mends what is no UTF-8
+		}
+	}
+	return append(b, '"')
 }
 
 func decodeEnding(b []byte, id string) (Ending, error) {
@@ -91,11 +112,7 @@ func (d Dir) ReadEnding(id string) (Ending, error) {
 
 // WriteEnding stores an end.
 func (d Dir) WriteEnding(e Ending) error {
-	b, err := e.encode()
-	if err != nil {
-		return err
-	}
-	return d.replace(OutcomeFile, b)
+	return d.replace(OutcomeFile, e.encode())
 }
 
 // sum32 is CRC-32C. Each shim takes it once, of little: the table that hash/crc32 makes for it is for

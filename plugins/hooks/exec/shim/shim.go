@@ -32,7 +32,7 @@ const (
 	// writes what this package does. No key directory is called so: they are absolute.
 	ProbeArg = "probe"
 	// Answer is what it says.
-	Answer = "firebreak exec-shim 1\n"
+	Answer = "firebreak exec-shim 2\n"
 
 	lockFD = 3
 	doneFD = 4
@@ -252,10 +252,7 @@ func (s *shim) end(r plugins.Result, code int, format string, a ...any) error {
 	if s.room < 0 {
 		return s.d.WriteEnding(e)
 	}
-	b, err := e.encode()
-	if err != nil {
-		return err
-	}
+	b := e.encode()
 	if err := writeAll(s.room, b); err != nil {
 		return err
 	}
