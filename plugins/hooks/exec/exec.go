@@ -5,8 +5,8 @@
 // action of the helper's own list, over a Unix socket: the agent names it, and has no say in what is
 // run. With "command" it runs a command itself. Both run it through the same Runner.
 //
-// Each command is the child of a shim: the program of the Runner started again as "exec-shim", in a
-// session of its own. The shim holds a lock for the key, starts the command, enforces the time-out and stores
+// Each command is the child of a shim (package shim): firebreak-shim, or the program of the Runner started
+// again as "exec-shim", in a session of its own. The shim holds a lock for the key, starts the command, enforces the time-out and stores
 // the outcome in the run directory, so that the death or the upgrade of agent or helper neither ends
 // nor doubles a command. Under systemd the units need KillMode=process for that. The run directory
 // belongs on tmpfs, to one owner (as a RuntimeDirectory= of systemd it needs

@@ -1,7 +1,7 @@
 // Command firebreak-helper runs the actions of its own list for the firebreak agent, and nothing
 // else. The agent runs without rights and can only name an action; program, arguments, user and
-// limits stand in a file that root alone can write. Each action is the child of a shim, this program
-// started again, so that the end of the helper neither ends nor doubles an action (S10).
+// limits stand in a file that root alone can write. Each action is the child of a shim, firebreak-shim or
+// this program started again, so that the end of the helper neither ends nor doubles an action (S10).
 //
 // Concurrency: each connection has a goroutine of its own and asks once; the keys are guarded by
 // their locks in the run directory, also against another helper. Failure: a list with a fault keeps
