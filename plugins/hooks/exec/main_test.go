@@ -230,6 +230,11 @@ func (b *bench) lines(name string) int {
 	return strings.Count(string(s), "\n")
 }
 
+func (b *bench) words(name string) []string {
+	s, _ := os.ReadFile(b.path(name))
+	return strings.Fields(string(s))
+}
+
 // agent starts a second agent on the same run directory.
 func (b *bench) agent(c plugins.Call, times int) (*osexec.Cmd, *strings.Builder) {
 	b.t.Helper()

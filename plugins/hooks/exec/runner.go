@@ -51,6 +51,11 @@ type Runner struct {
 	small atomic.Bool // the last probe has seen it answer
 
 	reapers sync.WaitGroup // one for each shim that this process has started
+
+	spareMu   sync.Mutex
+	spare     *spare // nil: none
+	refilling bool   // one is on its way
+	over      bool   // none is wanted any more
 }
 
 // try is what one look at a key has come to.
@@ -139,6 +144,7 @@ func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task,
 	said := make(chan struct{}) // all that the shim says
 	defer close(said)
 	r.reap(d, p, said)
+	r.refill(said)
 	lock.Close() // the shim has its own
 	if dl, ok := ctx.Deadline(); ok {
 		_ = done.SetReadDeadline(dl)
@@ -198,6 +204,9 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 }
 
 func (r *Runner) startShim(d shim.Dir, lock, done *os.File) (*os.Process, error) {
+	if p := r.handOver(d, lock, done); p != nil {
+		return p, nil
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -264,6 +273,7 @@ func (r *Runner) settle(d shim.Dir, id string) plugins.Outcome {
 // Wait waits until the shims that this process has started have ended, or ctx ends. It ends none of
 // them: they are meant to outlive the process.
 func (r *Runner) Wait(ctx context.Context) error {
+	r.cool()
 	done := make(chan struct{})
 	go func() { r.reapers.Wait(); close(done) }()
 	select {

@@ -59,7 +59,9 @@ func (r *Runner) TryOut(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, tryBound)
 	defer cancel()
 	ok, err := answers(ctx, r.Small)
-	if r.small.Swap(ok) && !ok && ctx.Err() == nil {
+	was := r.small.Swap(ok)
+	r.warm(true)
+	if was && !ok && ctx.Err() == nil {
 		r.Log.Warn("the small shim answers no more: the agent's own program is started, more slowly", "shim", r.Small, "err", err)
 	}
 }

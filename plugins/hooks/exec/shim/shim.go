@@ -55,13 +55,24 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, Command+" is started by the agent only, with one directory")
 		return 2
 	}
-	s := &shim{d: Dir(args[0]), room: -1, pipe: -1, pidfd: -1, none: true}
+	d := Dir(args[0])
+	if d == SpareArg {
+		var err error
+		if d, err = awaitOrder(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, SpareArg, err)
+			return 2
+		}
+		if d == "" {
+			return 0 // it was not needed
+		}
+	}
+	s := &shim{d: d, room: -1, pipe: -1, pidfd: -1, none: true}
 	if err := s.take(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, args[0], err)
+		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, d, err)
 		return 2
 	}
 	if err := s.run(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, args[0], err)
+		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, d, err)
 		return 1
 	}
 	return 0
