@@ -48,14 +48,15 @@ type link struct {
 	short                   int
 	suffixed, suffixRefused bool
 
-	mu      sync.Mutex
-	backlog *backlog
-	hello   *wire.Beat      // the newest that was not sent
-	rebirth bool            // the broker says that we are offline
-	echoAt  time.Time       // the last own hello that the broker passed on, or the begin of the session
-	echoed  bool            // it has, ever
-	again   map[string]bool // topics on which another than our word stands
-	st      BrokerStats
+	mu        sync.Mutex
+	backlog   *backlog
+	gathering bool            // telemetry waits for more of it: see flight.gathers
+	hello     *wire.Beat      // the newest that was not sent
+	rebirth   bool            // the broker says that we are offline
+	echoAt    time.Time       // the last own hello that the broker passed on, or the begin of the session
+	echoed    bool            // it has, ever
+	again     map[string]bool // topics on which another than our word stands
+	st        BrokerStats
 }
 
 func newLink(u *Uplink, b Broker, n lane) *link {
@@ -86,8 +87,11 @@ func (l *link) put(m *wire.Message) {
 	}
 	l.mu.Lock()
 	l.backlog.put(m)
+	waits := l.gathering && l.backlog.unsentStates() < gatherMost
 	l.mu.Unlock()
-	l.awake()
+	if !waits {
+		l.awake()
+	}
 }
 
 func (l *link) beat(b wire.Beat) {
