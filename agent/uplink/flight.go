@@ -12,11 +12,10 @@ import (
 const (
 	// replayStep is how often some of the history may follow what is of now.
 	replayStep = 100 * time.Millisecond
-	// gather is how often telemetry that comes close upon telemetry is sent: what comes in between goes with
-	// one write, and costs one wake of each of those it passes. What comes after silence goes at once; so does,
-	// on its own session or none, all that somebody acts on.
-	gather     = 10 * time.Millisecond
-	gatherMost = 16 // more of it does not wait
+	// gather is how long telemetry waits for more of it: what comes meanwhile goes with one write, and costs one
+	// wake of each of those that it passes. Nothing waits that somebody acts on.
+	gather     = 5 * time.Millisecond
+	gatherMost = 32 // with so much it does not wait
 )
 
 // flight is one session at work: the messages in flight, oldest first. It belongs to the link's
@@ -29,7 +28,7 @@ type flight struct {
 	allowance int          // of history that may still be sent in this step of time
 	held      bool         // some of it waits for the next step
 	timed     bool         // the timer of that step runs
-	filled    time.Time    // when something was sent last
+	flushAt   time.Time    // when the telemetry that is gathered goes; zero: none is
 	signer    *wire.Signer // nil: nothing is signed
 	out       []outgoing
 	good      bool
@@ -55,9 +54,11 @@ func (f *flight) serve(ctx context.Context) error {
 	defer replay.Stop()
 	defer flush.Stop()
 	for {
-		if wait, begun := f.gathers(stopped != nil); wait == 0 {
+		switch wait := f.gathers(stopped != nil); {
+		case wait == 0:
 			f.fill()
-		} else if begun {
+		case f.flushAt.IsZero():
+			f.flushAt = time.Now().Add(wait)
 			flush.Reset(wait)
 		}
 		if len(f.out) > 0 && !watched {
@@ -80,7 +81,6 @@ func (f *flight) serve(ctx context.Context) error {
 			continue
 		case <-f.wake:
 		case <-flush.C:
-			f.gathered()
 		case <-replay.C:
 			f.held, f.timed = false, false
 			f.allowance = max(1, int(float64(f.u.cfg.ReplayRate)*replayStep.Seconds()))
@@ -104,29 +104,25 @@ func (f *flight) serve(ctx context.Context) error {
 	}
 }
 
-// gathers is how long telemetry still waits for more of it, or 0; begun: from now on nothing of it wakes
-// the link until so much has come that it waits no more.
-func (f *flight) gathers(stopping bool) (wait time.Duration, begun bool) {
-	if f.lane != telemetry || stopping {
-		return 0, false
+// gathers is how long telemetry still waits for more of it, or 0. While it does, none of it wakes the link
+// until there is so much that it waits no more.
+func (f *flight) gathers(stopping bool) time.Duration {
+	if f.lane != telemetry {
+		return 0
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if wait = gather - time.Since(f.filled); wait <= 0 || f.backlog.unsentStates() >= gatherMost {
-		f.gathering = false
-		return 0, false
+	wait := gather
+	if !f.flushAt.IsZero() {
+		wait = time.Until(f.flushAt)
 	}
-	begun = !f.gathering
-	f.gathering = true
-	return wait, begun
-}
-
-// gathered ends the wait.
-func (f *flight) gathered() {
-	f.mu.Lock()
-	f.gathering = false
-	f.mu.Unlock()
-	f.filled = time.Time{}
+	n := f.backlog.unsentStates()
+	f.gathering = wait > 0 && n > 0 && n < gatherMost && !stopping
+	if f.gathering {
+		return wait
+	}
+	f.flushAt = time.Time{}
+	return 0
 }
 
 // unheard is why the session is of no use: what was told is not acknowledged in time, or not passed on.
@@ -248,7 +244,6 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	// What stands retained is the word of the life that lives: it has told each of its alarms and plans.
 	ack := f.s.Publish(topic, m.QoS(), m.Retained() && from != fromOlder, payload)
 	f.out = append(f.out, outgoing{m, from, ack, now})
-	f.filled = now
 	f.mu.Lock()
 	f.st.Published++
 	f.mu.Unlock()

@@ -47,7 +47,7 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 		case <-b.overrun.C:
 			a, late := b.take(false)
 			if !late {
-				continue // it has returned at the last moment
+				continue // no attempt since, or a later one
 			}
 			if err := b.hung(ctx, a, put); err != nil {
 				return err
@@ -187,7 +187,7 @@ func (b *Bus) attempt(ctx context.Context, a attempt, do func(context.Context) (
 	}
 	b.now, b.inDriver = a, true
 	b.mu.Unlock()
-	b.overrun.Reset(a.budget + b.opt.Grace)
+	b.overrun.Reset(a.budget + b.opt.Grace) // each attempt moves it on; nothing stops it: to take it out and in again costs more
 	ctx, cancel := context.WithTimeout(ctx, a.budget)
 	r := result{err: errNoReturn}
 	defer func() {
@@ -197,7 +197,6 @@ func (b *Bus) attempt(ctx context.Context, a attempt, do func(context.Context) (
 		}
 		cancel()
 		r.took = time.Since(started)
-		b.overrun.Stop()
 		b.mu.Lock()
 		b.inDriver = false
 		taken := b.taken
