@@ -37,6 +37,7 @@ const (
 	MaxBackoff     = 30 * time.Second       // clock time between two probes, at most
 	MaxParts       = 16                     // of a device
 	hungRepeat     = 5 * time.Second        // clock time between two bad batches while hung
+	alike          = time.Second            // at most: the raster that the first slots of all buses lie on
 )
 
 // Poller answers one poll of one device: it appends readings to out, whose capacity is enough for

@@ -33,7 +33,8 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 	start := b.clock.Now()
 	for _, s := range b.slots {
 		s.at = start // the first poll of each at once, in order; then each in its own phase
-		s.anchor = start.Add(time.Duration(s.phase * float64(s.period)))
+		// Buses lay their slots on the same instants, however long each took to start: one wake serves all that is due.
+		s.anchor = start.Add(-start.Sub(b.clock.Begun()) % min(s.period, alike)).Add(time.Duration(s.phase * float64(s.period)))
 	}
 	defer close(b.ended)
 	b.overrun = time.NewTimer(time.Hour)
@@ -293,7 +294,7 @@ func (u *unit) mine(in []sensors.Reading, part int) (out []sensors.Reading, drop
 	first := u.index[u.slots[part].Points[0].ID].at
 	for i, r := range in {
 		k, mine := place{first + i, part}, i < len(u.slots[part].Points)
-		if !mine || u.points[k.at].ID != r.Point { // a driver answers in the order of its points, as a rule
+		if !mine || u.ids[k.at] != r.Point { // a driver answers in the order of its points, as a rule
 			k, mine = u.index[r.Point]
 		}
 		if !mine || k.part != part || u.seen[k.at] {
@@ -308,9 +309,9 @@ func (u *unit) mine(in []sensors.Reading, part int) (out []sensors.Reading, drop
 
 // fill adds bad (comm) for each point that mine did not see.
 func (u *unit) fill(out []sensors.Reading, now sensors.Mono) []sensors.Reading {
-	for k := range u.points {
+	for k := range u.ids {
 		if !u.seen[k] {
-			out = append(out, sensors.Reading{Point: u.points[k].ID, Quality: sensors.BadQuality(sensors.Comm), At: now})
+			out = append(out, sensors.Reading{Point: u.ids[k], Quality: sensors.BadQuality(sensors.Comm), At: now})
 		}
 	}
 	return out
