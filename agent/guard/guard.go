@@ -66,7 +66,7 @@ const (
 	healPause     = time.Second
 	snapshotEvery = 2000 // records
 	eventQueue    = 256
-	maxIdle       = 500 * time.Millisecond // the loop turns at least so often, for the watchdog
+	maxIdle       = 1100 * time.Millisecond // the loop turns at least so often, for the watchdog; polls of a second wake it in any case
 	sideQueue     = 64                     // posted from beside the loop: who posts more waits
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
@@ -262,6 +262,9 @@ func (g *Guard) tell(u plugins.Update) {
 // untilNext is the real time until something is due.
 func (g *Guard) untilNext() time.Duration {
 	d := maxIdle
+	if g.unmirrored && g.c.Mirror != nil {
+		d = max(0, min(d, mirrorPause-time.Since(g.mirrorAt)))
+	}
 	if g.wake != 0 {
 		until := g.c.Clock.Until(g.wake)
 		if g.wake > g.c.Clock.Now() {

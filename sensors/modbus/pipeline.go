@@ -91,6 +91,7 @@ func (l *TCPLink) ReadAll(ctx context.Context, rs []Request, window int) []Reply
 // All replies before such an error are thrown away: a frame that lacks bytes takes them from the ones
 // behind it, and if it lacks just as many as they have, nothing shows it but a reply that never comes.
 func (l *TCPLink) pump(ctx context.Context, conn net.Conn, rs []Request, out []Reply, window int) (received bool, err error) {
+	defer l.relax(conn, rs[0].timeout())()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	pending := make(map[transaction]asked, window)
