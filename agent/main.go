@@ -18,7 +18,6 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
-	"firebreak/agent/hub"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
@@ -107,7 +106,7 @@ the fire service; it does not call them.
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "run" {
-		hub.Still() // this process is none
+		app.NoHub()
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
