@@ -67,7 +67,7 @@ const (
 	snapshotEvery = 2000 // records
 	eventQueue    = 256
 	maxIdle       = 1100 * time.Millisecond // the loop turns at least so often, for the watchdog; polls of a second wake it in any case
-	sideQueue     = 64                     // posted from beside the loop: who posts more waits
+	sideQueue     = 64                      // posted from beside the loop: who posts more waits
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
 	orderBound    = time.Second // a person waits so long for the journal

@@ -137,7 +137,7 @@ func Connect(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.URL, err)
 	}
-	s := &Session{cfg: cfg, conn: c, wake: make(chan struct{}, 1), lost: make(chan struct{}), flying: map[uint16]*Ack{}, asked: map[uint16]chan byte{}}
+	s := newSession(cfg, c)
 	// The handshake on an open connection ends when that is closed; so it has an end.
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	err = handshake(c, &cfg)
@@ -148,15 +148,24 @@ func Connect(ctx context.Context, cfg Config) (*Session, error) {
 		_ = c.Close()
 		return nil, fmt.Errorf("connect to %s as %s: %w", cfg.URL, cfg.ClientID, err)
 	}
+	s.begin()
+	return s, nil
+}
+
+func newSession(cfg Config, c *conn) *Session {
+	return &Session{cfg: cfg, conn: c, wake: make(chan struct{}, 1), lost: make(chan struct{}), flying: map[uint16]*Ack{}, asked: map[uint16]chan byte{}}
+}
+
+// begin starts both goroutines of a session that the broker has accepted.
+func (s *Session) begin() {
 	now := time.Now().UnixNano()
 	s.wrote.Store(now)
 	s.heard.Store(now)
-	c.ended = s.fail
-	c.idle.Store(int64(3*cfg.KeepAlive + cfg.PingTimeout))
+	s.conn.ended = s.fail
+	s.conn.idle.Store(int64(3*s.cfg.KeepAlive + s.cfg.PingTimeout))
 	s.wg.Add(2)
 	go s.write()
 	go s.read()
-	return s, nil
 }
 
 // handshake is CONNECT and CONNACK.
