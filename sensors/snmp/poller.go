@@ -91,10 +91,11 @@ func (u *Poller) read(ctx context.Context, now func() sensors.Mono) error {
 	for _, oid := range u.absent {
 		u.values[oid] = value{fail: sensors.Sentinel, at: now()}
 	}
+	waits := len(u.absent) > 0
 	if err := u.get(ctx, now, ask, u.limit); err != nil {
 		return err
 	}
-	if len(u.absent) > 0 { // the one that waits longest: it may be there now
+	if waits { // the one that waits longest: it may be there now
 		oid := u.absent[0]
 		u.absent = u.absent[1:]
 		if err := u.get(ctx, now, []string{oid}, 1); err != nil {

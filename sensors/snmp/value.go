@@ -2,6 +2,7 @@ package snmp
 
 import (
 	"cmp"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -108,9 +109,9 @@ type uptime struct {
 // sysUpTime begins anew, and that is none.
 func (u *uptime) take(ticks uint32, at sensors.Mono) (restarted bool) {
 	if u.seen && ticks < u.ticks {
-		expected := u.ticks + uint32(at.Sub(u.at)/(10*time.Millisecond))
-		slip := time.Duration(int32(ticks-expected)) * 10 * time.Millisecond
-		u.wrapped = slip.Abs() < wrapSlip
+		expected := uint64(u.ticks) + uint64(at.Sub(u.at)/(10*time.Millisecond))
+		slip := time.Duration(int32(ticks-uint32(expected))) * 10 * time.Millisecond
+		u.wrapped = expected+uint64(wrapSlip/(10*time.Millisecond)) > math.MaxUint32 && slip.Abs() < wrapSlip
 		restarted = !u.wrapped
 	}
 	if !u.seen || ticks != u.ticks {
