@@ -216,7 +216,7 @@ func (d *device) poll(within time.Duration) (map[string]string, error) {
 	for _, r := range out {
 		v := r.Quality.String()
 		if r.Quality.Usable() {
-			v = fmt.Sprintf("%g %s", r.Value, v)
+			v = fmt.Sprintf("%.12g %s", r.Value, v)
 		}
 		got[strings.TrimPrefix(d.points[r.Point].Name, "dev.")] = v
 	}
