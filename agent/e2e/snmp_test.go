@@ -132,13 +132,13 @@ func TestSNMPSources(t *testing.T) {
 	r.Card.ups(t, 25)
 	r.status(t, "on-battery: unacknowledged", false)
 
-	stop(t, r.Card, syscall.SIGSTOP)
+	send(t, r.Card.proc, syscall.SIGSTOP)
 	r.status(t, "loss/device/ups-b: unacknowledged", true)
 	r.status(t, "loss/device/rack-air: unacknowledged", false)
 	duct.Set(slave.Discretes, 2, 1)
 	r.Air.probe(t, 61)
 	r.hook(t, "with-air", 0) // the other one votes meanwhile
-	stop(t, r.Card, syscall.SIGCONT)
+	send(t, r.Card.proc, syscall.SIGCONT)
 	r.status(t, "loss/device/ups-b: unacknowledged", false)
 
 	if err := os.Remove(filepath.Join(r.Card.dir, "objects")); err != nil {
@@ -175,12 +175,5 @@ func (r *inRack) prove(t *testing.T, text string) {
 	sheet, err := os.ReadFile(filepath.Join(r.Dir, "sheet.md"))
 	if out := walk.out.tail(20); err != nil || !strings.Contains(out, "from 25 to 45 C") || !strings.Contains(string(sheet), "ups-b.battery.temperature") {
 		t.Fatalf("commission: %v\n%s\n%s%s", err, sheet, out, walk.errs.tail(20))
-	}
-}
-
-func stop(t *testing.T, c *card, s syscall.Signal) {
-	t.Helper()
-	if err := c.proc.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
 	}
 }
