@@ -339,6 +339,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"gpio\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"nut\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"snmp\"\n", "kind"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"nut\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},

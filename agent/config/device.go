@@ -103,7 +103,7 @@ func (c *compiler) groups(t *Table, d *Device) {
 		}
 		slices.Sort(out.Channels)
 		if d.Profile.Bus != profile.Modbus {
-			g.Fault("points", "a chip, and a UPS, is read whole: take the group out and set poll of the device")
+			g.Fault("points", "a chip, a UPS and an SNMP agent are read whole: take the group out and set poll of the device")
 		}
 		g.Unknown()
 		if len(out.Channels) > 0 {
@@ -141,6 +141,9 @@ func (c *compiler) unit(t *Table, d *Device) {
 		return
 	case "nut":
 		c.ups(t, d)
+		return
+	case "snmp":
+		c.onlySNMP(t, d)
 		return
 	case "":
 		t.used["unit"], t.used["address"], t.used["mux"], t.used["ups"] = true, true, true, true

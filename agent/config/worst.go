@@ -122,6 +122,8 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
 	case "gpio":
 		return gpioExchange
+	case "snmp":
+		return time.Duration(d.Profile.Requests()) * snmpExchange
 	case "i2c":
 		if d.Mux != 0 {
 			requests *= 5 // setting a switch and looking at it, twice

@@ -27,7 +27,7 @@ func ListProfiles(w io.Writer, l Library) error {
 		identity, confirmed := "none", "by its source"
 		if p.Bus == profile.I2C {
 			identity = "by its driver"
-		} else if len(p.Identity) > 0 {
+		} else if len(p.Identity) > 0 || len(p.SNMP.Systems) > 0 {
 			identity = "checked"
 		}
 		if p.Unverified != "" {
@@ -172,7 +172,7 @@ func TestProfile(w io.Writer, p *profile.Profile, cases fs.FS, files []string) (
 // roundTrip writes values of each channel into registers as a device would and reads them back: a range
 // that the registers cannot hold, or a value that reads as none, shows here.
 func roundTrip(p *profile.Profile) (wrong []string) {
-	if p.Bus == profile.I2C || p.Bus == profile.NUT {
+	if p.Bus == profile.I2C || p.Bus == profile.NUT || p.Bus == profile.SNMP {
 		return nil
 	}
 	for i := range p.Channels {

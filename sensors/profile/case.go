@@ -37,7 +37,7 @@ type Outcome struct {
 // what must come of them.
 //
 //	holding 0x2100 = 0x01F4 12   registers from that address on
-//	var ups.status = OB LB       a variable of a UPS
+//	var ups.status = OB LB       a variable of a UPS, or an object of SNMP
 //	want temperature 25.7        or bad:sentinel, or "80 uncertain:over-range"; identity: ok or wrong
 //	command NAME = CODE ADDRESS VALUE... DIRECTION
 //	done NAME yes                or no, or unknown: what its read back says

@@ -59,6 +59,7 @@ type Gate struct {
 	Band    bool // good while the other is within Min and Max, whatever Equal and Value are
 	Min     float64
 	Max     float64
+	Open    bool           // it does not close while the other channel cannot be read
 	Reason  sensors.Reason // FlowFault makes the channel uncertain, all others bad
 }
 
@@ -102,9 +103,12 @@ type Channel struct {
 	Zeros      string        // channels of one name that all hold zero at once hold no values
 	Unverified string
 
-	Variable string   // NUT: the variable of the UPS that holds the value
-	Word     string   // NUT: true while the variable holds this word; empty: it holds a number
-	None     []string // NUT: words that mean "no value"
+	Variable string   // NUT: the variable of the UPS that holds the value; SNMP: the object, or the column of a table
+	Word     string   // NUT, SNMP: true while it holds this word; empty: it holds a number
+	None     []string // NUT, SNMP: words that mean "no value"
+	Rows     string   // SNMP: the object that counts the rows of the column Variable
+	Enum     [2]int64 // SNMP: the first and the last value that there are; zeros: any
+	Digits   bool     // SNMP: the number comes as text
 }
 
 // Span is the run of addresses that the channel is read from.
@@ -112,7 +116,10 @@ func (c *Channel) Span() Span { return Span{c.Func, c.Address, uint16(c.Type.Wor
 
 // Place names the register: "holding/0x2109".
 func (c *Channel) Place() string {
-	if c.Variable != "" {
+	switch {
+	case c.Variable != "" && isOID(c.Variable):
+		return "snmp/" + c.Variable
+	case c.Variable != "":
 		return "nut/" + c.Variable
 	}
 	return fmt.Sprintf("%s/0x%04X", c.Func, c.Address)

@@ -35,7 +35,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 	}
 	switch {
 	case p.Bus != "" && p.Bus != Modbus && !p.other():
-		t.fault("bus", "bus is %q: use %q, %q, %q or %q", p.Bus, Modbus, I2C, GPIO, NUT)
+		t.fault("bus", "bus is %q: use %q, %q, %q, %q or %q", p.Bus, Modbus, I2C, GPIO, NUT, SNMP)
 	case p.Bus == I2C && p.Chip == "":
 		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
 	case p.Bus != I2C && p.Chip != "":
@@ -46,6 +46,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 		t.fault("wait", "wait belongs to I2C profiles: the time that the driver keeps the bus for a measurement; remove it")
 	}
 	p.readRules(t)
+	p.snmpRules(t)
 	for _, ct := range t.tables("identity") {
 		p.Identity = append(p.Identity, check(ct, p))
 	}
@@ -60,7 +61,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 }
 
 // other is true for a kind of bus that has no functions, read rules and identity registers.
-func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO || p.Bus == NUT }
+func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO || p.Bus == NUT || p.Bus == SNMP }
 
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 

@@ -60,11 +60,12 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 	c.Invert = t.boolean("invert")
 	if t.has("address") {
 		c.Address = uint16(t.integer("address", 0, 0xFFFF, 0))
-	} else if t.used["address"] = true; p.Bus != I2C && p.Bus != NUT {
+	} else if t.used["address"] = true; p.Bus != I2C && p.Bus != NUT && p.Bus != SNMP {
 		t.fault("address", "address (on the wire, from zero) is missing")
 	}
 	p.layout(t, &c)
 	p.text(t, &c)
+	p.object(t, &c)
 	p.wiring(t, &c)
 	sentinels(t, &c)
 	p.kind(t, &c)
@@ -235,6 +236,12 @@ func (p *Profile) gates(t *table) []gate {
 		g.Min, g.Max = pair(gt, "within", "[-20, 20]")
 		g.Value = gt.number("is", gt.number("not", 0))
 		gt.used["is"], gt.used["not"] = true, true
+		switch u := gt.str("unknown"); u {
+		case "", "open", "closed":
+			g.Open = u == "open"
+		default:
+			gt.fault("unknown", "unknown is %q: use \"open\" or \"closed\", which is how it is without", u)
+		}
 		if gt.need("reason") != "" {
 			g.Reason = gateReason(gt)
 		}

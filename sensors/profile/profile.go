@@ -51,6 +51,7 @@ const (
 	I2C    = "i2c"
 	GPIO   = "gpio"
 	NUT    = "nut"
+	SNMP   = "snmp"
 )
 
 // Span is a run of addresses of one function.
@@ -120,13 +121,14 @@ type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string        // Modbus, I2C, GPIO or NUT
+	Bus        string        // Modbus, I2C, GPIO, NUT or SNMP
 	Chip       string        // I2C: the driver's name
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source
 	Refresh    time.Duration // of channels that state none
 	Wait       time.Duration // I2C: what the driver waits within one poll, beside its transfers
 	Read       ReadRules
+	SNMP       SNMPRules
 	Identity   []Check
 	Alive      Alive
 	Channels   []Channel // arrays unrolled; the order is the order of points

@@ -123,7 +123,7 @@ func TestShippedRefresh(t *testing.T) {
 // Every channel that we ship can be written by a simulator and read back.
 func TestShippedRoundTrip(t *testing.T) {
 	for _, p := range shipped(t) {
-		if files, _ := filepath.Glob("testdata/" + p.Name + "/*.txt"); len(files) == 0 || p.Bus == NUT {
+		if files, _ := filepath.Glob("testdata/" + p.Name + "/*.txt"); len(files) == 0 || p.Bus == NUT || p.Bus == SNMP {
 			continue // a chip whose driver converts: the profile says nothing of its registers
 		}
 		for i := range p.Channels {
