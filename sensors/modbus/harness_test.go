@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,16 +116,20 @@ func tcpServer(t testing.TB, h handler) string {
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
-				req := make([]byte, 12)
 				for {
+					req := make([]byte, 6)
 					if _, err := io.ReadFull(c, req); err != nil {
+						return
+					}
+					req = append(req, make([]byte, binary.BigEndian.Uint16(req[4:]))...)
+					if _, err := io.ReadFull(c, req[6:]); err != nil {
 						return
 					}
 					mu.Lock()
 					k := n
 					n++
 					mu.Unlock()
-					h(k, c, append([]byte(nil), req...))
+					h(k, c, req)
 				}
 			})
 		}
@@ -245,6 +250,40 @@ type variant struct {
 	serve func(t testing.TB, h handler) *SerialLink
 }
 
+// way is one of all ways to a unit: what a request asks, and how a reply stands on it.
+type way struct {
+	ask   func(req []byte) (unit byte, pdu []byte)
+	frame func(req []byte, unit byte, pdu []byte) []byte
+	serve func(t testing.TB, h handler) Link
+}
+
+// ways are the lines, and Modbus TCP.
+func ways() map[string]way {
+	rtu := func(req []byte) (byte, []byte) { return req[0], req[1 : len(req)-2] }
+	ascii := func(req []byte) (byte, []byte) {
+		raw, err := hex.DecodeString(string(req[1 : len(req)-2]))
+		if err != nil {
+			panic(err)
+		}
+		return raw[0], raw[1 : len(raw)-1]
+	}
+	onLine := func(f func(unit byte, pdu []byte) []byte) func([]byte, byte, []byte) []byte {
+		return func(_ []byte, unit byte, pdu []byte) []byte { return f(unit, pdu) }
+	}
+	out := map[string]way{"TCP": {
+		func(req []byte) (byte, []byte) { return req[6], req[7:] }, mbap,
+		func(t testing.TB, h handler) Link { return newTCP(t, tcpServer(t, h)) },
+	}}
+	for name, v := range variants {
+		w := way{rtu, onLine(rtuFrame), func(t testing.TB, h handler) Link { return v.serve(t, h) }}
+		if strings.HasPrefix(name, "ASCII") {
+			w.ask, w.frame = ascii, onLine(asciiFrame)
+		}
+		out[name] = w
+	}
+	return out
+}
+
 var variants = map[string]variant{
 	"RTU": {goodRTU, func(t testing.TB, h handler) *SerialLink { return newRTU(t, rtuServer(t, h)) }},
 	"RTU over TCP": {goodRTU, func(t testing.TB, h handler) *SerialLink {
@@ -272,8 +311,15 @@ func newLine(t testing.TB, o SerialOptions) *SerialLink {
 }
 
 func readFixed(r *bufio.Reader) ([]byte, error) {
+	head, err := r.Peek(2)
+	if err != nil {
+		return nil, err
+	}
 	req := make([]byte, 8)
-	_, err := io.ReadFull(r, req)
+	if head[1] == byte(profile.Identification) {
+		req = req[:7]
+	}
+	_, err = io.ReadFull(r, req)
 	return req, err
 }
 
