@@ -9,7 +9,9 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"firebreak/sensors"
 	"firebreak/sensors/modbus"
@@ -106,7 +108,9 @@ func (s *survey) says(ctx context.Context, ps []*profile.Profile) (texts []strin
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		texts = append(texts, all[id])
+		if !strings.ContainsFunc(all[id], func(r rune) bool { return !unicode.IsPrint(r) }) { // others are numbers
+			texts = append(texts, all[id])
+		}
 	}
 	return texts, err
 }
