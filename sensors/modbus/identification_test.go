@@ -234,6 +234,9 @@ func TestIdentificationAnyReply(t *testing.T) {
 		if err == nil && whole > maxPDU {
 			rt.Fatalf("a reply of %d bytes", whole)
 		}
+		if _, err := r.identSize([]byte{0x2B, 0x0E, 3, 3, 0, 0, 1, 0x87, maxPDU - identHead - 1}); err == nil {
+			rt.Fatal("an object that is longer than a frame")
+		}
 		if r.checkPDU(pdu) == nil && len(pdu) > 2 {
 			objects := map[byte][]byte{}
 			takeObjects(objects, pdu[1:])
