@@ -338,3 +338,43 @@ func TestReplyUnitOnTheWire(t *testing.T) {
 		})
 	}
 }
+
+// A late identification is not taken for that of the next request, which asks for other objects: a witness clears the line
+// first.
+func TestLateIdentification(t *testing.T) {
+	for name, w := range ways() {
+		if name == "TCP" {
+			continue // its replies are numbered
+		}
+		t.Run(name, func(t *testing.T) {
+			late := objectsPDU(3, 0, 0, "\x80late")
+			l := w.serve(t, func(n int, c io.ReadWriteCloser, req []byte) {
+				unit, pdu := w.ask(req)
+				switch {
+				case n == 0: // it takes its time
+				case pdu[0] == 3:
+					if n == 1 {
+						c.Write(w.frame(req, unit, late))
+					}
+					c.Write(w.frame(req, unit, goodPDU(pdu)))
+				default:
+					c.Write(w.frame(req, unit, objectsPDU(3, 0, 0, "\x80now")))
+				}
+			})
+			r := identify(0x0380)
+			r.Timeout, r.Turnaround, r.Witness = short, short, []profile.Span{{Func: profile.Holding, First: 5, Count: 1}}
+			mustFail(t, l, r, ErrTimeout)
+			r.Timeout = long
+			for range 5 {
+				objects, err := Identify(context.Background(), l, r, []byte{0x80})
+				if err == nil {
+					if string(objects[0x80]) != "now" {
+						t.Errorf("it calls itself %q", objects[0x80])
+					}
+					return
+				}
+			}
+			t.Error("it is not heard again")
+		})
+	}
+}
