@@ -20,7 +20,7 @@ import (
 //	0x48 out                    left out
 func TestRetypedTables(t *testing.T) {
 	files, _ := filepath.Glob("testdata/tables/*.txt")
-	if len(files) < 6 {
+	if len(files) < 8 {
 		t.Errorf("only %d tables", len(files))
 	}
 	for _, f := range files {
