@@ -145,7 +145,7 @@ func check(t *table, p *Profile) Check {
 		t.fault("count", "one identity check reads at most %d registers", maxWords)
 	case c.Want != nil && len(c.Want) != int(c.Count):
 		t.fault("want", "want has %d words, count is %d", len(c.Want), c.Count)
-	case n != 1:
+	case n != 1 || c.Want == nil && len(c.OneOf) == 0:
 		t.fault("want", "say what is expected, in one way: want = [...], one_of = [...], or min and max")
 	}
 	for _, b := range c.OneOf {
