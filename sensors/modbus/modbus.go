@@ -186,6 +186,10 @@ func (p renamed) Verify(sent, reply []byte) error {
 	return p.Packager.Verify(twin, reply)
 }
 
+func tcpRenamed(p modbus.Packager, unit byte) modbus.Packager {
+	return renamed{p, mbapSize - 1, []byte{unit}}
+}
+
 // exchange runs r through goburrow's client. One client a call costs nothing and binds the
 // request's context and deadline, which its interface lacks.
 func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {

@@ -185,10 +185,6 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 	return data, received, err
 }
 
-func tcpRenamed(p modbus.Packager, unit byte) modbus.Packager {
-	return renamed{p, mbapSize - 1, []byte{unit}}
-}
-
 // readADU reads one reply and checks all of it against the request before the codec sees it.
 func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err error) {
 	// A good reply comes whole with one read; never more than that is taken.
