@@ -54,7 +54,7 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        the sensors of FILE as an external input of a stock Telegraf
   firebreak version
 
-Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
+Tools, for the engineer on the ladder; they read only (function codes 1 to 4 and 43), and say what they will do:
 
   scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
                                        which units answer, at which setting, and which profile fits

@@ -157,12 +157,33 @@ func (c *compiler) unit(t *Table, d *Device) {
 	if d.Unit < 0 {
 		return
 	}
+	if b.Kind != "i2c" {
+		c.replyUnit(t, d)
+	}
 	for _, o := range c.cfg.Devices {
 		if o.Bus == d.Bus && o.Unit == d.Unit && (o.Mux == 0 || d.Mux == 0 || o.Mux == d.Mux && o.Channel == d.Channel) {
 			t.Fault(key, "device %q has %s %d on bus %q already: two devices cannot answer to one", o.Name, key, d.Unit, b.Name)
 		}
 		if o.Bus == d.Bus && o.Mux != 0 && o.Mux == d.Unit {
 			t.Fault(key, "the switch before device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, b.Name)
+		}
+	}
+}
+
+// replyUnit keeps apart what a device answers under another unit than it is asked under, and the replies of that
+// unit itself: nobody could tell them.
+func (c *compiler) replyUnit(t *Table, d *Device) {
+	if d.Profile == nil {
+		return
+	}
+	answers := int(d.Profile.Read.Answers(byte(d.Unit)))
+	if d.Profile.Read.ReplyUnit != 0 && answers == d.Unit {
+		t.Fault("unit", "such a device answers under its unit %+d, and %d is no unit: see the note of profile %q for how its units count", d.Profile.Read.ReplyUnit, d.Unit+d.Profile.Read.ReplyUnit, d.Profile.Name)
+		return
+	}
+	for _, o := range c.cfg.Devices {
+		if o.Bus == d.Bus && o.Profile != nil && int(o.Profile.Read.Answers(byte(o.Unit))) == answers && o.Unit != d.Unit {
+			t.Fault("unit", "device %q on bus %q answers under unit %d too: two devices cannot answer to one", o.Name, c.cfg.Buses[d.Bus].Name, answers)
 		}
 	}
 }

@@ -150,8 +150,13 @@ func traffic(d *Device) (requests, bytes int) {
 			count(b.Span)
 		}
 	}
-	for i := range p.Identity {
-		count(p.Identity[i].Span)
+	for _, s := range p.Questions() {
+		if s.Func != profile.Identification {
+			count(s)
+			continue
+		}
+		requests += profile.IdentificationParts // a list of texts may come in so many
+		bytes += profile.IdentificationParts * (7 + 256)
 	}
 	return requests, bytes
 }

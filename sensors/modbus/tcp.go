@@ -173,6 +173,9 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 		pk = newTCPPackager(r.Unit)
 		l.packagers[r.Unit] = pk
 	}
+	if r.ReplyUnit != 0 {
+		pk = tcpRenamed(pk, r.ReplyUnit)
+	}
 	data, err = exchange(pk, func(adu []byte) ([]byte, error) {
 		if _, err := conn.Write(adu); err != nil {
 			return nil, err
@@ -209,7 +212,7 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 		return nil, n, fmt.Errorf("%s: %w: transaction %d instead of %d", r, ErrGarbled, binary.BigEndian.Uint16(reply), binary.BigEndian.Uint16(adu))
 	case reply[2] != 0 || reply[3] != 0:
 		return nil, n, fmt.Errorf("%s: %w: protocol id %d", r, ErrGarbled, binary.BigEndian.Uint16(reply[2:]))
-	case reply[6] != r.Unit:
+	case reply[6] != r.answers():
 		return nil, n, fmt.Errorf("%s: %w: unit %d answers", r, ErrGarbled, reply[6])
 	case length < 3 || mbapSize-1+length > len(reply):
 		return nil, n, fmt.Errorf("%s: %w: length field %d instead of %d", r, ErrGarbled, length, 1+r.replyLen())

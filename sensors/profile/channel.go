@@ -56,6 +56,7 @@ type Gate struct {
 	Channel int  // index into Profile.Channels; that channel has no gate itself
 	Equal   bool // good while the other equals Value (true) or differs from it (false)
 	Value   float64
+	Contact bool // of a guard over Modbus: good while its bit is not that of this channel; Equal and Value do not count
 	Band    bool // good while the other is within Min and Max, whatever Equal and Value are
 	Min     float64
 	Max     float64
@@ -63,8 +64,11 @@ type Gate struct {
 	Reason  sensors.Reason // FlowFault makes the channel uncertain, all others bad
 }
 
-// opens tells whether the channel is good by what the other one reads.
-func (g *Gate) opens(v float64) bool {
+// Opens tells whether c, which reads own, is good by its gate g when the other channel reads v.
+func (p *Profile) Opens(c *Channel, g *Gate, own, v float64) bool {
+	if g.Contact { // of whole wires one is closed and the other open
+		return (own != v) == (c.Invert == p.Channels[g.Channel].Invert)
+	}
 	if g.Band {
 		return v >= g.Min && v <= g.Max
 	}
@@ -95,7 +99,7 @@ type Channel struct {
 	Refresh    time.Duration // how often the device itself renews the value; zero: at each read
 	Panel      bool
 	Gates      []Gate
-	Guard      uint16 // GPIO: line that reads the opposite while the wires are whole
+	Guard      uint16 // GPIO line, or coil or discrete input, that reads the opposite while the wires are whole
 	Guarded    bool
 	Pull       string        // GPIO: up, down, or empty: as the board has it
 	Stuck      time.Duration // not moved by more than Noise for so long: stuck; zero: it may stand still

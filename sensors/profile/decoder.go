@@ -118,7 +118,7 @@ func (d *Decoder) gated(i int) sensors.Quality {
 			return other.q
 		}
 		switch {
-		case g.opens(other.v):
+		case d.p.Opens(&d.p.Channels[i], &g, d.values[i].v, other.v):
 		case g.Reason == sensors.FlowFault:
 			q = sensors.MakeQuality(sensors.Uncertain, g.Reason, q.Origin())
 		default:

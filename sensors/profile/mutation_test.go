@@ -100,6 +100,9 @@ func TestMutants(t *testing.T) {
 			}
 		}
 	}
+	for _, p := range shipped(t) {
+		total += identityMutants(t, p)
+	}
 	for name := range excused {
 		t.Errorf("%q is excused and is no fault of a shipped profile", name)
 	}
@@ -107,6 +110,51 @@ func TestMutants(t *testing.T) {
 	if total < 1800 {
 		t.Errorf("only %d mutants: the profiles had 1854 when this was written", total)
 	}
+}
+
+// identityMutants are the faults of who answers: a check that was forgotten, or that allows one value less or another. An
+// optional check may be passed over, and is looked at all the same where the registers are there.
+func identityMutants(t *testing.T, p *Profile) (total int) {
+	cases, whole := casesOf(t, p.Name), p.Identity
+	defer func() { p.Identity = whole }()
+	try := func(what string, spoiled []Check) {
+		total++
+		p.Identity = spoiled
+		if !slices.ContainsFunc(cases, func(c string) bool { return len(p.Cases("", c).Wrong) > 0 }) {
+			t.Errorf("%s: %s is found by no case", p.Name, what)
+		}
+	}
+	for i := range whole {
+		c := &whole[i]
+		try(fmt.Sprintf("without the check %q", c), slices.Delete(slices.Clone(whole), i, i+1))
+		spoil := func(what string, f func(c *Check)) {
+			m := slices.Clone(whole)
+			f(&m[i])
+			try(fmt.Sprintf("%s in the check %q", what, c), m)
+		}
+		for k := range c.Texts {
+			spoil("one text less", func(c *Check) { c.Texts = slices.Delete(slices.Clone(c.Texts), k, k+1) })
+		}
+		if len(c.OneOf) > 1 {
+			for k := range c.OneOf {
+				spoil("one value less", func(c *Check) { c.OneOf = slices.Delete(slices.Clone(c.OneOf), k, k+1) })
+				if more := c.OneOf[k].Max + 1; slices.ContainsFunc(c.OneOf, func(b Band) bool { return b.Min <= more && more <= b.Max }) {
+					continue // it is allowed by another
+				}
+				spoil("one value more", func(c *Check) { c.OneOf = slices.Clone(c.OneOf); c.OneOf[k].Max++ })
+			}
+		}
+		for k := range c.Want {
+			spoil("another word", func(c *Check) { c.Want = slices.Clone(c.Want); c.Want[k]++ })
+		}
+		if c.Field != "" {
+			spoil("another field", func(c *Check) { c.Field += "0" })
+		}
+		if c.Func == Identification {
+			spoil("another object", func(c *Check) { c.Object++ })
+		}
+	}
+	return total
 }
 
 // written is the name as the profile writes it: the elements of an array come from one table, and are wrong together.
