@@ -58,6 +58,7 @@ var errMLX90640Torn = errors.New("it has measured again while it was read: the b
 type mlx90640 struct {
 	base
 	id    [3]uint16
+	have  bool // the calibration below is that of this id
 	cal   mlx90640Calibration
 	alive since
 	last  sensors.Mono // when there was something new
@@ -76,7 +77,7 @@ func newMLX90640(dev *i2c.Dev) chip {
 
 func (m *mlx90640) measure(ctx context.Context, now func() sensors.Mono, report report) error {
 	err := m.step(ctx, now, report)
-	if err != nil { // it may have lost its power
+	if err != nil && !errors.Is(err, errMLX90640Torn) { // it may have lost its power
 		m.alive, m.last, m.had = 0, 0, false
 	}
 	return err
@@ -114,7 +115,7 @@ func (m *mlx90640) step(ctx context.Context, now func() sensors.Mono, report rep
 	}
 	f, err := m.cal.frame(&m.words, control)
 	if err != nil {
-		m.known = false
+		m.known, m.have = false, false // the calibration may be what is wrong
 		return err
 	}
 	m.had = true
@@ -184,11 +185,11 @@ func (m *mlx90640) identify(ctx context.Context, report report) error {
 		return m.wrong(report, fmt.Sprintf("options %#04x for address %#02x", options, addr), fmt.Sprintf("an MLX90640 for %#02x", m.dev.Addr))
 	}
 	id := [3]uint16(about[:3])
-	if m.known && id == m.id {
+	if m.have && id == m.id {
 		m.right()
 		return nil
 	}
-	m.had = false
+	m.have, m.had = false, false
 	var ee [mlx90640Words]uint16
 	for _, to := range [][]uint16{m.words[:], ee[:]} {
 		if err := m.wordsAt(ctx, "calibration", mlx90640EEPROM, to); err != nil {
@@ -204,7 +205,7 @@ func (m *mlx90640) identify(ctx context.Context, report report) error {
 		m.known = false
 		return err
 	}
-	m.cal, m.id = cal, id
+	m.cal, m.id, m.have = cal, id, true
 	m.right()
 	return nil
 }
