@@ -2,6 +2,7 @@ package i2c
 
 import (
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -66,5 +67,33 @@ func TestMLX90640Example(t *testing.T) {
 		if math.Abs(v.got-v.want) > 1e-8*math.Max(1, math.Abs(v.want)) {
 			t.Errorf("%s is %.15g, want %.15g", v.name, v.got, v.want)
 		}
+	}
+}
+
+// What no chip gives is refused, with a word about what to do: there is no check code.
+func TestMLX90640Refuses(t *testing.T) {
+	ee, ram := mlx90640Example()
+	for i := range 5 {
+		ee[64+100*i] = 0
+	}
+	if _, err := newMLX90640Calibration(&ee); err == nil || !strings.Contains(err.Error(), "5 spots are marked") {
+		t.Errorf("five spots have failed: %v", err)
+	}
+	ee[64] = 0x08a0
+	c, err := newMLX90640Calibration(&ee)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ram[0x072a-mlx90640RAM] = 0xc000 // 4.4 V
+	if _, err := c.frame(&ram, 0x1901); err == nil || !strings.Contains(err.Error(), "its supply would be 4.4 V") {
+		t.Errorf("a supply of 4.4 V: %v", err)
+	}
+	ram[0x072a-mlx90640RAM], ram[0x0720-mlx90640RAM] = 0xccc5, 0x1400
+	if _, err := c.frame(&ram, 0x1901); err == nil || !strings.Contains(err.Error(), "and its temperature") {
+		t.Errorf("an impossible temperature: %v", err)
+	}
+	clear(ee[:])
+	if _, err := newMLX90640Calibration(&ee); err == nil || !strings.Contains(err.Error(), "its calibration is empty") {
+		t.Errorf("an empty calibration: %v", err)
 	}
 }
