@@ -122,7 +122,11 @@ func (b *Bus) poll(ctx context.Context, s *slot, put func(sensors.Batch)) error 
 	u.stats.Polls++
 	b.mu.Unlock()
 	done := b.begin(ctx, u, budget, func(ctx context.Context) ([]sensors.Reading, error) {
-		return s.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(s.Points)))
+		out, err := s.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(s.Points)))
+		if n, ok := s.Poller.(Numbered); ok && err == nil {
+			s.told = n.Serial()
+		}
+		return out, err
 	})
 	overrun := time.NewTimer(budget + b.opt.Grace)
 	defer overrun.Stop()
@@ -194,6 +198,7 @@ func (b *Bus) settle(s *slot, r result, put func(sensors.Batch)) {
 	var missed uint64
 	if r.err == nil {
 		missed = s.succeed(now, r.took)
+		s.serial = s.told
 	} else {
 		u.fail(now, usable)
 	}
@@ -273,7 +278,7 @@ func (b *Bus) put(u *unit, part int, out []sensors.Reading, put func(sensors.Bat
 		}
 	}
 	u.seq++
-	put(sensors.Batch{Device: u.Dev.ID, Part: uint8(part), Seq: u.seq, Wall: time.Now(), Readings: out})
+	put(sensors.Batch{Device: u.Dev.ID, Part: uint8(part), Serial: u.slots[part].serial, Seq: u.seq, Wall: time.Now(), Readings: out})
 }
 
 // hung waits for a poll that ignores its deadline. Nothing else may use the bus meanwhile, so all

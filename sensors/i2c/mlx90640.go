@@ -185,6 +185,7 @@ func (m *mlx90640) identify(ctx context.Context, report report) error {
 		return m.wrong(report, fmt.Sprintf("options %#04x for address %#02x", options, addr), fmt.Sprintf("an MLX90640 for %#02x", m.dev.Addr))
 	}
 	id := [3]uint16(about[:3])
+	m.numbered(id[:]...)
 	if m.have && id == m.id {
 		m.right()
 		return nil

@@ -98,6 +98,9 @@ func newPoller(name string, addr uint16, c chip, points []sensors.Point) (*Polle
 	return p, nil
 }
 
+// Serial is the chip's own number; empty where it has none, or is not known now.
+func (p *Poller) Serial() string { return p.chip.number() }
+
 // Poll measures once.
 func (p *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error) {
 	err := p.chip.measure(ctx, now, func(ch int, v float64, q sensors.Quality) {
