@@ -348,3 +348,34 @@ func TestRecorded(t *testing.T) {
 		}
 	}
 }
+
+// What a UPS calls its serial number goes with its readings (S23): the better variable first, and never a row of zeros.
+func TestSerialOfAUPS(t *testing.T) {
+	p, err := profile.Load(configs.Profiles(), "nut-ups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vars, want := range map[string]string{
+		"VAR u ups.status \"OL\"\n":                                   "",
+		"VAR u ups.serial \" AS1234 \"\nVAR u device.serial \"X\"\n":  "AS1234",
+		"VAR u ups.serial \"000000\"\nVAR u device.serial \"QB77\"\n": "QB77",
+	} {
+		s := serve(t, func(string) string { return "BEGIN LIST VAR u\n" + vars + "END LIST VAR u\n" })
+		c := NewClient(Options{Address: s.addr})
+		defer c.Close()
+		points := p.Expand(sensors.Device{Name: "u"}, time.Hour)
+		for i := range points {
+			points[i].ID = sensors.PointID(i)
+		}
+		u, err := New(c, "u", p, points)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Poll(t.Context(), func() sensors.Mono { return 1 }, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Serial(); got != want {
+			t.Errorf("%q: serial %q, want %q", vars, got, want)
+		}
+	}
+}
