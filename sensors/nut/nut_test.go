@@ -313,7 +313,7 @@ func FuzzReply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var again strings.Builder
 		again.WriteString("BEGIN LIST VAR ups\n")
-		err := readList(bufio.NewReaderSize(strings.NewReader(text), maxLine), "ups", func(name, value string) {
+		err := readList(bufio.NewReaderSize(strings.NewReader(text), maxLine), "VAR ups", "VAR ups", func(name, value string) {
 			if strings.ContainsAny(value, "\n\x00") || name == "" || len(value) > maxLine {
 				t.Errorf("%q = %q", name, value)
 			}
@@ -324,7 +324,7 @@ func FuzzReply(f *testing.F) {
 		}
 		again.WriteString("END LIST VAR ups\n")
 		in := bufio.NewReaderSize(strings.NewReader(again.String()), 2*maxLine)
-		if err := readList(in, "ups", func(string, string) {}); err != nil {
+		if err := readList(in, "VAR ups", "VAR ups", func(string, string) {}); err != nil {
 			t.Errorf("what was read is not read again: %v: %q", err, again.String())
 		}
 	})

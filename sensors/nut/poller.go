@@ -73,7 +73,7 @@ func (u *Poller) Serial() string {
 func (u *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error) {
 	at := now()
 	clear(u.vars)
-	err := u.c.list(ctx, u.ups, func(name, value string) {
+	err := u.c.variables(ctx, u.ups, func(name, value string) {
 		if u.wanted[name] {
 			u.vars[name] = value
 		}
