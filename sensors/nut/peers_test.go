@@ -129,7 +129,7 @@ func TestPeerUpsd(t *testing.T) {
 	if all, err := c.UPSes(t.Context()); err != nil || len(all) != 2 || all[0].Name != "other" && all[1].Name != "other" {
 		t.Errorf("its UPSes: %v, %v", all, err)
 	}
-	if vars, err := c.Variables(t.Context(), "ups"); err != nil || vars["ups.mfr"] != `A "B" C` || vars["driver.name"] != "dummy-ups" {
+	if vars, err := c.Variables(t.Context(), "ups"); err != nil || vars["ups.mfr"] != "A B C" || vars["driver.name"] != "dummy-ups" {
 		t.Errorf("its variables: %v, %v", vars, err)
 	}
 	_, err := newUPS(t, c, "nobody").poll(time.Second)
