@@ -60,6 +60,8 @@ Tools, for the engineer on the ladder; they read only (function codes 1 to 4 and
                                        which units answer, at which setting, and which profile fits
   scan i2c /dev/i2c-1 [--chip tmp117@0x48]
                                        which addresses answer, and what may stand there
+  scan nut nut://HOST [--starttls] [--ca FILE] [--toml]
+                                       the UPSes behind an upsd, what they say of themselves, and which profile fits
   probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
   doctor bus TARGET --unit N [--profile NAME]
                                        a second master, A and B swapped, two units on one number, bad

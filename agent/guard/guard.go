@@ -214,7 +214,7 @@ func (g *Guard) Run(ctx context.Context) error {
 func (g *Guard) read(ctx context.Context) {
 	g.batches = g.c.Inbox.Take(g.batches[:0])
 	for i := range g.batches {
-		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings})
+		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings, Device: g.batches[i].Device, Serial: g.batches[i].Serial})
 	}
 	if g.c.Mark != plugins.MarkReal {
 		return // its readings are copies of what was told already

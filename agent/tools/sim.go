@@ -17,6 +17,7 @@ type Sim struct {
 	Device *Device
 	Unit   byte
 	Listen string // host:port; empty: on a pseudo-terminal, as a line
+	ASCII  bool   // on a line: ASCII instead of RTU
 
 	Session []Frame // shown in place of a device at rest
 	Speed   float64
@@ -90,6 +91,9 @@ func (s *Sim) serve(units map[byte]*slave.Bank) (faulty, string, error) {
 	line, err := pty.Open()
 	if err != nil {
 		return nil, "", err
+	}
+	if s.ASCII {
+		return slave.ServeASCII(line, units), "ascii://" + line.Path(), nil
 	}
 	return slave.ServeRTU(line, units), "rtu://" + line.Path(), nil
 }

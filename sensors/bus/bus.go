@@ -50,6 +50,10 @@ type Poller interface {
 	Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error)
 }
 
+// Numbered is a Poller that knows the serial number of the unit that it has read; empty: not yet (S23). It is
+// asked after a poll that succeeded.
+type Numbered interface{ Serial() string }
+
 // Part is the points of a device that are polled together.
 type Part struct {
 	Points   []sensors.Point

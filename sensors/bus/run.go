@@ -110,7 +110,11 @@ func (b *Bus) poll(ctx context.Context, s *slot, put func(sensors.Batch)) {
 	u.stats.Polls++
 	b.mu.Unlock()
 	b.attempt(ctx, attempt{s: s, budget: budget}, func(ctx context.Context) ([]sensors.Reading, error) {
-		return s.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(s.Points)))
+		out, err := s.Poller.Poll(ctx, b.clock.Now, make([]sensors.Reading, 0, len(s.Points)))
+		if n, ok := s.Poller.(Numbered); ok && err == nil {
+			s.told = n.Serial()
+		}
+		return out, err
 	}, func(r result) {
 		if ctx.Err() == nil {
 			b.settle(s, r, put)
@@ -135,6 +139,7 @@ func (b *Bus) settle(s *slot, r result, put func(sensors.Batch)) {
 	var missed uint64
 	if r.err == nil {
 		missed = s.succeed(now, r.took)
+		s.serial = s.told
 	} else {
 		u.fail(now, usable)
 	}
@@ -214,5 +219,5 @@ func (b *Bus) put(u *unit, part int, out []sensors.Reading, put func(sensors.Bat
 		}
 	}
 	u.seq++
-	put(sensors.Batch{Device: u.Dev.ID, Part: uint8(part), Seq: u.seq, Wall: time.Now(), Readings: out})
+	put(sensors.Batch{Device: u.Dev.ID, Part: uint8(part), Serial: u.slots[part].serial, Seq: u.seq, Wall: time.Now(), Readings: out})
 }

@@ -74,6 +74,8 @@ type slot struct {
 	served bool          // polled since the device was found
 
 	longest time.Duration // of its polls that succeeded, real time, decaying
+	told    string        // serial number after the last poll; of the worker, until the poll has ended
+	serial  string        // the same, of the owner
 
 	want time.Duration // Bus.mu: period asked for by Sample
 }
