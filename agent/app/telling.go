@@ -40,6 +40,9 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
 	c.Answered = newAnswerers(p.heard.receipt).answered
 	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal), p.twins.unkept, o.Clock.Now
+	if len(o.Config.Brokers) > 0 && !o.Drill {
+		c.Memory = openMemory(o.Config.Run, boot.Epoch, inMemory, o.Log)
+	}
 	c.Consumers, c.TrustedKeys = o.Config.Rules.Consumers, o.Config.TrustedKeys
 	if c.TrustedKeys == "" {
 		c.Consumers = nil // nobody's receipt could be believed, so none is missed

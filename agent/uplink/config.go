@@ -39,6 +39,7 @@ type Config struct {
 	Answered func(wire.ReceiptMessage)          // must not wait: a consumer has it, accepts, declines, or is done
 
 	Store  func() (journal.FS, func() error, error) // opens the directory of what waits for brokers, and may hang; nil: it waits in memory alone
+	Memory Memory                                   // has what a kill finds on its way to there; nil: it is lost then
 	Unkept func(error)                              // must not wait: what waits is in memory alone, and why; nil: it is on the disk again
 	Mono   func() sensors.Mono                      // the clock of this boot, by which what waits is dated
 

@@ -12,7 +12,9 @@ type stored struct {
 	msg *wire.Message // shared by the links
 }
 
-func (o *outbox) read(records []journal.Record) (list []stored, last place) {
+// read gives what lives before this one have told behind a place, in order.
+func (o *outbox) read(records []journal.Record, last place) ([]stored, place) {
+	var list []stored
 	now, mono, set := o.u.cfg.Now(), o.mono(), o.u.clockSet()
 	for _, r := range records {
 		k, err := readKept(r.Payload)

@@ -341,9 +341,7 @@ func logOf(t testing.TB, n int) (fs *faultfs.FS, payloads map[string]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.outbox.open(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	u.outbox.run(context.Background())
 	for i := range n {
 		u.Offer(event(i))
 		u.Offer(alarm("smoke", uint64(i), 1, true))
@@ -396,9 +394,7 @@ func FuzzOutbox(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := u.outbox.open(context.Background()); err != nil {
-			t.Fatalf("the agent has no log: %v", err)
-		}
+		u.outbox.run(context.Background())
 		defer u.outbox.close()
 		last := map[wire.Class]uint64{}
 		q := &u.links[0].backlog.older
