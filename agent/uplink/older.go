@@ -15,7 +15,7 @@ type stored struct {
 // read gives what lives before this one have told behind a place, in order.
 func (o *outbox) read(records []journal.Record, last place) ([]stored, place) {
 	var list []stored
-	now, mono, set := o.u.cfg.Now(), o.mono(), o.u.clockSet()
+	now, mono, set := o.u.cfg.Now(), o.u.cfg.mono(), o.u.clockSet()
 	for _, r := range records {
 		k, err := readKept(r.Payload)
 		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {

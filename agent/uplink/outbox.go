@@ -8,7 +8,6 @@ import (
 
 	"firebreak/agent/journal"
 	"firebreak/agent/wire"
-	"firebreak/sensors"
 )
 
 // Limits of the outbox.
@@ -82,7 +81,7 @@ func (o *outbox) put(m *wire.Message) {
 		o.last.Event = m.Seq
 	}
 	m.Log = o.last.N
-	k := kept{place: o.last, boot: o.u.cfg.Boot, wall: o.u.cfg.Now().UnixMilli(), mono: o.mono(), m: *m}
+	k := kept{place: o.last, boot: o.u.cfg.Boot, wall: o.u.cfg.Now().UnixMilli(), mono: o.u.cfg.mono(), m: *m}
 	k.m.Instance = o.u.cfg.Instance
 	if o.words.to != nil {
 		o.buf = k.append(o.buf[:0])
@@ -105,13 +104,6 @@ func (o *outbox) write(k *kept) {
 		o.unkept++
 	}
 	o.marks = append(o.marks, mark{k.place, seq})
-}
-
-func (o *outbox) mono() sensors.Mono {
-	if o.u.cfg.Mono == nil {
-		return 0
-	}
-	return o.u.cfg.Mono()
 }
 
 // run opens the log, and keeps it until the context ends.
