@@ -50,42 +50,6 @@ func cpu() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkFleet lets 500 agents lose their broker together: how long until all have a session again and
-// their alarms through, and how far apart they came. Each has two sessions.
-func BenchmarkFleet(b *testing.B) {
-	const agents = 500
-	m := newMosquitto(b)
-	m.start()
-	var all []*Uplink
-	for i := range agents {
-		c := config("mqtt://" + m.address())
-		c.Agent, c.Instance, c.HelloEvery = fmt.Sprint("a", i), fmt.Sprint("i", i), 2*time.Second
-		c.BackoffMin, c.BackoffMax = 0, 0 // as in the field
-		c.Brokers[0].Sessions = 2
-		u, _ := start(b, c)
-		all = append(all, u)
-	}
-	through := func(connected bool) {
-		for _, u := range all {
-			for s := u.Stats().Brokers[0]; s.Connected != connected || connected && s.Queued > 0; s = u.Stats().Brokers[0] {
-				<-time.After(5 * time.Millisecond)
-			}
-		}
-	}
-	through(true)
-	for b.Loop() {
-		m.stop()
-		through(false)
-		for _, u := range all {
-			u.Offer(alarm("smoke", 1, 1, true))
-		}
-		m.start()
-		begin := time.Now()
-		through(true)
-		b.ReportMetric(time.Since(begin).Seconds(), "s-until-all-through")
-	}
-}
-
 // BenchmarkFlapping is the time of an alarm to a healthy broker beside one that accepts and falls, again
 // and again, and beside one that takes connections and is dead. What waits is kept on the disk.
 func BenchmarkFlapping(b *testing.B) {

@@ -21,7 +21,7 @@ func (o *outbox) read(records []journal.Record, last place) ([]stored, place) {
 		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {
 			continue
 		}
-		k.age(o.u.cfg.Boot, mono, now, set)
+		k.age(o.u.cfg.Boot, mono, now, set, o.clocks)
 		list, last = append(list, stored{k, r.Seq, wire.Reread(k.m)}), k.place
 	}
 	return list, last

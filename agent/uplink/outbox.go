@@ -42,6 +42,7 @@ type outbox struct {
 	wrote  time.Time
 	unkept uint64 // messages that are in memory alone
 	known  bool   // the problem was told
+	clocks []clockMark
 	buf    []byte
 	words  words  // what a SIGKILL leaves, whether or not the log has it
 	left   uint64 // number in the log of the last that came from the words of lives before this one
@@ -56,6 +57,7 @@ type mark struct {
 // cursors is the snapshot of the log.
 type cursors struct {
 	Brokers map[string]place `json:"brokers"`
+	Clocks  []clockMark      `json:"clocks,omitempty"`
 }
 
 func newOutbox(u *Uplink) *outbox {
@@ -131,12 +133,13 @@ func (o *outbox) run(ctx context.Context) {
 
 // resume hands the brokers what they lacked when the life before ended, and takes the log into use.
 func (o *outbox) resume(a opened) {
+	var c cursors
+	first := a.rec.Snapshot == nil || json.Unmarshal(a.rec.Snapshot, &c) != nil
+	o.clocks = c.Clocks // before it is in use: look leaves them alone
 	list, last := o.read(a.rec.Records, place{})
 	if o.u.cfg.Memory != nil {
 		list, last = o.complete(a.j, list, last)
 	}
-	var c cursors
-	first := a.rec.Snapshot == nil || json.Unmarshal(a.rec.Snapshot, &c) != nil
 	at := map[string]place{}
 	for _, l := range o.u.links {
 		p, known := c.Brokers[l.b.Name]
@@ -199,6 +202,9 @@ func (o *outbox) look(now time.Time) {
 		for i, l := range o.u.links {
 			o.move(l.b.Name, fronts[i].epoch, fronts[i].n)
 		}
+		var added bool
+		o.clocks, added = clocked(o.clocks, o.u)
+		o.dirty = o.dirty || added
 		o.trim(now)
 	}
 	problem := o.problem(now)
@@ -245,7 +251,7 @@ func (o *outbox) trim(now time.Time) {
 		o.covers = max(o.covers, m.seq)
 	}
 	o.marks = slices.Delete(o.marks, 0, n)
-	b, err := json.Marshal(cursors{o.at}) // strings and numbers: it cannot fail
+	b, err := json.Marshal(cursors{o.at, o.clocks}) // strings and numbers: it cannot fail
 	if err == nil && o.j.Snapshot(b, o.covers) == nil {
 		o.dirty, o.wrote = false, now
 	}

@@ -37,6 +37,7 @@ type spill struct {
 	marks  []spilt          // what is in the log and some broker lacks, oldest first
 	at     map[string]place // by broker: all up to there was acknowledged, or dropped; N is the poll's number
 	covers uint64
+	clocks []clockMark
 	dirty  bool
 	wrote  time.Time
 }
@@ -158,7 +159,7 @@ func (s *spill) resume(a opened) {
 		if err != nil || g.Epoch >= s.u.cfg.Epoch || !last.before(g.Epoch, g.Polls[len(g.Polls)-1].Seq) {
 			continue
 		}
-		polls := g.messages(s.u.cfg.Boot, mono, now, set)
+		polls := g.messages(s.u.cfg.Boot, mono, now, set, c.Clocks)
 		for _, l := range s.u.links {
 			if from, known := c.Brokers[l.b.Name]; known || first {
 				l.readings().elder(polls, from)
@@ -174,7 +175,7 @@ func (s *spill) resume(a opened) {
 		}
 		at[l.b.Name] = p
 	}
-	s.at, s.marks, s.covers, s.dirty = at, marks, a.rec.SnapshotSeq, len(marks) > 0
+	s.at, s.marks, s.covers, s.dirty, s.clocks = at, marks, a.rec.SnapshotSeq, len(marks) > 0, c.Clocks
 	s.mu.Lock()
 	s.use(a)
 	s.mu.Unlock()
@@ -214,7 +215,9 @@ func (s *spill) look(now time.Time) {
 			s.at[l.b.Name], s.dirty = p, true
 		}
 	}
-	if !s.dirty || now.Sub(s.wrote) < placesEvery {
+	var added bool
+	s.clocks, added = clocked(s.clocks, s.u)
+	if s.dirty = s.dirty || added; !s.dirty || now.Sub(s.wrote) < placesEvery {
 		return
 	}
 	n, covers := 0, s.covers
@@ -225,7 +228,7 @@ func (s *spill) look(now time.Time) {
 		}
 		covers = max(covers, m.seq)
 	}
-	b, err := json.Marshal(cursors{s.at}) // strings and numbers: it cannot fail
+	b, err := json.Marshal(cursors{s.at, s.clocks}) // strings and numbers: it cannot fail
 	if err == nil && j.Snapshot(b, covers) == nil {
 		s.marks, s.covers = slices.Delete(s.marks, 0, n), covers
 		s.dirty, s.wrote = false, now

@@ -180,6 +180,32 @@ func TestReadingsOutliveAKill(t *testing.T) {
 	}
 }
 
+// A disk that hangs costs what a kill would then cost, and nothing else: readings are told, and the end is not held up.
+func TestReadingsDiskHangs(t *testing.T) {
+	for _, where := range []string{"open", "write"} {
+		t.Run(where, func(t *testing.T) {
+			fs, in := faultfs.New(), newInbox()
+			cfg := spilling(1, fs, brokertest.Start(t, acker(in)).URL(), brokertest.Start(t, away).URL())
+			release := make(chan struct{})
+			unhang := func() { close(release) }
+			if where == "open" {
+				store := cfg.StoreReadings
+				cfg.StoreReadings = func() (journal.FS, func() error, error) { <-release; return store() }
+			} else {
+				unhang = fs.Hang(faultfs.Write)
+			}
+			u, stop := start(t, cfg)
+			t.Cleanup(unhang)
+			for range 5 {
+				offer(u, 200)
+				u.links[0].awake()
+			}
+			in.await(t, "all", func(got []received) bool { return len(distinct(got, "state")) == 1000 })
+			stop()
+		})
+	}
+}
+
 // FuzzSpilt: a record reads back as what was written, and anything else is refused or could have been told.
 func FuzzSpilt(f *testing.F) {
 	g := spiltGroup{Epoch: 41, Instance: "i1", Boot: "boot", Wall: 5, Mono: 6}
@@ -197,7 +223,7 @@ func FuzzSpilt(f *testing.F) {
 		if err != nil || fmt.Sprint(back) != fmt.Sprint(g) {
 			t.Fatalf("%+v reads back as %+v: %v", g, back, err)
 		}
-		for _, m := range g.messages("boot", 7, time.UnixMilli(8), true) {
+		for _, m := range g.messages("boot", 7, time.UnixMilli(8), true, nil) {
 			if topic, payload := m.Past(); topic == m.Topic || !bytes.Contains(payload, []byte(`"replayed":true`)) {
 				t.Fatalf("%s %s", topic, payload)
 			}
