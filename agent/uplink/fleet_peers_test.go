@@ -68,13 +68,14 @@ func (h *hubProcess) start() {
 
 // fleet is agents of one process with one broker, and when each of them tried first after they lost it.
 type fleet struct {
+	b     *testing.B
 	all   []*Uplink
 	mu    sync.Mutex
 	first []time.Time
 }
 
 func newFleet(b *testing.B, agents int, url string) *fleet {
-	f := &fleet{first: make([]time.Time, agents)}
+	f := &fleet{b: b, first: make([]time.Time, agents)}
 	for i := range agents {
 		c := config(url)
 		c.Agent, c.Instance, c.HelloEvery = fmt.Sprint("a", i), fmt.Sprint("i", i), 2*time.Second
@@ -99,6 +100,7 @@ func newFleet(b *testing.B, agents int, url string) *fleet {
 func (f *fleet) until(connected bool) (through []time.Duration) {
 	up, done := make([]time.Time, len(f.all)), 0
 	finished := make([]bool, len(f.all))
+	late := time.Now().Add(2 * time.Minute)
 	for done < len(f.all) {
 		for i, u := range f.all {
 			if finished[i] {
@@ -112,6 +114,15 @@ func (f *fleet) until(connected bool) (through []time.Duration) {
 				finished[i], done = true, done+1
 				through = append(through, time.Since(up[i]))
 			}
+		}
+		if time.Now().After(late) {
+			errs := map[string]int{}
+			for i, u := range f.all {
+				if !finished[i] {
+					errs[u.links[0].stats().LastError]++
+				}
+			}
+			f.b.Fatalf("%d of %d are not there: %v", len(f.all)-done, len(f.all), errs)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
@@ -153,7 +164,7 @@ func BenchmarkFleet(b *testing.B) {
 			f.outage(b, m.stop, m.start)
 		}
 	})
-	for _, agents := range []int{500, 5000} {
+	for _, agents := range []int{500, 1000, 5000} {
 		b.Run(fmt.Sprint("hub-", agents), func(b *testing.B) {
 			h := &hubProcess{b: b, dir: b.TempDir()}
 			h.start()

@@ -222,7 +222,7 @@ func arrives(t *testing.T, in *inbox, lives map[string]int) {
 
 // Killed at random moments, again and again, while no broker is there, and while it tells as fast as it can: what
 // it had told by then arrives, all of it, from each life.
-func TestKilledAtRandomMoments(t *testing.T) {
+func TestKilledAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	const lives = 20
 	m, dir := newMosquitto(t), t.TempDir()
