@@ -119,6 +119,12 @@ type starter func(b *testing.B, l *loadLab, poll string) *process
 
 func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
 	b.Helper()
+	return l.firebreak(b, poll, "")
+}
+
+// firebreak starts it on its own Modbus, or with a companion whose inputs.modbus reads the same.
+func (l *loadLab) firebreak(b *testing.B, poll, companion string) *process {
+	b.Helper()
 	dir, err := os.MkdirTemp(l.Dir, "agent-")
 	if err != nil {
 		b.Fatal(err)
@@ -130,12 +136,19 @@ func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker}); err != nil {
 		b.Fatal(err)
 	}
 	file := filepath.Join(dir, "firebreak.toml")
 	write(b, file, text.String())
 	return l.start(b, binary, "run", "-c", file)
+}
+
+func registers() (all []int) {
+	for i := range loadRegisters {
+		all = append(all, i)
+	}
+	return all
 }
 
 func startPlain(b *testing.B, l *loadLab, poll string) *process {
@@ -146,7 +159,12 @@ func startPlain(b *testing.B, l *loadLab, poll string) *process {
 // cpu is the processor time of a process so far, and its peak memory in MiB.
 func (p *process) cpu(b *testing.B) (used time.Duration, peak float64) {
 	b.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	return usage(b, p.cmd.Process.Pid)
+}
+
+func usage(b *testing.B, pid int) (used time.Duration, peak float64) {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -154,7 +172,7 @@ func (p *process) cpu(b *testing.B) (used time.Duration, peak float64) {
 	f := strings.Fields(rest)
 	user, _ := strconv.Atoi(f[11])
 	system, _ := strconv.Atoi(f[12])
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
 	}

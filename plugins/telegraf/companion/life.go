@@ -58,13 +58,18 @@ func (c *Companion) life(ctx context.Context) error {
 	cancel()
 	p.kill()
 	p.close() // ends every read and write
+	select {
+	case <-p.gone:
+	case <-time.After(killLimit / 2):
+		p.hasten()
+	}
 	var left error
 	select {
 	case <-p.gone:
 		if fatal := (*fatalError)(nil); err != nil && !errors.As(err, &fatal) && p.state.Exited() { // by itself
 			err = fmt.Errorf("%w (%s)", err, p.state)
 		}
-	case <-time.After(killLimit):
+	case <-time.After(killLimit / 2):
 		// In the idle class even its end has to wait for a free moment of the machine; or the kernel holds it.
 		left = fmt.Errorf("process %d, %w", p.pid, ErrLeft)
 	}
