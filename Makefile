@@ -39,6 +39,7 @@ telegraf-test: ## vet and test the companion, which stands behind the build tag 
 	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
 	$(GO) tool staticcheck -tags telegraf,telegraf_none ./plugins/telegraf
 	$(GO) test -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
+	$(GO) test -tags telegraf -count=1 -run '^TestEveryNamedPlugin$$' ./plugins/telegraf
 
 test: ## run all tests that need nothing but Go and /bin/sh
 	$(GO) test ./...

@@ -148,8 +148,8 @@ func TestTelegrafSources(t *testing.T) {
 	f.prometheus(t, `firebreak_reading{`, `device="ups-b"`, `61`)
 	f.prometheus(t, `firebreak_plan_level{`, `plan="on-with-probe"`, `1`)
 
-	f.victoria(t, `"__name__":"firebreak_reading_value"`, `"db":"site"`, `"device":"ups-b"`, `61`) // by outputs.influxdb_v2
-	f.victoria(t, `"__name__":"firebreak_plan_level"`, `"db":"site"`, `"plan":"on-with-probe"`, `1`)
+	f.victoria(t, `"__name__":"firebreak_reading_value"`, `"device":"ups-b"`, `61`) // by outputs.influxdb_v2, so without a job
+	f.victoria(t, `"__name__":"firebreak_plan_level","agent"`, `"plan":"on-with-probe"`, `1`)
 	f.victoria(t, `"__name__":"firebreak_reading"`, `"job":"firebreak"`, `"device":"ups-b"`, `61`) // scraped from outputs.prometheus_client
 	f.victoria(t, `"__name__":"firebreak_plan_level"`, `"job":"firebreak"`, `"plan":"on-with-probe"`, `1`)
 
