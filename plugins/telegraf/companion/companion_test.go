@@ -137,7 +137,7 @@ func TestFlood(t *testing.T) {
 
 // What is no metric costs this process time too: it is taken at that rate as well.
 func TestChatter(t *testing.T) {
-	const rate = 500
+	const rate, frames = 500, 50
 	var first, last time.Time
 	n := 0
 	done := make(chan struct{})
@@ -146,7 +146,7 @@ func TestChatter(t *testing.T) {
 		c.Gathered = func(pipe.Gathered) {
 			if n++; n == 1 {
 				first = time.Now()
-			} else if n == 2*rate {
+			} else if n == frames {
 				last = time.Now()
 				close(done)
 			}
@@ -158,7 +158,7 @@ func TestChatter(t *testing.T) {
 		t.Fatal("no chatter")
 	}
 	if took := last.Sub(first); took < time.Second {
-		t.Errorf("%d frames were taken in %v, at most %d a second are allowed", n, took, rate)
+		t.Errorf("%d frames were taken in %v", n, took)
 	}
 	if err := r.End(); err != nil {
 		t.Error(err)

@@ -101,8 +101,11 @@ type fatalError struct{ text string }
 
 func (f *fatalError) Error() string { return f.text }
 
-// costOfMetric is how many bytes count as one metric of the rate.
-const costOfMetric = 256
+// What counts against the rate besides metrics: so many bytes are one, and a frame is so many at least.
+const (
+	costOfMetric = 256
+	costOfFrame  = 20
+)
 
 // read takes what the companion says, at a bounded rate.
 func (l *life) read() error {
@@ -123,7 +126,7 @@ func (l *life) read() error {
 			return fmt.Errorf("it began with a frame %c, not with a greeting", kind)
 		}
 		// Whatever it is takes time of this process: a flood of small frames, or one of long ones, counts too.
-		cost := max(1, len(body)/costOfMetric)
+		cost := max(1, min(costOfFrame, l.c.Rate/10), len(body)/costOfMetric)
 		switch kind {
 		case pipe.HelloKind:
 			h, err := pipe.Decode[pipe.Hello](body)
