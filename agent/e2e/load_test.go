@@ -130,11 +130,12 @@ type starter func(b *testing.B, l *loadLab, poll string) *process
 
 func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
 	b.Helper()
-	return l.start(b, binary, "run", "-c", l.configure(b, poll))
+	return l.start(b, binary, "run", "-c", l.configure(b, poll, ""))
 }
 
-// configure writes the configuration of an agent of its own.
-func (l *loadLab) configure(b *testing.B, poll string) (file string) {
+// configure writes the configuration of an agent of its own, on its own Modbus or with a companion whose
+// inputs.modbus reads the same.
+func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) {
 	b.Helper()
 	dir, err := os.MkdirTemp(l.Dir, "agent-")
 	if err != nil {
@@ -147,12 +148,19 @@ func (l *loadLab) configure(b *testing.B, poll string) (file string) {
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
 	file = filepath.Join(dir, "firebreak.toml")
 	write(b, file, text.String())
 	return file
+}
+
+func registers() (all []int) {
+	for i := range loadRegisters {
+		all = append(all, i)
+	}
+	return all
 }
 
 func startPlain(b *testing.B, l *loadLab, poll string) *process {
@@ -164,7 +172,12 @@ func startPlain(b *testing.B, l *loadLab, poll string) *process {
 // peak memory in MiB.
 func (p *process) cpu(b *testing.B) (used time.Duration, peak float64) {
 	b.Helper()
-	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	return usage(b, p.cmd.Process.Pid)
+}
+
+func usage(b *testing.B, pid int) (used time.Duration, peak float64) {
+	b.Helper()
+	proc := fmt.Sprintf("/proc/%d/", pid)
 	threads, err := filepath.Glob(proc + "task/*/schedstat")
 	if err != nil || len(threads) == 0 {
 		b.Fatalf("no threads below %s: %v", proc, err)

@@ -79,7 +79,7 @@ func BenchmarkOutage(b *testing.B) {
 			l, m, told := startOutageLab(b)
 			file := ""
 			if of.name == "firebreak" {
-				file = l.configure(b, "1s")
+				file = l.configure(b, "1s", "")
 			}
 			p := of.again(b, l, file)
 			told.await(b, "second poll of each device", func(all []line) bool { return len(polled(all)) > 2*loadDevices })
