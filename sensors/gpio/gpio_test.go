@@ -184,19 +184,3 @@ func TestContactWiredTheOtherWayRound(t *testing.T) {
 		}
 	}
 }
-
-// A chip is found by a link too: what udev names stays, numbers do not. Here the link is to what is no chip, and the error is of that.
-func TestChipByALink(t *testing.T) {
-	link := filepath.Join(t.TempDir(), "gpiochip-panel")
-	for target, want := range map[string]string{"/dev/null": "not a character device", "/dev/no-such-chip": "gpiodetect"} {
-		_ = os.Remove(link)
-		if err := os.Symlink(target, link); err != nil {
-			t.Fatal(err)
-		}
-		_, err := kernel(request{chip: link, offsets: []int{0}, pulls: []string{""}})
-		t.Log(target, err, hint(err), want)
-		if err == nil {
-			t.Errorf("%s was taken as a chip", target)
-		}
-	}
-}
