@@ -26,7 +26,7 @@ const (
 	panelDevices = "panel-1=panel@line panel-2=panel@a "
 	heatDevices  = "cable-1=alarmline@line cable-2=alarmline@b "
 	sightDevices = "spot-1=mlx90614@chips spot-2=amg8833@more "
-	bmsDevices   = "bms-1=soltaro-c@a bms-2=jk-bms@b bms-3=daly-bms@a shunt-1=victron-battery@b "
+	bmsDevices   = "bms-1=soltaro-c@a bms-2=bms-words@b shunt-1=victron-battery@b "
 	upsDevices   = "ups-1=apc-smart-ups@a ups-2=apc-smart-ups@b ups-3=victron-vebus@a ups-4=ups-words@b cab-u=tmp117@chips "
 )
 
@@ -107,10 +107,8 @@ func (r packRoom) config(pack, more string) []byte {
 		fmt.Fprintf(&b, "[[device]]\nname = %q\nprofile = %q\nbus = %q\n", name, profile, bus)
 		if bus == "chips" || bus == "more" {
 			fmt.Fprintf(&b, "address = %d\n", 0x40+i)
-		} else if unit := i + 1; profile == "daly-bms" {
-			fmt.Fprintf(&b, "unit = %d\n", 0x80+unit) // it answers under a lower one
 		} else {
-			fmt.Fprintf(&b, "unit = %d\n", unit)
+			fmt.Fprintf(&b, "unit = %d\n", i+1)
 		}
 	}
 	fmt.Fprintf(&b, "[[pack]]\nuse = %q\nroles = { %s }\n%s\n", pack, r.roles, more)
