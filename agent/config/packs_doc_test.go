@@ -42,6 +42,9 @@ func writePack(b *strings.Builder, f *packFile) {
 			if len(r.channels) > 0 {
 				by = "`" + strings.Join(r.channels, "`, `") + "`"
 			}
+			if len(r.unless) > 0 {
+				by += ", on a device without `" + strings.Join(r.unless, "` and `") + "`"
+			}
 			fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.name, r.does, by)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"firebreak/agent/hazard"
 	"firebreak/configs"
 	"firebreak/sensors"
 	"firebreak/sensors/profile"
@@ -147,6 +148,41 @@ func TestPacksWaitTheRightWay(t *testing.T) {
 	}
 }
 
+// What a pack says is for stage 1 at most opens no other stage, and what it says is an alarm opens none,
+// were all of it true at once.
+func TestPacksKeepToWhatTheySay(t *testing.T) {
+	says := map[string]string{}
+	for _, pack := range shippedPacks(t) {
+		for _, d := range pack.detectors {
+			says[d.text("name")] = d.text("does")
+		}
+	}
+	looked := 0
+	for name, room := range packRooms {
+		c := mustParse(t, name, room.config(name, ""), packKinds(t))
+		m, err := newModel(c.Rules.Hazard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for words, opens := range map[string]string{"(stage 1 at most": "1", "(an alarm": ""} {
+			set := make([]bool, len(m.leaves))
+			for i := range m.leaves {
+				if set[i] = strings.Contains(says[c.Rules.Hazard.Conds[m.leaves[i].cond].Name], words); set[i] {
+					looked++
+				}
+			}
+			for _, s := range c.Plans[0].Stages {
+				if s.Stage.String() != opens && m.holds([]hazard.CondID{s.WhenID}, set) {
+					t.Errorf("%s: what is %q...) opens stage %s", name, words, s.Stage)
+				}
+			}
+		}
+	}
+	if looked < 20 {
+		t.Errorf("only %d were looked at", looked)
+	}
+}
+
 var unrolled = regexp.MustCompile(`(^|[.])[0-9]+([.]|$)`)
 
 // writeProfiles lists which points of the shipped profiles feed which detectors, and which none.
@@ -156,22 +192,26 @@ func writeProfiles(b *strings.Builder, feeds []feed, gaps []packGap) {
 	type row struct{ profile, physics, towards, by string }
 	var rows []row
 	channels := map[row][]string{}
+	all := map[string]int{} // alike points of a row
 	for _, f := range feeds {
 		if len(f.by) == 0 {
 			continue
 		}
 		towards := map[int8]string{-1: "falling", 0: "-", 1: "rising"}[f.point.Hazard]
 		r := row{f.profile, f.point.Physics.String(), towards, grouped(f.by)}
-		name := "`" + unrolled.ReplaceAllString(f.channel, "$1*$2") + "`"
+		name := unrolled.ReplaceAllString(f.channel, "$1*$2")
 		if _, ok := channels[r]; !ok {
 			rows = append(rows, r)
 		}
-		if !slices.Contains(channels[r], name) {
-			channels[r] = append(channels[r], name)
+		all[r.profile+name+r.by]++
+		if all[r.profile+name+r.by] == 1 {
+			channels[r] = append(channels[r], f.channel)
+		} else if i := slices.IndexFunc(channels[r], func(c string) bool { return unrolled.ReplaceAllString(c, "$1*$2") == name }); i >= 0 {
+			channels[r][i] = name
 		}
 	}
 	for _, r := range rows {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.profile, strings.Join(channels[r], ", "), r.physics, r.towards, r.by)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.profile, "`"+strings.Join(channels[r], "`, `")+"`", r.physics, r.towards, r.by)
 	}
 	b.WriteString("\n### Left to the site\n\n| profile | points | why |\n|---|---|---|\n")
 	for _, g := range gaps {
