@@ -11,7 +11,8 @@ const (
 	hazardsMark = "\n## The packs\n"
 )
 
-// docs/hazards.md lists every detector and vote of every pack with its source, as the files have them.
+// docs/hazards.md lists every detector and vote of every pack with its source, as the files have them, and which
+// points of which profile they find.
 // What stands before the list is written by hand.
 func TestHazardsPage(t *testing.T) {
 	page := string(readFile(t, hazardsPage))
@@ -24,6 +25,7 @@ func TestHazardsPage(t *testing.T) {
 	for _, f := range shippedPacks(t) {
 		writePack(&b, f)
 	}
+	writeProfiles(&b, profileFeeds(t), packGaps(t))
 	golden(t, hazardsPage, []byte(b.String()))
 }
 
@@ -39,6 +41,9 @@ func writePack(b *strings.Builder, f *packFile) {
 			by := "the site says which: `roles`"
 			if len(r.channels) > 0 {
 				by = "`" + strings.Join(r.channels, "`, `") + "`"
+			}
+			if len(r.unless) > 0 {
+				by += ", on a device without `" + strings.Join(r.unless, "` and `") + "`"
 			}
 			fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.name, r.does, by)
 		}
