@@ -22,9 +22,10 @@ space := $(empty) $(empty)
 .DEFAULT_GOAL := help
 .PHONY: build telegraf telegraf-test all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
-build: ## build bin/firebreak and bin/firebreak-helper, static; needs Go alone
+build: ## build bin/firebreak, bin/firebreak-helper and bin/firebreak-shim, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-helper ./plugins/hooks/exec/helper
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-shim ./plugins/hooks/exec/shim/standalone
 
 telegraf: ## build bin/firebreak-telegraf, the companion; PLUGINS="inputs.snmp outputs.kafka" for other plugins
 ifdef PLUGINS
@@ -33,7 +34,7 @@ else
 	CGO_ENABLED=0 $(GO) build -tags telegraf -trimpath -ldflags "-s -w" -o bin/firebreak-telegraf ./plugins/telegraf
 endif
 
-all: build telegraf ## build firebreak, its helper and the companion
+all: build telegraf ## build firebreak, its helper, its shim and the companion
 
 telegraf-test: ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
 	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
@@ -51,7 +52,7 @@ lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
 	$(GO) vet -tags peers,board ./...
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
-	for dir in ./agent ./plugins/hooks/exec/helper; do \
+	for dir in ./agent ./plugins/hooks/exec/helper ./plugins/hooks/exec/shim/standalone; do \
 		GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir && \
 		GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir || exit 1; done
 	$(GO) tool staticcheck -tags peers,board ./...

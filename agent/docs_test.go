@@ -111,7 +111,7 @@ var commands = map[string]string{
 	"firebreak commission":       "TestCommission runs it beside an agent; here it is known",
 	"firebreak import":           "TestImport runs it; here it is known",
 	"firebreak sim":              "TestSimServesEveryProfile starts it; here it is known",
-	"firebreak scan":             "TestScanTCP and TestScanLine; here its plan alone",
+	"firebreak scan":             "TestScanTCP, TestScanLine and TestScanNUT; here its plan alone",
 	"firebreak key":              "TestKeys gives each of its commands",
 	"firebreak hub":              "TestHubCommand serves one and asks it",
 	"firebreak telegraf":         "TestTelegrafInput runs it, and TestStockTelegraf in a stock Telegraf",
@@ -219,7 +219,7 @@ func understood(t *testing.T, args []string) {
 	want := 1 // no agent answers
 	switch args[0] {
 	case "scan": // what it names is not here: the plan alone, or no adapter
-		if args[1] == "modbus" {
+		if args[1] == "modbus" || args[1] == "nut" {
 			args, want = append(args, "--plan"), 0
 		}
 	case "check", "version", "profile":
@@ -339,6 +339,7 @@ var tables = []struct{ section, text, given string }{
 	{"[[bus]]", "[[bus]]\nkind = \"i2c\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"gpio\"\n", "kind"},
 	{"[[bus]]", "[[bus]]\nkind = \"nut\"\n", "kind"},
+	{"[[bus]]", "[[bus]]\nkind = \"snmp\"\n", "kind"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"nut\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"i2c\"\nadapter = \"/dev/i2c-1\"\n[[device]]\nbus = \"b\"\n", "bus"},
 	{"[[device]]", "[[bus]]\nname = \"b\"\nkind = \"modbus-tcp\"\naddress = \"h:1\"\n[[device]]\nbus = \"b\"\n", "bus"},

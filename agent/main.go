@@ -18,7 +18,7 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
-	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
 )
@@ -54,12 +54,14 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        the sensors of FILE as an external input of a stock Telegraf
   firebreak version
 
-Tools, for the engineer on the ladder; they read only (function codes 1 to 4), and say what they will do:
+Tools, for the engineer on the ladder; they read only (function codes 1 to 4 and 43), and say what they will do:
 
   scan modbus tcp://HOST|rtu:///dev/ttyUSB0 [--units 1-247] [--baud 9600,19200] [--plan] [--toml]
                                        which units answer, at which setting, and which profile fits
   scan i2c /dev/i2c-1 [--chip tmp117@0x48]
                                        which addresses answer, and what may stand there
+  scan nut nut://HOST [--starttls] [--ca FILE] [--toml]
+                                       the UPSes behind an upsd, what they say of themselves, and which profile fits
   probe TARGET --unit N --at 0x2100    registers under every type and word order, and what they may be
   doctor bus TARGET --unit N [--profile NAME]
                                        a second master, A and B swapped, two units on one number, bad
@@ -104,11 +106,16 @@ It is not a fire alarm or extinguishing system, and replaces none: on a fire ala
 the fire service; it does not call them.
 `
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		app.NoHub()
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == exec.ShimCommand {
-		return exec.ShimMain(args[1:]) // first of all: a hook waits for it
+	if len(args) > 0 && args[0] == shim.Command {
+		return shim.Main(args[1:]) // first of all: a hook waits for it
 	}
 	if len(args) > 0 && args[0] == companion.StartCommand {
 		return companion.StartMain(args[1:])

@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"sensors/gpio":      2,
 	"sensors/i2c":       2,
 	"sensors/nut":       2,
+	"sensors/snmp":      2,
 	"agent/response":    2,
 
 	"sensors/bus":           3,
@@ -54,10 +55,13 @@ var floors = map[string]int{
 	"plugins/telegraf/mapping":   3, // what inputs bring to readings
 	"plugins/telegraf/schema":    3, // what is told to metrics
 	"plugins/telegraf/companion": 3, // the agent's side: start, feed, limit, end
-	"plugins/telegraf":           4, // package main of the companion, the third binary
+	"plugins/telegraf":           4, // package main of the companion, the fourth binary
 
 	"plugins/hooks/exec/frame":  2, // what the exec hook and the helper say to each other
 	"plugins/hooks/exec/helper": 4, // package main of the helper, the second binary
+
+	"plugins/hooks/exec/shim":            2, // what stands above each command
+	"plugins/hooks/exec/shim/standalone": 4, // package main of it alone, the third binary
 
 	"agent/guard":   4,
 	"agent/uplink":  4,
@@ -119,13 +123,15 @@ var bans = []ban{
 		reason: "its calls have no deadline; chip drivers take its bus interface, and app and demo name its type only to hand in who opens an adapter"},
 	{what: "github.com/warthog618/go-gpiocdev", except: []string{"sensors/gpio"},
 		reason: "it can drive lines: one package asks for inputs only"},
+	{what: "github.com/gosnmp/gosnmp", except: []string{"sensors/snmp"},
+		reason: "it takes a request id of zero for any, and can write: one package asks, and looks at who answers"},
 	{what: "github.com/eclipse/paho.mqtt.golang", except: []string{"agent/wire/session"},
 		reason: "its defaults report deliveries that never happened; one package sets it up honestly"},
 	{what: "github.com/nats-io/nats-server/v2", except: []string{"agent/hub"}, tests: true,
 		reason: "a broker in the process belongs to the demo and the hub, never to the way from sensor to hook"},
 	{what: "github.com/pelletier/go-toml/v2", except: []string{"agent/config", "sensors/profile"}, tests: true,
 		reason: "files are read in two places, each strict and with positions; nobody else parses"},
-	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/webhook", "plugins/telegraf/companion", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
+	{what: "golang.org/x/sys/unix", except: []string{"sensors/gpio", "sensors/i2c", "sensors/modbus", "sensors/sim/pty", "plugins/hooks/exec", "plugins/hooks/exec/frame", "plugins/hooks/exec/helper", "plugins/hooks/exec/shim", "plugins/hooks/webhook", "plugins/telegraf/companion", "agent/app", "agent/wire/session", "agent/e2e/board"}, tests: true,
 		reason: "system calls stay at the edges"},
 	{what: "github.com/influxdata/telegraf", except: []string{"plugins/telegraf"},
 		reason: "its plugins may hang, panic, leak and flood: they run in a process of their own, and are in no other"},

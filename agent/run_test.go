@@ -21,7 +21,7 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
-	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/sensors"
 	"firebreak/sensors/sim/slave"
 )
@@ -34,7 +34,7 @@ const asMain = "FIREBREAK_TEST_AS_MAIN"
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" || len(os.Args) > 1 && os.Args[1] == exec.ShimCommand {
+	if os.Getenv(asMain) != "" || len(os.Args) > 1 && os.Args[1] == shim.Command {
 		main()
 	}
 	os.Exit(m.Run())

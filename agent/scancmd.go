@@ -21,6 +21,10 @@ func scan(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) > 1 && args[0] == "modbus":
 		return scanModbus(ctx, args[1:], stdout, stderr)
+	case len(args) > 1 && args[0] == "nut":
+		return scanNUT(ctx, args[1:], stdout, stderr)
+	case len(args) == 1 && strings.HasPrefix(args[0], "nut://"):
+		return scanNUT(ctx, args, stdout, stderr)
 	case len(args) > 1 && args[0] == "i2c":
 		fs, words, rest, lib := toolFlags("scan i2c", args[1:], stderr)
 		chip := fs.String("chip", "", "`PROFILE@ADDRESS`: let its driver measure, such as tmp117@0x48")
@@ -28,7 +32,31 @@ func scan(args []string, stdout, stderr io.Writer) int {
 			return told(tools.ScanAdapter(ctx, stdout, words[0], *lib, *chip), stderr)
 		}
 	}
-	return wrongUse(stderr, "scan modbus TARGET [--units 1-247] [--baud 9600,19200] [--plan] | scan i2c /dev/i2c-1 [--chip PROFILE@ADDRESS]")
+	return wrongUse(stderr, "scan modbus TARGET [--units 1-247] [--baud 9600,19200] [--plan] | scan i2c /dev/i2c-1 [--chip PROFILE@ADDRESS] | scan nut nut://HOST [--starttls] [--toml]")
+}
+
+// scanNUT lists the UPSes behind an upsd.
+func scanNUT(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs, words, rest, lib := toolFlags("scan nut", args, stderr)
+	n := tools.NUT{}
+	fs.BoolVar(&n.Options.StartTLS, "starttls", false, "ask nothing in plain text")
+	fs.StringVar(&n.Options.CA, "ca", "", "`FILE` with the authority that signed the certificate of upsd")
+	plan := fs.Bool("plan", false, "say what would be done, and do nothing")
+	fs.BoolVar(&n.TOML, "toml", false, "at the end print what was found as a configuration takes it")
+	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+		return wrongUse(stderr, "scan nut nut://HOST [--starttls] [--ca FILE] [--toml]")
+	}
+	address, err := tools.ParseUpsd(words[0])
+	if err != nil {
+		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		return 2
+	}
+	n.Options.Address, n.Profiles = address, lib.All(stderr, profile.NUT)
+	if n.Plan(stdout); *plan {
+		return 0
+	}
+	_, err = n.Run(ctx, stdout)
+	return told(err, stderr)
 }
 
 func scanModbus(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -20,12 +20,13 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 	unit := fs.Uint("unit", 1, "unit `NUMBER`, 0 to 255")
 	listen := fs.String("listen", "127.0.0.1:1502", "`HOST:PORT` to answer on")
 	onLine := fs.Bool("line", false, "answer on a pseudo-terminal, as a serial line")
+	ascii := fs.Bool("ascii", false, "with --line: Modbus ASCII instead of RTU")
 	session := fs.String("session", "", "`FILE` of firebreak bus record: shown poll by poll, over and over")
 	speed := fs.Float64("speed", 1, "of a session")
 	var sets []string
 	fs.Func("set", "`POINT=VALUE` at the start; may be given again", func(s string) error { sets = append(sets, s); return nil })
 	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *unit > 255 {
-		return wrongUse(stderr, "sim PROFILE [--unit 1] [--listen 127.0.0.1:1502 | --line] [--set POINT=VALUE]")
+		return wrongUse(stderr, "sim PROFILE [--unit 1] [--listen 127.0.0.1:1502 | --line [--ascii]] [--set POINT=VALUE]")
 	}
 	p, err := modbusProfile(*lib, words[0])
 	if err != nil {
@@ -41,8 +42,8 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 		return told(err, stderr)
 	}
 	s := tools.Sim{Device: d, Unit: byte(*unit), Listen: *listen, Speed: *speed}
-	if *onLine {
-		s.Listen = ""
+	if *onLine || *ascii {
+		s.Listen, s.ASCII = "", *ascii
 	}
 	if *session != "" {
 		if s.Session, err = readSession(*session); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -72,11 +73,21 @@ func TestSimServesEveryProfile(t *testing.T) {
 			}
 			continue
 		}
+		if p.Template != "" {
+			if code, _, errs := firebreak("sim", name); code != 1 || !strings.Contains(errs, "is a template") {
+				t.Errorf("%s: exit %d, %q", name, code, errs)
+			}
+			continue
+		}
 		n++
-		where, _, _ := served(t, name, "--unit", "9", "--listen", "127.0.0.1:0")
+		unit := byte(9)
+		if p.Read.ReplyUnit != 0 {
+			unit = 129 // the first that it may have
+		}
+		where, _, _ := served(t, name, "--unit", strconv.Itoa(int(unit)), "--listen", "127.0.0.1:0")
 		l := modbus.NewTCP(strings.TrimPrefix(where, "tcp://"), modbus.TCPOptions{})
 		points := p.Expand(sensors.Device{Name: "d"}, patience)
-		d, err := modbus.New(l, 9, p, points)
+		d, err := modbus.New(l, unit, p, points)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,6 +49,9 @@ func (c *Clock) Now() Mono {
 	return c.base + Mono(d)
 }
 
+// Begun is the instant at which the clock was made: what shares the clock shares it.
+func (c *Clock) Begun() Mono { return c.base }
+
 // Factor returns how many times faster than the world the clock runs.
 func (c *Clock) Factor() float64 { return c.factor }
 

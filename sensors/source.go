@@ -28,6 +28,7 @@ type Reading struct {
 type Batch struct {
 	Device   DeviceID
 	Part     uint8
+	Serial   string // that the unit says it has; empty: it has none, or has not been asked yet (S23)
 	Seq      uint64
 	Wall     time.Time
 	Readings []Reading

@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"firebreak/agent/config"
+	"firebreak/agent/wire/secret"
+	"firebreak/plugins/reread"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 	"firebreak/sensors/gpio"
 	"firebreak/sensors/i2c"
 	"firebreak/sensors/modbus"
 	"firebreak/sensors/nut"
+	"firebreak/sensors/snmp"
 
 	periph "periph.io/x/conn/v3/i2c"
 )
@@ -160,6 +163,11 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C, certs func() time
 		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
 			return nut.New(u, d.UPS, d.Profile, points)
 		}, u, nil
+	case "snmp":
+		u := snmpClient(rule, log)
+		return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
+			return snmp.New(u, d.Profile, points)
+		}, u, nil
 	default:
 		return nil, nil, fmt.Errorf("kind %q is not built in", rule.Kind)
 	}
@@ -169,6 +177,27 @@ func pollers(c *config.Config, rule *config.Bus, open OpenI2C, certs func() time
 	return func(d *config.Device, points []sensors.Point) (bus.Poller, error) {
 		return modbus.New(l, byte(d.Unit), d.Profile, points)
 	}, l, nil
+}
+
+// snmpClient makes the client of an agent. Its secrets are read at each opening of the socket, within a bound.
+func snmpClient(rule *config.Bus, log *slog.Logger) *snmp.Client {
+	r := rule.SNMP
+	files := reread.New(func() (s snmp.Secrets, err error) {
+		var errs [3]error
+		s.Community, errs[0] = secret.Read(r.Community)
+		s.AuthKey, errs[1] = secret.Read(r.AuthKey)
+		s.PrivKey, errs[2] = secret.Read(r.PrivKey)
+		return s, errors.Join(errs[:]...)
+	})
+	return snmp.NewClient(snmp.Options{Address: rule.Address, Version: r.Version, User: r.User, Context: r.Context, Auth: r.Auth, Priv: r.Priv,
+		Log: log.With("component", "snmp", "bus", rule.Name),
+		Secrets: func() (snmp.Secrets, error) {
+			s, have, err := files.Get()
+			if have {
+				return s, nil
+			}
+			return s, err
+		}})
 }
 
 // contacts are the pollers of one GPIO chip: each holds lines of its own.

@@ -16,6 +16,7 @@ import (
 	"firebreak/agent/core"
 	"firebreak/agent/drill"
 	"firebreak/plugins"
+	"firebreak/plugins/reread"
 	"firebreak/sensors"
 )
 
@@ -129,7 +130,7 @@ func (d *drills) keep(r *drill.Report) error {
 		return err
 	}
 	name := filepath.Join(d.dir, r.Plan+"-"+r.Started.UTC().Format("20060102T150405Z"))
-	return errors.Join(writeDurably(name+".json", b), writeDurably(name+".md", []byte(r.Markdown())))
+	return errors.Join(reread.Replace(name+".json", b), reread.Replace(name+".md", []byte(r.Markdown())))
 }
 
 // end ends the drill that runs.

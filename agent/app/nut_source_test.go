@@ -119,13 +119,13 @@ func oneUPS(t *testing.T) string {
 func TestNUTSourceFaults(t *testing.T) {
 	twice := "\n[[device]]\nname = \"ups-c\"\nprofile = \"nut-ups\"\nbus = \"ups-host\"\nups = \"MYUPS\"\n\n[[detector]]\nname     = \"ups-b-hot\""
 	for want, change := range map[string][]string{
-		"ca has no effect":         {"starttls = true\n", ""},
-		"is no name of a UPS":      {`"myups"`, `"my@ups"`},
-		`"ups"`:                    {"ups     = \"myups\"", ""},
-		"one UPS is one device":    {"\n[[detector]]\nname     = \"ups-b-hot\"", twice},
-		"is for devices on modbus": {`"nut-ups"`, `"faast"`},
-		"is not host:port":         {"10.0.3.30", "10.0.3.30:x"},
-		"a UPS, is read whole":     {`poll    = "2s"`, "poll = \"2s\"\ngroup = [{ points = [\"load\"], poll = \"5s\" }]"},
+		"ca has no effect":            {"starttls = true\n", ""},
+		"is no name of a UPS":         {`"myups"`, `"my@ups"`},
+		`"ups"`:                       {"ups     = \"myups\"", ""},
+		"one UPS is one device":       {"\n[[detector]]\nname     = \"ups-b-hot\"", twice},
+		"is for devices on modbus":    {`"nut-ups"`, `"faast"`},
+		"is not host:port":            {"10.0.3.30", "10.0.3.30:x"},
+		"a UPS and an SNMP agent are": {`poll    = "2s"`, "poll = \"2s\"\ngroup = [{ points = [\"load\"], poll = \"5s\" }]"},
 	} {
 		_, faults := nutSource(t, change...)
 		found := false

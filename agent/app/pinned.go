@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +24,7 @@ func keepSource(o *Options) {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, sealed) {
 		return // whole: a torn one is written again
 	}
-	if err := writeDurably(path, sealed); err != nil {
+	if err := reread.Replace(path, sealed); err != nil {
 		o.Log.Warn("the configuration could not be kept beside the journal", "err", err)
 	}
 }
@@ -44,27 +43,6 @@ func unseal(data []byte) (text []byte, ok bool) {
 		return data, false
 	}
 	return data[:i], bytes.Equal(data, seal(data[:i]))
-}
-
-// writeDurably replaces a file: after a loss of power it holds either all of data or what it held.
-func writeDurably(path string, data []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func pinnedPath(dir, hash string) string { return filepath.Join(dir, "config-"+hash+".toml") }

@@ -16,10 +16,11 @@ type newest struct {
 
 	mu       sync.Mutex
 	readings []sensors.Reading // by point; At is 0 before the first
+	serials  []string          // by point: of the unit that was read
 }
 
 func newNewest(points []sensors.Point, votes []sensors.PointID, clock *sensors.Clock) *newest {
-	n := &newest{points: points, votes: map[sensors.PointID]bool{}, clock: clock, readings: make([]sensors.Reading, len(points))}
+	n := &newest{points: points, votes: map[sensors.PointID]bool{}, clock: clock, readings: make([]sensors.Reading, len(points)), serials: make([]string, len(points))}
 	for _, id := range votes {
 		n.votes[id] = true
 	}
@@ -36,6 +37,9 @@ func (n *newest) Offer(u plugins.Update) {
 	for _, r := range u.State.Readings {
 		if int(r.Point) < len(n.readings) {
 			n.readings[r.Point] = r
+			if u.State.Serial != "" { // a fault does not make it another unit
+				n.serials[r.Point] = u.State.Serial
+			}
 		}
 	}
 }
@@ -55,7 +59,8 @@ type PointState struct {
 	Stale   bool    `json:"stale,omitempty"` // too old to count
 	PollMs  int64   `json:"poll_ms"`
 	LagMs   int64   `json:"lag_ms"`
-	Range   float64 `json:"range,omitempty"` // width of the device's range
+	Range   float64 `json:"range,omitempty"`  // width of the device's range
+	Serial  string  `json:"serial,omitempty"` // of the unit, where it tells one
 }
 
 func (n *newest) told() []PointState {
@@ -66,7 +71,7 @@ func (n *newest) told() []PointState {
 	for i := range n.points {
 		p, r := &n.points[i], n.readings[i]
 		s := PointState{Name: p.Name, Unit: string(p.Unit), Kind: p.Kind.String(), Physics: p.Physics.String(), Hazard: p.Hazard, Votes: n.votes[p.ID],
-			Quality: "none yet", PollMs: p.Poll.Milliseconds(), LagMs: p.Lag.Milliseconds(), Range: p.Max - p.Min}
+			Quality: "none yet", PollMs: p.Poll.Milliseconds(), LagMs: p.Lag.Milliseconds(), Range: p.Max - p.Min, Serial: n.serials[i]}
 		if r.At != 0 {
 			age := now.Sub(r.At)
 			s.Value, s.Quality, s.Usable, s.AgeMs, s.Stale = r.Value, r.Quality.String(), r.Quality.Usable(), age.Milliseconds(), p.Stale > 0 && age > p.Stale

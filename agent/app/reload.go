@@ -17,6 +17,9 @@ import (
 // reloadLook is how often a reload that waits for an open run looks whether it has ended.
 const reloadLook = time.Second
 
+// reloadRead is how long a configuration and its files may take to be read and understood.
+const reloadRead = 30 * time.Second
+
 // next is a configuration that has been read without a fault, and is to run.
 type next struct {
 	config *config.Config
@@ -34,25 +37,71 @@ type reloader struct {
 	log      *slog.Logger
 
 	mu     sync.Mutex
+	reads  chan struct{} // closed when the read that runs has ended; nil: none runs
 	waits  *next
 	change chan *next // has room for one; nil: the process ends, and its service manager starts it again
 	kept   bool       // a service manager keeps it running
 }
 
-// ask answers a request to reload. The text is for the person who asked.
-func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
-	data, err := os.ReadFile(r.running.File)
-	if err != nil {
-		return "", fmt.Errorf("the configuration cannot be read: %w", err)
+// read reads the configuration, and what it names, and is not waited for longer than reloadRead: a disk that
+// hangs keeps one goroutine, until it answers, and every further reload is refused so long.
+func (r *reloader) read(ctx context.Context) (*next, error) {
+	ended := make(chan struct{})
+	r.mu.Lock()
+	free := r.reads == nil
+	if !free {
+		select {
+		case <-r.reads:
+			free = true
+		default:
+		}
 	}
-	c, faults := config.Parse(r.running.File, data, Kinds())
+	if free {
+		r.reads = ended
+	}
+	r.mu.Unlock()
+	if !free {
+		return nil, errors.New("refused: the reload before this one still reads its files: see whether their disk hangs")
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadRead)
+	defer cancel()
+	var n *next
+	var err error
+	go func() { // owned by the reload that sees it end
+		defer close(ended)
+		n, err = load(r.running.File)
+	}()
+	select {
+	case <-ended:
+		return n, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the configuration was not read in time (%w), and the old one runs on: see whether its disk hangs", ctx.Err())
+	}
+}
+
+func load(file string) (*next, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
+	}
+	c, faults := config.Parse(file, data, Kinds())
 	if len(faults) > 0 {
 		lines := make([]string, len(faults))
 		for i := range faults {
 			lines[i] = faults[i].String()
 		}
-		return "", fmt.Errorf("the configuration has faults, and the old one runs on:\n%s", strings.Join(lines, "\n"))
+		return nil, fmt.Errorf("the configuration has faults, and the old one runs on:\n%s", strings.Join(lines, "\n"))
 	}
+	return &next{c, data}, nil
+}
+
+// ask answers a request to reload. The text is for the person who asked.
+func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
+	n, err := r.read(ctx)
+	if err != nil {
+		return "", err
+	}
+	c := n.config
 	if c.Rules.Hash == r.running.Rules.Hash {
 		return "it is the configuration that runs: nothing to do", nil
 	}
@@ -69,7 +118,6 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	if err := r.order(ctx, o); err != nil {
 		return "", err
 	}
-	n := &next{c, data}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.idle() {

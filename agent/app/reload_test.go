@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,3 +322,37 @@ func TestDrillSchedule(t *testing.T) {
 type writer func()
 
 func (w writer) Write(b []byte) (int, error) { w(); return len(b), nil }
+
+// Files on a disk that hangs hold up neither the person who asks nor the next one, and are read when it answers.
+func TestReloadOnADiskThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	c, text, path := onDisk(t, dir)
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil { // to open it waits for a writer
+		t.Fatal(err)
+	}
+	r := &reloader{running: c, log: discard()}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	req := Request{Order: "reload", By: "kim"}
+	if _, err := r.ask(ctx, req); err == nil || !strings.Contains(err.Error(), "not read in time") {
+		t.Errorf("who asks first: %v", err)
+	}
+	if _, err := r.ask(t.Context(), req); err == nil || !strings.Contains(err.Error(), "still reads") {
+		t.Errorf("who asks then: %v", err)
+	}
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := r.reads
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-reads
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := r.ask(t.Context(), req); err != nil || !strings.Contains(said, "nothing to do") {
+		t.Errorf("when the disk answers again: %q, %v", said, err)
+	}
+}

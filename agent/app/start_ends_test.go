@@ -31,6 +31,7 @@ func startHelper(t testing.TB, list string) (socket string) {
 	t.Helper()
 	dir := memory(t)
 	bin := built(t, dir, "firebreak/plugins/hooks/exec/helper")
+	putShim(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "actions.toml"), []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,13 +77,19 @@ func built(t testing.TB, dir, what string) (binary string) {
 	return binary
 }
 
+// putShim puts the small shim beside a program, as it is installed.
+func putShim(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.Rename(built(t, memory(t), "firebreak/plugins/hooks/exec/shim/standalone"), filepath.Join(dir, "firebreak-shim")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // command is a hook of kind exec whose command the agent runs itself.
 func (f *firing) command() (hook, _ string) {
 	dir := memory(f.t)
 	f.self = built(f.t, dir, "firebreak/agent")
-	if err := os.Rename(built(f.t, memory(f.t), "firebreak/plugins/hooks/exec/helper"), filepath.Join(dir, "firebreak-helper")); err != nil { // beside it, as it is installed
-		f.t.Fatal(err)
-	}
+	putShim(f.t, dir)
 	return fmt.Sprintf("kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", %q]", f.script()), ""
 }
 

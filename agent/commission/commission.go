@@ -38,6 +38,7 @@ type Walk struct {
 // Result is what came of one point.
 type Result struct {
 	Point, Unit, Physics string
+	Serial               string // of the unit that was proven, where it tells one: another one is no longer proven
 	Before, After        float64
 	Took                 time.Duration // from the word of the person to the reading
 	At                   time.Time
@@ -71,6 +72,9 @@ func (w *Walk) Run(ctx context.Context) (out []Result, err error) {
 	fmt.Fprintf(w.Out, "%d points to prove. For each: it is seen at rest for %v, you make it move, and it has %v. Enter: ready; s: leave it out; q: stop\n", len(todo), w.Rest, w.Patience)
 	for i := range todo {
 		fmt.Fprintf(w.Out, "\n%d of %d: %s (%s)\n  %s\n", i+1, len(todo), todo[i].Name, strings.TrimSpace(todo[i].Physics+" "+todo[i].Unit), how(&todo[i]))
+		if s := todo[i].Serial; s != "" {
+			fmt.Fprintf(w.Out, "  the unit says its serial number is %s: is it the one that stands here?\n", s)
+		}
 		r, err := w.one(ctx, &todo[i])
 		out = append(out, r)
 		if r.Proven {
@@ -138,7 +142,7 @@ func how(p *app.PointState) string {
 
 // one proves one point.
 func (w *Walk) one(ctx context.Context, p *app.PointState) (r Result, err error) {
-	r = Result{Point: p.Name, Unit: p.Unit, Physics: p.Physics}
+	r = Result{Point: p.Name, Unit: p.Unit, Physics: p.Physics, Serial: p.Serial}
 	fmt.Fprint(w.Out, "  ready? ")
 	switch line, err := w.line(ctx); {
 	case err != nil:

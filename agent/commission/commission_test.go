@@ -160,10 +160,10 @@ func TestSheet(t *testing.T) {
 	var b strings.Builder
 	at := time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 	err := Sheet(&b, Site{Site: "s", Zone: "z", Agent: "a", Hash: "h", Version: "v", Consumers: []string{"noc"}}, "anna", at, []Result{
-		{Point: "t-1.temperature", Unit: "C", Physics: "temperature", Before: 21, After: 40, Took: 10 * time.Second, At: at, Proven: true},
+		{Point: "t-1.temperature", Unit: "C", Physics: "temperature", Serial: "beef1234", Before: 21, After: 40, Took: 10 * time.Second, At: at, Proven: true},
 		{Point: "t-2.temperature", Physics: "temperature", Why: "it did not | move"}})
-	for _, want := range []string{"1 of 2 points proven", "| t-1.temperature | temperature | proven | from 21 to 40 C in 10s | 2026-05-04 10:00:00 |",
-		"| t-2.temperature | temperature | **not proven** | it did not / move |", "show", "noc", "replaces none"} {
+	for _, want := range []string{"1 of 2 points proven", "| t-1.temperature | temperature | beef1234 | proven | from 21 to 40 C in 10s | 2026-05-04 10:00:00 |",
+		"| t-2.temperature | temperature |  | **not proven** | it did not / move |", "show", "noc", "replaces none"} {
 		if err != nil || !strings.Contains(b.String(), want) {
 			t.Errorf("%v, lacks %q:\n%s", err, want, b.String())
 		}

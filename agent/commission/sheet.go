@@ -25,15 +25,15 @@ func Sheet(w io.Writer, s Site, by string, at time.Time, results []Result) error
 			proven++
 			state, when, what = "proven", r.At.Format(time.DateTime), r.moved()
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.Point, r.Physics, state, what, when)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Point, r.Physics, cell(r.Serial), state, what, when)
 	}
 	_, err := fmt.Fprintf(w, `# Acceptance sheet
 
 Site %s, zone %s, agent %s, firebreak %s, configuration %s.
 %s, by %s. %d of %d points proven.
 
-| point | physics | result | what was seen | when |
-|---|---|---|---|---|
+| point | physics | serial number | result | what was seen | when |
+|---|---|---|---|---|---|
 %s
 To be done by a person, and signed:
 

@@ -15,7 +15,7 @@ func (c *compiler) bus(t *Table) {
 	name, ok := declare(c, t, "bus", c.buses, len(c.cfg.Buses))
 	b := Bus{Name: name, At: t.at}
 	t.Require("kind")
-	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "gpio", "nut")
+	b.Kind = t.Enum("kind", "", "modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "gpio", "nut", "snmp")
 	b.Gateway, b.Supply = c.name(t, "gateway"), c.name(t, "supply")
 	switch b.Kind {
 	case "modbus-tcp":
@@ -32,8 +32,10 @@ func (c *compiler) bus(t *Table) {
 		b.Adapter = c.path(t, "chip", "/dev/gpiochip0")
 	case "nut":
 		c.upsd(t, &b)
+	case "snmp":
+		c.snmpAgent(t, &b)
 	default: // the fault is there already: do not complain of each key as well
-		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter", "chip", "starttls", "ca"}, portKeys()) {
+		for _, k := range slices.Concat([]string{"address", "connection", "device", "baud", "frame_gap", "adapter", "chip", "starttls", "ca"}, portKeys(), snmpKeys()) {
 			t.used[k] = true
 		}
 	}
@@ -116,21 +118,6 @@ func (c *compiler) upsd(t *Table, b *Bus) {
 	if b.CA = c.path(t, "ca", "/etc/firebreak/upsd-ca.pem"); !b.StartTLS {
 		t.Fault("ca", "ca has no effect without starttls = true: set it, or take ca out")
 	}
-}
-
-// barePlain are the upsds of other machines that are read in plain text (S17).
-func (c *Config) barePlain() (out []string) {
-	for i := range c.Buses {
-		b := &c.Buses[i]
-		if b.Kind != "nut" || b.StartTLS {
-			continue
-		}
-		host, _, _ := net.SplitHostPort(b.Address) // hostPort has split it before
-		if !localHost(host) {
-			out = append(out, "bus "+b.Name+" reads its upsd in plain text ("+b.Address+"): whoever is on the way can change every value; set starttls = true and ca")
-		}
-	}
-	return out
 }
 
 // hostPort reads "host:port"; the port may be left out where there is a usual one.

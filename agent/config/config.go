@@ -41,8 +41,8 @@ type Stands struct{ Zone, Feed string }
 // Bus is a way to devices: a serial line, a TCP endpoint or an I2C adapter.
 type Bus struct {
 	Name    string
-	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio, nut
-	Address string // host:port of modbus-tcp and of upsd, or of the serial server before a line
+	Kind    string // modbus-tcp, modbus-rtu, modbus-ascii, i2c, gpio, nut, snmp
+	Address string // host:port of modbus-tcp, of upsd and of an SNMP agent, or of the serial server before a line
 	Close   bool   // the connection to Address is closed after each round of polls
 	Port    string // of a serial line: the device, "/dev/ttyUSB0"
 	Baud    int
@@ -61,6 +61,8 @@ type Bus struct {
 
 	StartTLS bool   // nut: upsd is asked for encryption before anything else
 	CA       string // nut: PEM file of the authority; empty: the system's
+
+	SNMP SNMP
 }
 
 // protocol is what a profile calls the kind.
@@ -72,6 +74,8 @@ func (b *Bus) protocol() string {
 		return profile.GPIO
 	case "nut":
 		return profile.NUT
+	case "snmp":
+		return profile.SNMP
 	}
 	return profile.Modbus
 }

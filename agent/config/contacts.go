@@ -39,6 +39,11 @@ func bare(p *profile.Profile, ch *profile.Channel) bool {
 		// A wire that is cut leaves the line to the pull: that must be the side of the alarm. What the
 		// board does without one, nobody knows.
 		return !(ch.Pull == "up" && !ch.Invert || ch.Pull == "down" && ch.Invert)
+	case p.Bus == profile.Modbus && ch.Func.Bits() && ch.Guarded:
+		return false
+	case p.Bus == profile.Modbus && ch.Func.Bits():
+		// An input without current reads zero. Other inputs than a panel's are bits of a device, and no wires.
+		return ch.Panel && !ch.Invert
 	case slices.Contains(expanders, p.Chip):
 		return ch.Invert && !strings.HasPrefix(ch.Name, "pair.")
 	}

@@ -19,6 +19,11 @@ func TestBareContacts(t *testing.T) {
 		"bus = \"gpio\"\n[[channel]]\nname = \"a\"\naddress = 4":                                                   "", // shows no hazard
 		"bus = \"i2c\"\nchip = \"pcf8574\"\n[[channel]]\nname = \"contact.0\"\nbit = 0\nhazard = 1":                "",
 		"bus = \"i2c\"\nchip = \"pcf8574\"\n[[channel]]\nname = \"contact.0\"\nbit = 0\nhazard = 1\ninvert = true": "contact.0",
+		// An input of a board over Modbus.
+		"bus = \"modbus\"\n[[channel]]\nname = \"a\"\nfunction = \"discrete\"\naddress = 4\npanel = true":                                                                             "a",
+		"bus = \"modbus\"\n[[channel]]\nname = \"a\"\nfunction = \"discrete\"\naddress = 4\npanel = true\ninvert = true":                                                              "",
+		"bus = \"modbus\"\n[[channel]]\nname = \"a\"\nfunction = \"discrete\"\naddress = 4\npanel = true\nguard = 5\n[[channel]]\nname = \"b\"\nfunction = \"discrete\"\naddress = 5": "",
+		"bus = \"modbus\"\n[[channel]]\nname = \"a\"\nfunction = \"discrete\"\naddress = 4\nhazard = 1":                                                                               "", // a bit of a detector
 	} {
 		p, err := profile.Parse("p.toml", []byte("name = \"p\"\ntitle = \"p\"\nsource = \"test\"\n"+text+"\n"))
 		if err != nil {

@@ -20,6 +20,7 @@ const (
 
 	defTCPPort  = "502"
 	defUpsdPort = "3493"
+	defSNMPPort = "161"
 	defBaud     = 9600
 	defParity   = "none"
 	defStop     = 1
@@ -53,10 +54,11 @@ const (
 
 // What the worst case assumes where nothing is declared (see worst.go).
 const (
-	tcpExchange   = 20 * time.Millisecond // one Modbus TCP transaction on a local network
-	gpioExchange  = time.Millisecond      // all lines of a device by one ioctl
-	i2cExchange   = 5 * time.Millisecond  // one transaction with a chip at 100 kHz
-	rtuTurnaround = 40 * time.Millisecond // silence, processing and gap of one RTU transaction
+	tcpExchange   = 20 * time.Millisecond  // one Modbus TCP transaction on a local network
+	snmpExchange  = 150 * time.Millisecond // one request to the slow processor of a management card
+	gpioExchange  = time.Millisecond       // all lines of a device by one ioctl
+	i2cExchange   = 5 * time.Millisecond   // one transaction with a chip at 100 kHz
+	rtuTurnaround = 40 * time.Millisecond  // silence, processing and gap of one RTU transaction
 	decisionTime  = 5 * time.Millisecond
 	hookStart     = 10 * time.Millisecond
 )

@@ -103,7 +103,7 @@ func (c *compiler) groups(t *Table, d *Device) {
 		}
 		slices.Sort(out.Channels)
 		if d.Profile.Bus != profile.Modbus {
-			g.Fault("points", "a chip, and a UPS, is read whole: take the group out and set poll of the device")
+			g.Fault("points", "a chip, a UPS and an SNMP agent are read whole: take the group out and set poll of the device")
 		}
 		g.Unknown()
 		if len(out.Channels) > 0 {
@@ -142,6 +142,9 @@ func (c *compiler) unit(t *Table, d *Device) {
 	case "nut":
 		c.ups(t, d)
 		return
+	case "snmp":
+		c.onlySNMP(t, d)
+		return
 	case "":
 		t.used["unit"], t.used["address"], t.used["mux"], t.used["ups"] = true, true, true, true
 		return
@@ -154,12 +157,33 @@ func (c *compiler) unit(t *Table, d *Device) {
 	if d.Unit < 0 {
 		return
 	}
+	if b.Kind != "i2c" {
+		c.replyUnit(t, d)
+	}
 	for _, o := range c.cfg.Devices {
 		if o.Bus == d.Bus && o.Unit == d.Unit && (o.Mux == 0 || d.Mux == 0 || o.Mux == d.Mux && o.Channel == d.Channel) {
 			t.Fault(key, "device %q has %s %d on bus %q already: two devices cannot answer to one", o.Name, key, d.Unit, b.Name)
 		}
 		if o.Bus == d.Bus && o.Mux != 0 && o.Mux == d.Unit {
 			t.Fault(key, "the switch before device %q has this address on bus %q: a switch and a chip cannot answer to one", o.Name, b.Name)
+		}
+	}
+}
+
+// replyUnit keeps apart what a device answers under another unit than it is asked under, and the replies of that
+// unit itself: nobody could tell them.
+func (c *compiler) replyUnit(t *Table, d *Device) {
+	if d.Profile == nil {
+		return
+	}
+	answers := int(d.Profile.Read.Answers(byte(d.Unit)))
+	if d.Profile.Read.ReplyUnit != 0 && answers == d.Unit {
+		t.Fault("unit", "such a device answers under its unit %+d, and %d is no unit: see the note of profile %q for how its units count", d.Profile.Read.ReplyUnit, d.Unit+d.Profile.Read.ReplyUnit, d.Profile.Name)
+		return
+	}
+	for _, o := range c.cfg.Devices {
+		if o.Bus == d.Bus && o.Profile != nil && int(o.Profile.Read.Answers(byte(o.Unit))) == answers && o.Unit != d.Unit {
+			t.Fault("unit", "device %q on bus %q answers under unit %d too: two devices cannot answer to one", o.Name, c.cfg.Buses[d.Bus].Name, answers)
 		}
 	}
 }

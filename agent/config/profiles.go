@@ -30,8 +30,18 @@ func (c *compiler) ownProfiles(t *Table) {
 	c.own = os.DirFS(c.cfg.Profiles)
 }
 
-// loadProfile finds a profile by name, first among those of one's own; nil after a fault.
+// loadProfile finds a profile by name, first among those of one's own; nil after a fault. A template is no
+// profile yet.
 func (c *compiler) loadProfile(t *Table, name string) *profile.Profile {
+	p := c.findProfile(t, name)
+	if p != nil && p.Template != "" {
+		t.Fault("profile", "%q is a template: copy it to NAME.toml in a directory of your own (key profiles), fill in %s, take out the line template, and use that name", name, p.Template)
+		return nil
+	}
+	return p
+}
+
+func (c *compiler) findProfile(t *Table, name string) *profile.Profile {
 	if c.own != nil {
 		p, err := loadOwn(c.own, name)
 		var faults profile.Faults

@@ -30,6 +30,7 @@ type model struct {
 	engine *hazard.Engine
 	first  []int // first point of a leaf in the engine; the last entry is the number of points
 	in     []sensors.Reading
+	told   []bool // the leaves that are true in the engine; nil: it was told nothing
 	now    sensors.Mono
 	out    hazard.Changes
 }
@@ -52,7 +53,6 @@ func newModel(r *hazard.Rules) (*model, error) {
 		plain.Conds = append(plain.Conds, c)
 	}
 	m.first = append(m.first, len(plain.Points))
-	m.in = make([]sensors.Reading, len(plain.Points))
 	var err error
 	m.engine, err = hazard.New(plain)
 	return m, err
@@ -101,18 +101,24 @@ func newLeaf(r *hazard.Rules, id hazard.CondID, i int) leaf {
 	return l
 }
 
-// holds tells whether any of the conditions is true when exactly the leaves in set are.
+// holds tells whether any of the conditions is true when exactly the leaves in set are. The engine is told
+// what differs from the set before: its points keep what they were told.
 func (m *model) holds(ids []hazard.CondID, set []bool) bool {
 	m.now++
+	m.in = m.in[:0]
 	for l := range m.leaves {
+		if m.told != nil && set[l] == m.told[l] {
+			continue
+		}
 		v := 0.0
 		if set[l] {
 			v = 1
 		}
 		for p := m.first[l]; p < m.first[l+1]; p++ {
-			m.in[p] = sensors.Reading{Point: sensors.PointID(p), Value: v, Quality: sensors.GoodQuality, At: m.now}
+			m.in = append(m.in, sensors.Reading{Point: sensors.PointID(p), Value: v, Quality: sensors.GoodQuality, At: m.now})
 		}
 	}
+	m.told = append(m.told[:0], set...)
 	m.out = hazard.Changes{}
 	m.engine.Step(m.now, m.in, &m.out)
 	return slices.ContainsFunc(ids, func(id hazard.CondID) bool { return m.engine.Verdict(id).Is == hazard.True })

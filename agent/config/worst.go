@@ -122,6 +122,8 @@ func (c *compiler) exchange(d *Device) time.Duration {
 		return onLine + time.Duration(requests)*(rtuTurnaround+max(b.FrameGap, d.Profile.Read.FrameGap))
 	case "gpio":
 		return gpioExchange
+	case "snmp":
+		return time.Duration(d.Profile.Requests()) * snmpExchange
 	case "i2c":
 		if d.Mux != 0 {
 			requests *= 5 // setting a switch and looking at it, twice
@@ -148,8 +150,13 @@ func traffic(d *Device) (requests, bytes int) {
 			count(b.Span)
 		}
 	}
-	for i := range p.Identity {
-		count(p.Identity[i].Span)
+	for _, s := range p.Questions() {
+		if s.Func != profile.Identification {
+			count(s)
+			continue
+		}
+		requests += profile.IdentificationParts // a list of texts may come in so many
+		bytes += profile.IdentificationParts * (7 + 256)
 	}
 	return requests, bytes
 }

@@ -265,7 +265,7 @@ func (c *Consumer) keep(ctx context.Context, b Broker) {
 
 // serve is one session: subscribed to all that is asked for, or none.
 func (c *Consumer) serve(ctx context.Context, b Broker) error {
-	sc := session.Config{URL: b.URL, ClientID: b.ClientID, Ordered: true, Dial: c.cfg.Dial}
+	sc := session.Config{URL: b.URL, ClientID: b.ClientID, Dial: c.cfg.Dial}
 	if sc.ClientID == "" {
 		sc.ClientID = c.cfg.Name
 	}

@@ -112,6 +112,7 @@ func (c *Core) Step(now sensors.Mono, ev Event, fx []Effect) (_ []Effect, wake s
 	var readings []sensors.Reading
 	switch ev.Kind {
 	case Readings:
+		fx = c.identify(now, ev, fx)
 		readings = ev.Readings
 	case HookStarted:
 		c.resp.Started(now, ev.Key, ev.Journaled, &c.out)
@@ -274,6 +275,7 @@ func (c *Core) resume(now sensors.Mono, r ResumeInfo, fx []Effect) []Effect {
 		c.journal(now, Event{}, &fx) // its failure in an earlier life is over until it is told again
 	}
 	fx = c.memory(now, r.Damaged, fx)
+	fx = c.exchangeAlarms(now, fx)
 	fx = c.clearGhosts(now, fx)
 	clear(c.inhibited)
 	c.losses = c.losses[:0]

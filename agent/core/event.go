@@ -16,7 +16,7 @@ type EventKind uint8
 
 const (
 	Tick        EventKind = iota // only time has passed
-	Readings                     // Readings
+	Readings                     // Readings of Device, and its Serial if that is known
 	HookStarted                  // Key, Journaled
 	HookDone                     // Key, Outcome
 	Seen                         // Evidence; late and duplicate ones are allowed
@@ -34,7 +34,9 @@ const (
 // Event is what the core hears.
 type Event struct {
 	Kind      EventKind
-	Readings  []sensors.Reading // the caller's: not kept
+	Readings  []sensors.Reading // the caller's: not kept; marked in place where the unit is not the proven one (S23)
+	Device    sensors.DeviceID
+	Serial    string
 	Key       plugins.Key
 	Journaled bool
 	Outcome   plugins.Outcome
@@ -143,6 +145,7 @@ type Record struct {
 	Alarm  *hazard.Alarm        `json:"alarm,omitempty"`
 	Proof  *Proof               `json:"proof,omitempty"`
 	Answer *Answer              `json:"answer,omitempty"`
+	Serial *SerialRead          `json:"serial,omitempty"`
 
 	Baseline *hazard.BaselineRecord `json:"baseline,omitempty"`
 
@@ -160,6 +163,10 @@ func (c *Core) Apply(r Record) error {
 		c.book.Apply(*r.Alarm)
 	case r.Proof != nil:
 		c.gate.proofs[r.Proof.Point] = *r.Proof
+		c.findOther(c.point(r.Proof.Point))
+	case r.Serial != nil:
+		c.gate.serials[r.Serial.Device] = r.Serial.Serial
+		c.findOthers(r.Serial.Device)
 	case r.Answer != nil:
 		c.gate.answers[r.Answer.Consumer] = *r.Answer
 	case r.Baseline != nil:

@@ -29,6 +29,8 @@ type Proof struct {
 	By    string `json:"by"`
 	Wall  int64  `json:"wall"` // Unix seconds
 	Note  string `json:"note,omitempty"`
+
+	Serial string `json:"serial,omitempty"` // of the device, where it tells one: the proof is of this unit
 }
 
 // Answer is that a named consumer has been seen to have an alarm (S18).
@@ -42,13 +44,15 @@ type Answer struct {
 type gate struct {
 	proofs  map[string]Proof
 	answers map[string]Answer
-	probes  map[int]error // by hook; absent: not exercised yet
-	wall    time.Time     // zero: not told yet
+	serials map[string]string        // by device: the last that was read
+	other   map[sensors.PointID]bool // points that were proven on another unit; true: a reading was marked since
+	probes  map[int]error            // by hook; absent: not exercised yet
+	wall    time.Time                // zero: not told yet
 	synced  bool
 }
 
 func newGate() gate {
-	return gate{proofs: map[string]Proof{}, answers: map[string]Answer{}, probes: map[int]error{}}
+	return gate{proofs: map[string]Proof{}, answers: map[string]Answer{}, serials: map[string]string{}, other: map[sensors.PointID]bool{}, probes: map[int]error{}}
 }
 
 // unix is the wall clock in seconds; 0 where it is not known.
@@ -113,13 +117,14 @@ func (c *Core) proofMax() time.Duration {
 	return defProofMax
 }
 
-// unproven names the points of the plan's votes of which no proof is good.
+// unproven names the points of the plan's votes of which no proof is good: none, an old one, or one of a unit that was exchanged.
 func (c *Core) unproven(rule *response.Plan) (names []string) {
 	seen := map[sensors.PointID]bool{}
 	for i := range rule.Stages {
 		c.r.eachPoint(rule.Stages[i].When, func(p sensors.PointID) {
 			name := c.r.Hazard.Points[p].Name
-			if !seen[p] && c.gate.old(c.gate.proofs[name].Wall, c.proofMax()) {
+			_, other := c.gate.other[p]
+			if !seen[p] && (other || c.gate.old(c.gate.proofs[name].Wall, c.proofMax())) {
 				names = append(names, name)
 			}
 			seen[p] = true
@@ -189,7 +194,10 @@ func (c *Core) prove(now sensors.Mono, o Order, fx *[]Effect) error {
 	if c.gate.unix() == 0 {
 		return &response.Refusal{Reasons: []string{"the clock is not synchronised: the proof would have no date"}}
 	}
-	return c.note(now, fx, Record{Proof: &Proof{Point: o.Name, By: o.By, Wall: c.gate.unix(), Note: o.Reason}})
+	serial := c.gate.serials[c.deviceName(c.r.Hazard.Points[i].Device)]
+	err := c.note(now, fx, Record{Proof: &Proof{Point: o.Name, By: o.By, Wall: c.gate.unix(), Note: o.Reason, Serial: serial}})
+	*fx = c.exchangeAlarms(now, *fx)
+	return err
 }
 
 func (c *Core) answered(now sensors.Mono, o Order, fx *[]Effect) error {
@@ -281,8 +289,9 @@ func (c *Core) drillOver(now sensors.Mono, d DrillResult, fx []Effect) []Effect 
 }
 
 type gateState struct {
-	Proofs  []Proof  `json:"proofs,omitempty"`
-	Answers []Answer `json:"answers,omitempty"`
+	Proofs  []Proof      `json:"proofs,omitempty"`
+	Answers []Answer     `json:"answers,omitempty"`
+	Serials []SerialRead `json:"serials,omitempty"`
 }
 
 func (g *gate) state() gateState {
@@ -293,6 +302,9 @@ func (g *gate) state() gateState {
 	for _, k := range slices.Sorted(maps.Keys(g.answers)) {
 		s.Answers = append(s.Answers, g.answers[k])
 	}
+	for _, k := range slices.Sorted(maps.Keys(g.serials)) {
+		s.Serials = append(s.Serials, SerialRead{k, g.serials[k]})
+	}
 	return s
 }
 
@@ -302,5 +314,8 @@ func (g *gate) setState(s gateState) {
 	}
 	for _, a := range s.Answers {
 		g.answers[a.Consumer] = a
+	}
+	for _, r := range s.Serials {
+		g.serials[r.Device] = r.Serial
 	}
 }

@@ -32,7 +32,7 @@ func (c *Core) owned(name string) bool {
 		return true
 	case "loss", "distrust":
 		return c.hasCause(rest)
-	case "bypass", "baseline":
+	case "bypass", "baseline", "replaced":
 		return c.hasCause("device/" + strings.TrimSuffix(rest, "/trips"))
 	case "hook":
 		return slices.Contains(c.r.Response.Hooks, rest)

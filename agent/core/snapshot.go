@@ -60,6 +60,7 @@ func (c *Core) Adopt(b []byte) error {
 	}
 	c.resp.SetState(e.Plans)
 	c.gate.setState(e.Gate)
+	c.findOthers("")
 	return nil
 }
 
@@ -79,6 +80,7 @@ func (c *Core) restore(b []byte) error {
 	c.resp.SetState(s.Plans)
 	c.losses, c.lastRec, c.pending, c.begun, c.bookWake = s.Losses, s.LastRec, s.Pending, s.Begun, s.Book
 	c.gate.setState(s.Gate)
+	c.findOthers("")
 	c.lossHold, c.holding = s.LossHold, c.eng.Active()
 	c.book.All(func(a hazard.Alarm) { c.wasAlike(&a) })
 	for name, since := range s.Inhibited {

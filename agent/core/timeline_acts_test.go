@@ -33,6 +33,7 @@ import (
 //	50s            probe HOOK works | broken | standby
 //	50s            drilled evacuate good | bad
 //	50s            health PART well | ill
+//	50s            serial DEVICE NUMBER        (comes with its readings from here on)
 func (s *script) act(l *line) {
 	from, to := l.words[0], ""
 	if a, b, ok := strings.Cut(from, ".."); ok {
@@ -54,7 +55,7 @@ func (s *script) act(l *line) {
 		a.kind = "snapshot"
 	case "journal":
 		a.kind, a.fails = "journal", w[1] == "fails"
-	case "peer", "calendar", "probe", "drilled", "health", "receipt":
+	case "peer", "calendar", "probe", "drilled", "health", "receipt", "serial":
 		a.kind = "event"
 		a.event = s.event(w, l)
 	case "ack", "reset-alarm", "reset", "hold", "release", "out-of-service", "in-service", "trip", "arm", "disarm", "undo", "settle",
@@ -116,6 +117,8 @@ func (s *script) event(w []string, l *line) core.Event {
 			ev.Err = errors.New("it is not well")
 		}
 		return ev
+	case "serial":
+		return core.Event{Kind: core.Readings, Device: s.device(w[1]), Serial: w[2]}
 	case "receipt":
 		return core.Event{Kind: core.Receipt, Part: w[1]}
 	case "probe":

@@ -19,6 +19,7 @@ import (
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/sensors"
 )
 
@@ -26,8 +27,8 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case exec.ShimCommand:
-			os.Exit(exec.ShimMain(os.Args[2:]))
+		case shim.Command:
+			os.Exit(shim.Main(os.Args[2:]))
 		case "crash-agent":
 			os.Exit(crashAgent(os.Args[2], os.Args[3]))
 		}

@@ -66,8 +66,8 @@ const (
 	healPause     = time.Second
 	snapshotEvery = 2000 // records
 	eventQueue    = 256
-	maxIdle       = 500 * time.Millisecond // the loop turns at least so often, for the watchdog
-	sideQueue     = 64                     // posted from beside the loop: who posts more waits
+	maxIdle       = 1100 * time.Millisecond // the loop turns at least so often, for the watchdog; polls of a second wake it in any case
+	sideQueue     = 64                      // posted from beside the loop: who posts more waits
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
 	orderBound    = time.Second // a person waits so long for the journal
@@ -214,7 +214,7 @@ func (g *Guard) Run(ctx context.Context) error {
 func (g *Guard) read(ctx context.Context) {
 	g.batches = g.c.Inbox.Take(g.batches[:0])
 	for i := range g.batches {
-		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings})
+		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings, Device: g.batches[i].Device, Serial: g.batches[i].Serial})
 	}
 	if g.c.Mark != plugins.MarkReal {
 		return // its readings are copies of what was told already
@@ -262,6 +262,9 @@ func (g *Guard) tell(u plugins.Update) {
 // untilNext is the real time until something is due.
 func (g *Guard) untilNext() time.Duration {
 	d := maxIdle
+	if g.unmirrored && g.c.Mirror != nil {
+		d = max(0, min(d, mirrorPause-time.Since(g.mirrorAt)))
+	}
 	if g.wake != 0 {
 		until := g.c.Clock.Until(g.wake)
 		if g.wake > g.c.Clock.Now() {

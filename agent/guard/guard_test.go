@@ -274,7 +274,7 @@ func TestAlive(t *testing.T) {
 				t.Fatalf("not fed for %v", d)
 			}
 		}
-		if n := len(fed); n < 100 || n > 400 {
+		if n := len(fed); n < int(time.Minute/maxIdle) || n > 400 {
 			t.Errorf("fed %d times in a quiet minute", n)
 		}
 	})

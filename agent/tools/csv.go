@@ -11,12 +11,13 @@ import (
 	"strings"
 	"time"
 
+	"firebreak/sensors/nut"
 	"firebreak/sensors/profile"
 )
 
 // columns of a list of devices: those of a device, and those of the bus that it is on.
 var (
-	deviceColumns = []string{"name", "profile", "bus", "unit", "chip", "zone", "supply", "poll", "stale", "transport"}
+	deviceColumns = []string{"name", "profile", "bus", "unit", "chip", "ups", "zone", "supply", "poll", "stale", "transport"}
 	busColumns    = []string{"kind", "endpoint", "baud", "parity", "stop", "gateway", "bus-supply", "connection"}
 )
 
@@ -59,7 +60,7 @@ func Import(file string, in io.Reader, lib Library) (text string, faults []strin
 			seen map[string]int
 			key  string
 			what string
-		}{{names, r.cells["name"], "name"}, {units, r.cells["bus"] + " " + r.cells["unit"] + r.cells["chip"], "unit"}} {
+		}{{names, r.cells["name"], "name"}, {units, r.cells["bus"] + " " + r.cells["unit"] + r.cells["chip"] + r.cells["ups"], "unit"}} {
 			if first, twice := once.seen[once.key]; twice {
 				r.report(once.what, "the same as in line %d", first)
 			} else {
@@ -131,8 +132,8 @@ func (r *row) bus(all *[]*busOf) *busOf {
 		b := &busOf{name: name, line: r.line, cells: map[string]string{}}
 		*all = append(*all, b)
 		i = len(*all) - 1
-		if !slices.Contains([]string{"modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c"}, r.cells["kind"]) {
-			r.report("kind", "%q: the first row of bus %s says modbus-tcp, modbus-rtu, modbus-ascii or i2c", r.cells["kind"], name)
+		if !slices.Contains([]string{"modbus-tcp", "modbus-rtu", "modbus-ascii", "i2c", "nut"}, r.cells["kind"]) {
+			r.report("kind", "%q: the first row of bus %s says modbus-tcp, modbus-rtu, modbus-ascii, i2c or nut", r.cells["kind"], name)
 		}
 		if r.cells["endpoint"] == "" {
 			r.report("endpoint", "the first row of bus %s says where it is: HOST:PORT, or a path such as /dev/ttyUSB0", name)
@@ -166,12 +167,18 @@ func (r *row) device(w *strings.Builder, lib Library, b *busOf) {
 	if err != nil {
 		r.report("profile", "there is no profile %q: see firebreak profile list", r.cells["profile"])
 	}
-	onI2C := b != nil && b.cells["kind"] == profile.I2C
-	if err == nil && b != nil && (p.Bus == profile.I2C) != onI2C {
+	onI2C, onNUT := b != nil && b.cells["kind"] == profile.I2C, b != nil && b.cells["kind"] == profile.NUT
+	if err == nil && b != nil && ((p.Bus == profile.I2C) != onI2C || (p.Bus == profile.NUT) != onNUT) {
 		r.report("profile", "%s is of a device on %s, and bus %s is %s", p.Name, p.Bus, b.name, b.cells["kind"])
 	}
 	fmt.Fprintf(w, "\n[[device]]\nname    = %q\nprofile = %q\nbus     = %q\n", name, r.cells["profile"], r.cells["bus"])
+	if onNUT {
+		r.ups(w, unit+chip)
+	} else if r.cells["ups"] != "" {
+		r.report("ups", "%q: bus %s is %s, and only an upsd (kind nut) has UPSes by name", r.cells["ups"], r.cells["bus"], b.kind())
+	}
 	switch n, err := strconv.ParseUint(unit+chip, 0, 8); {
+	case onNUT:
 	case onI2C && (unit != "" || err != nil || n < 0x08 || n > 0x77):
 		r.report("chip", "%q: a chip has an address from 0x08 to 0x77 here, and no unit", unit+chip)
 	case onI2C:
@@ -191,6 +198,22 @@ func (r *row) device(w *strings.Builder, lib Library, b *busOf) {
 		}
 		fmt.Fprintf(w, "%-7s = %q\n", c, v)
 	}
+}
+
+// ups writes which UPS of an upsd a device is.
+func (r *row) ups(w *strings.Builder, number string) {
+	if ups := r.cells["ups"]; !nut.ValidName(ups) || number != "" {
+		r.report("ups", "%q: a UPS behind an upsd has the name of its section in ups.conf here, and neither unit nor chip", ups+number)
+	}
+	fmt.Fprintf(w, "ups     = %q\n", r.cells["ups"])
+}
+
+// kind is what the rows say; a bus without a good name has none.
+func (b *busOf) kind() string {
+	if b == nil {
+		return "unknown"
+	}
+	return b.cells["kind"]
 }
 
 func (b *busOf) print(w *strings.Builder) {

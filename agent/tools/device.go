@@ -32,6 +32,9 @@ func NewDevice(p *profile.Profile) (*Device, error) {
 	if p.Bus != profile.Modbus {
 		return nil, fmt.Errorf("profile %q is of a device on %s: only Modbus devices can be served", p.Name, p.Bus)
 	}
+	if p.Template != "" {
+		return nil, fmt.Errorf("profile %q is a template, there is nothing to serve: fill in %s", p.Name, p.Template)
+	}
 	d := &Device{p: p, bank: slave.NewBank(), base: make([]float64, len(p.Channels)), none: make([]bool, len(p.Channels))}
 	for _, b := range p.Plan() {
 		d.bank.Define(slave.Table(b.Func), b.First, b.Count)
@@ -44,16 +47,27 @@ func NewDevice(p *profile.Profile) (*Device, error) {
 			}
 		}
 	}
-	// Last: a channel may show a register of the identity, too.
-	for _, c := range p.Identity {
+	d.identity()
+	d.bank.OnWrite(d.command)
+	return d, nil
+}
+
+// identity shows what the checks expect. Last: a channel may show a register of the identity, too.
+func (d *Device) identity() {
+	said := map[byte][]byte{}
+	for i := range d.p.Identity {
+		c := &d.p.Identity[i]
+		if c.Func == profile.Identification {
+			said[c.Object] = append(said[c.Object], append(c.Says(), ';')...) // fields of one object
+			d.bank.Say(c.Object, said[c.Object][:len(said[c.Object])-1])
+			continue
+		}
 		words := slices.Clone(c.Want)
 		for len(words) < int(c.Count) {
-			words = append(words, c.Min)
+			words = append(words, c.OneOf[0].Min)
 		}
 		d.bank.Set(slave.Table(c.Func), c.First, words...)
 	}
-	d.bank.OnWrite(d.command)
-	return d, nil
 }
 
 // rest is a value that channel i can hold, at which the gates of others are open.
@@ -91,6 +105,12 @@ func (d *Device) wanted(i int) (out []float64) {
 		for _, g := range d.p.Channels[k].Gates {
 			switch {
 			case g.Channel != i:
+			case g.Contact: // the other contact of one that is known already
+				for _, v := range []float64{0, 1} {
+					if d.p.Opens(&d.p.Channels[k], &g, d.base[k], v) {
+						out = append(out, v)
+					}
+				}
 			case g.Band:
 				out = append(out, (g.Min+g.Max)/2)
 			case g.Equal:
@@ -118,7 +138,7 @@ func (d *Device) opens(i int, v float64) bool {
 				continue
 			}
 			all++
-			if g.Band && v >= g.Min && v <= g.Max || !g.Band && (v == g.Value) == g.Equal {
+			if d.p.Opens(&d.p.Channels[k], &g, d.base[k], v) {
 				open++
 			}
 		}

@@ -58,6 +58,15 @@ func (d *Doctor) Run(ctx context.Context, w io.Writer) ([]Finding, error) {
 	return d.line(ctx, w, spans)
 }
 
+// request is a read of s, from a unit that answers as its profile says.
+func (d *Doctor) request(s profile.Span) modbus.Request {
+	rules := profile.ReadRules{Timeout: d.Timeout, Turnaround: d.Timeout}
+	if d.Profile != nil {
+		rules.ReplyUnit = d.Profile.Read.ReplyUnit
+	}
+	return modbus.RequestOf(&rules, d.Unit, s)
+}
+
 // spans are a short request and a long one: what spoils long replies alone is the line, what spoils all is
 // somebody else who speaks.
 func (d *Doctor) spans() []profile.Span {
@@ -112,7 +121,7 @@ func (d *Doctor) ask(ctx context.Context, w io.Writer, l modbus.Link, spans []pr
 	for n := range d.Reads * len(spans) {
 		t := &all[n%len(spans)]
 		began := time.Now()
-		r := modbus.Request{Unit: d.Unit, Func: t.span.Func, Address: t.span.First, Quantity: t.span.Count, Timeout: d.Timeout, Turnaround: d.Timeout}
+		r := d.request(t.span)
 		_, err := l.Read(ctx, r)
 		if ctx.Err() != nil || errors.Is(err, modbus.ErrLinkDown) && d.Target.Line() {
 			return all, cmpErr(ctx.Err(), err)

@@ -29,7 +29,9 @@ func (d *Doctor) tcp(ctx context.Context, w io.Writer, spans []profile.Span) (fo
 	second := modbus.NewTCP(d.Target.TCP, modbus.TCPOptions{DialTimeout: 3 * time.Second})
 	defer second.Close()
 	one := func(l modbus.Link) error {
-		_, err := l.Read(ctx, modbus.Request{Unit: d.Unit, Func: spans[0].Func, Address: spans[0].First, Quantity: 1, Timeout: d.Timeout, Once: true})
+		r := d.request(profile.Span{Func: spans[0].Func, First: spans[0].First, Count: 1})
+		r.Once = true
+		_, err := l.Read(ctx, r)
 		return err
 	}
 	before := dials

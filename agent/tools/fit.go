@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"firebreak/sensors"
 	"firebreak/sensors/modbus"
@@ -28,36 +31,53 @@ type survey struct {
 	link    modbus.Link
 	unit    byte
 	timeout time.Duration
-	seen    map[profile.Span]answer
+	seen    map[question]answer
+}
+
+// question is a read, and the unit that is to answer it.
+type question struct {
+	profile.Span
+	answers byte
 }
 
 type answer struct {
-	words []uint16
-	err   error
+	words   []uint16
+	objects map[byte][]byte // of an identification
+	err     error
 }
 
 func newSurvey(l modbus.Link, unit byte, timeout time.Duration) *survey {
-	return &survey{l, unit, timeout, map[profile.Span]answer{}}
+	return &survey{l, unit, timeout, map[question]answer{}}
 }
 
 // read reads a span, waiting as the profile says, or as the scan does when nobody says.
 func (s *survey) read(ctx context.Context, span profile.Span, rules *profile.ReadRules) ([]uint16, error) {
-	if a, ok := s.seen[span]; ok {
-		return a.words, a.err
+	a := s.ask(ctx, span, nil, rules)
+	return a.words, a.err
+}
+
+// ask reads a span; objects are those that are looked at, of an identification.
+func (s *survey) ask(ctx context.Context, span profile.Span, objects []byte, rules *profile.ReadRules) (a answer) {
+	if rules == nil {
+		rules = &profile.ReadRules{Timeout: s.timeout, Turnaround: s.timeout}
 	}
-	r := modbus.Request{Unit: s.unit, Func: span.Func, Address: span.First, Quantity: span.Count, Timeout: s.timeout, Turnaround: s.timeout}
-	if rules != nil {
-		r.Timeout, r.Turnaround, r.FrameGap = rules.Timeout, rules.Turnaround, rules.FrameGap
+	r := modbus.RequestOf(rules, s.unit, span)
+	q := question{span, r.ReplyUnit}
+	if a, ok := s.seen[q]; ok {
+		return a
 	}
-	data, err := s.link.Read(ctx, r)
-	a := answer{err: err}
-	if err == nil {
-		a.words = wordsOf(span, data)
+	if span.Func == profile.Identification {
+		a.objects, a.err = modbus.Identify(ctx, s.link, r, objects)
+	} else {
+		var data []byte
+		if data, a.err = s.link.Read(ctx, r); a.err == nil {
+			a.words = wordsOf(span, data)
+		}
 	}
 	if ctx.Err() == nil {
-		s.seen[span] = a
+		s.seen[q] = a
 	}
-	return a.words, a.err
+	return a
 }
 
 func wordsOf(s profile.Span, data []byte) []uint16 {
@@ -70,6 +90,29 @@ func wordsOf(s profile.Span, data []byte) []uint16 {
 		}
 	}
 	return words
+}
+
+// says asks the unit for maker, product and revision, as it answers profiles ps, and tells these and what else it
+// has said of itself.
+func (s *survey) says(ctx context.Context, ps []*profile.Profile) (texts []string, err error) {
+	rules := &profile.ReadRules{Timeout: s.timeout, Turnaround: s.timeout}
+	if len(ps) > 0 {
+		rules.ReplyUnit = ps[0].Read.ReplyUnit
+	}
+	basic := profile.Span{Func: profile.Identification, First: 0x0100, Count: 1}
+	err = lost(ctx, s.ask(ctx, basic, []byte{0, 1, 2}, rules).err)
+	all := map[byte]string{}
+	for _, a := range s.seen {
+		for id, text := range a.objects {
+			all[id] = string(text)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		if !strings.ContainsFunc(all[id], func(r rune) bool { return !unicode.IsPrint(r) }) { // others are numbers
+			texts = append(texts, all[id])
+		}
+	}
+	return texts, err
 }
 
 // fits returns the profiles that go with the unit, first those of which most points can be used. Where an
@@ -98,9 +141,12 @@ func (s *survey) fit(ctx context.Context, p *profile.Profile) (f Fit, ok bool, e
 	f.Profile = p
 	for i := range p.Identity {
 		c := &p.Identity[i]
-		words, err := s.read(ctx, c.Span, &p.Read)
+		a := s.ask(ctx, c.Span, p.Objects(c.Span), &p.Read)
+		err := a.err
 		switch {
-		case err == nil && c.Matches(words):
+		case err == nil && c.Func == profile.Identification && c.Names(a.objects):
+			f.Certain = true
+		case err == nil && c.Func != profile.Identification && c.Matches(a.words):
 			// A check that zeros pass too keeps others out, and tells nobody for certain.
 			f.Certain = f.Certain || !c.Matches(make([]uint16, c.Count))
 		case err != nil && c.Optional && refused(err):

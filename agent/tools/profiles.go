@@ -27,10 +27,13 @@ func ListProfiles(w io.Writer, l Library) error {
 		identity, confirmed := "none", "by its source"
 		if p.Bus == profile.I2C {
 			identity = "by its driver"
-		} else if len(p.Identity) > 0 {
+		} else if len(p.Identity) > 0 || len(p.SNMP.Systems) > 0 {
 			identity = "checked"
 		}
-		if p.Unverified != "" {
+		switch {
+		case p.Template != "":
+			identity, confirmed = "template", "nothing yet"
+		case p.Unverified != "":
 			confirmed = "not all"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", p.Name, p.Bus, len(p.Channels), identity, confirmed, p.Title)
@@ -50,12 +53,14 @@ func ShowProfile(w io.Writer, p *profile.Profile) error {
 	if p.Unverified != "" {
 		fmt.Fprintf(w, "NOT CONFIRMED: %s\n", p.Unverified)
 	}
-	for _, c := range p.Identity {
-		want := fmt.Sprintf("within %d and %d", c.Min, c.Max)
-		if c.Want != nil {
-			want = fmt.Sprintf("= %#04x", c.Want)
-		}
-		fmt.Fprintf(w, "identity: %s %d+%d %s\n", c.Func, c.First, c.Count, want)
+	if p.Template != "" {
+		fmt.Fprintf(w, "TEMPLATE: copy it into a directory of your own, and fill in %s\n", p.Template)
+	}
+	if p.Read.ReplyUnit != 0 {
+		fmt.Fprintf(w, "answers under its unit number %+d\n", p.Read.ReplyUnit)
+	}
+	for i := range p.Identity {
+		fmt.Fprintf(w, "identity: %s\n", &p.Identity[i])
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nPOINT\tREGISTER\tFORM\tUNIT\tPHYSICS\tHAZARD\tRANGE\tLAG\tNOTE")
@@ -70,7 +75,7 @@ func ShowProfile(w io.Writer, p *profile.Profile) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if p.Bus == profile.Modbus {
+	if p.Bus == profile.Modbus && p.Template == "" {
 		fmt.Fprintln(w, "\na poll of all points is:")
 		for _, b := range p.Plan() {
 			fmt.Fprintf(w, "  %s %d+%d (0x%04X): %d points\n", b.Func, b.First, b.Count, b.First, len(b.Items))
@@ -139,6 +144,10 @@ func TestProfile(w io.Writer, p *profile.Profile, cases fs.FS, files []string) (
 	if len(files) == 0 {
 		files = profile.CaseFiles(cases, p.Name)
 	}
+	if p.Template != "" {
+		fmt.Fprintf(w, "%s: a template, there is nothing to test: fill in %s\n", p.Name, p.Template)
+		return nil
+	}
 	wrong = append(wrong, roundTrip(p)...)
 	seen, n := map[string]bool{}, 0
 	for _, f := range files {
@@ -172,7 +181,7 @@ func TestProfile(w io.Writer, p *profile.Profile, cases fs.FS, files []string) (
 // roundTrip writes values of each channel into registers as a device would and reads them back: a range
 // that the registers cannot hold, or a value that reads as none, shows here.
 func roundTrip(p *profile.Profile) (wrong []string) {
-	if p.Bus == profile.I2C || p.Bus == profile.NUT {
+	if p.Bus == profile.I2C || p.Bus == profile.NUT || p.Bus == profile.SNMP {
 		return nil
 	}
 	for i := range p.Channels {

@@ -31,6 +31,7 @@ type Found struct {
 	Unit   byte
 	Target Target
 	Fits   []Fit
+	Says   []string // texts of its identification
 }
 
 // knock is what any unit is asked for: one register of either table. One that does not have it says so.
@@ -42,7 +43,7 @@ func knock() []profile.Span {
 // silence.
 func AsksOf(ps []*profile.Profile) (out []profile.Span) {
 	for _, p := range ps {
-		if plan := p.Plan(); len(p.Identity) > 0 {
+		if plan := p.Plan(); len(p.Identity) > 0 && p.Identity[0].Func != profile.Identification {
 			out = append(out, p.Identity[0].Span)
 		} else if len(plan) > 0 {
 			out = append(out, plan[0].Span)
@@ -88,12 +89,12 @@ func (s *Scan) Plan(w io.Writer) {
 	if s.Target.Line() {
 		absent += s.Timeout // a late reply could pass for the next one's: the line is drained for as long
 	}
-	each := 0
+	each := 1 // who it is
 	for _, p := range s.Profiles {
-		each += len(p.Identity) + len(p.Plan())
+		each += len(p.Questions()) + len(p.Plan())
 	}
 	fmt.Fprintf(w, `
-  reads only, function codes 1 to 4: %s of each unit; nothing is written
+  reads only, function codes 1 to 4, and 43 (identification) of who answers: %s of each unit; nothing is written
   %d requests, one at a time, %v between two; %v until a unit counts as absent
   takes %v when nobody answers; a unit that answers is asked up to %d times more, by %d profiles
 `, strings.Join(asks, ", "), n, s.Pace, s.Timeout, (time.Duration(n) * absent).Round(time.Second), each, len(s.Profiles))
@@ -149,7 +150,7 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 			continue // broadcast: nobody may answer
 		}
 		v := newSurvey(l, u, s.Timeout)
-		there := false
+		there, ps := false, s.plain()
 		for _, a := range s.Asks {
 			_, err := v.read(ctx, a, nil)
 			if hungUp(t, err) { // some gateways do so for a unit that they do not have
@@ -162,7 +163,11 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 			}
 			hangUps = 0
 			if errors.Is(err, modbus.ErrGarbled) {
-				garbled++
+				if others := s.elsewhere(ctx, v); others != nil {
+					ps, err = others, nil
+				} else {
+					garbled++
+				}
 			}
 			if there = there || answered(err); there || errors.Is(err, modbus.ErrTargetDown) {
 				break
@@ -172,7 +177,9 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 			continue
 		}
 		f := Found{Unit: u, Target: t}
-		f.Fits, err = v.fits(ctx, s.Profiles)
+		if f.Fits, err = v.fits(ctx, ps); err == nil {
+			f.Says, err = v.says(ctx, ps)
+		}
 		f.print(w)
 		found = append(found, f)
 		if err != nil {
@@ -180,6 +187,33 @@ func (s *Scan) line(ctx context.Context, w io.Writer, t Target, l modbus.Link) (
 		}
 	}
 	return found, garbled, nil
+}
+
+// plain are the profiles of devices that answer under the unit that they are asked under.
+func (s *Scan) plain() (out []*profile.Profile) {
+	for _, p := range s.Profiles {
+		if p.Read.ReplyUnit == 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// elsewhere asks a unit, whose reply was not for the request, as those are asked that answer under another unit; ps
+// are the profiles that do as it does.
+func (s *Scan) elsewhere(ctx context.Context, v *survey) (ps []*profile.Profile) {
+	for _, p := range s.Profiles {
+		if p.Read.ReplyUnit == 0 || ps != nil && p.Read.ReplyUnit != ps[0].Read.ReplyUnit {
+			continue
+		}
+		if ps == nil {
+			if _, e := v.read(ctx, p.Plan()[0].Span, &p.Read); !answered(e) {
+				continue
+			}
+		}
+		ps = append(ps, p)
+	}
+	return ps
 }
 
 const maxHangUps = 8 // in a row: then it wants nobody
@@ -194,6 +228,9 @@ const shownValues, shownFits = 6, 3
 
 func (f *Found) print(w io.Writer) {
 	fmt.Fprintf(w, "unit %d answers at %s\n", f.Unit, f.Target.String())
+	for _, text := range f.Says {
+		fmt.Fprintf(w, "  calls itself %q\n", text)
+	}
 	if len(f.Fits) == 0 {
 		fmt.Fprintf(w, "  no profile fits: firebreak probe shows its registers\n")
 	}

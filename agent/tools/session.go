@@ -70,7 +70,7 @@ func (r *Recorder) poll(ctx context.Context, l modbus.Link, plan []profile.Block
 	fmt.Fprintf(&b, "# at %.3f\n", at.Seconds())
 	for _, s := range plan {
 		rules := &r.Profile.Read
-		data, err := l.Read(ctx, modbus.Request{Unit: r.Unit, Func: s.Func, Address: s.First, Quantity: s.Count, Timeout: rules.Timeout, Turnaround: rules.Turnaround, FrameGap: rules.FrameGap})
+		data, err := l.Read(ctx, modbus.RequestOf(rules, r.Unit, s.Span))
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}

@@ -17,6 +17,7 @@ type Sim struct {
 	Device *Device
 	Unit   byte
 	Listen string // host:port; empty: on a pseudo-terminal, as a line
+	ASCII  bool   // on a line: ASCII instead of RTU
 
 	Session []Frame // shown in place of a device at rest
 	Speed   float64
@@ -40,6 +41,7 @@ func (s *Sim) Run(ctx context.Context, lines <-chan string, w io.Writer, ready f
 		return err
 	}
 	defer srv.Close()
+	srv.SetFault(s.answering())
 	fmt.Fprintf(w, `%s answers as unit %d at %s
   SIMULATED, and an agent cannot tell: point none at it that acts on real targets
   type POINT=VALUE, POINT=none, silent or answers; interrupt it to end
@@ -90,7 +92,19 @@ func (s *Sim) serve(units map[byte]*slave.Bank) (faulty, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if s.ASCII {
+		return slave.ServeASCII(line, units), "ascii://" + line.Path(), nil
+	}
 	return slave.ServeRTU(line, units), "rtu://" + line.Path(), nil
+}
+
+// answering makes a device that answers under another unit than it is asked under do so.
+func (s *Sim) answering() slave.FaultFunc {
+	a := s.Device.p.Read.Answers(s.Unit)
+	if a == s.Unit {
+		return nil
+	}
+	return func(slave.Request) slave.Fault { return slave.Fault{Unit: a} }
 }
 
 func (s *Sim) order(line string, srv faulty) error {
@@ -101,7 +115,7 @@ func (s *Sim) order(line string, srv faulty) error {
 		srv.SetFault(func(slave.Request) slave.Fault { return slave.Fault{Silent: true} })
 		return nil
 	case "answers":
-		srv.SetFault(nil)
+		srv.SetFault(s.answering())
 		return nil
 	}
 	return s.Device.Set(line)

@@ -1,7 +1,7 @@
 // Package tools is what an engineer uses on the ladder, before and beside the agent: it finds units on a
 // bus and says which profile fits, shows registers under every reading, tests profiles, serves any of them
 // as a device, records a session, and looks for what is wrong with a line. It stands on the transports of
-// sensors/modbus and the decoders of sensors/profile, and reads with function codes 1 to 4 alone; the one
+// sensors/modbus and the decoders of sensors/profile, and reads alone, with function codes 1 to 4 and 43 (identification); the one
 // write that there is, a new unit number, has a file of its own (address.go).
 //
 // Concurrency: a tool runs in the goroutine of its caller and ends with its context; what it starts it
@@ -56,14 +56,14 @@ func (l Library) Load(name string) (p *profile.Profile, cases fs.FS, err error) 
 	return p, profile.Recorded(), err
 }
 
-// All loads every profile of a kind of bus. One that has a fault is left out and told on w.
+// All loads every profile of a kind of bus, but for templates. One that has a fault is left out and told on w.
 func (l Library) All(w io.Writer, bus string) (out []*profile.Profile) {
 	for _, n := range l.Names() {
 		p, _, err := l.Load(n)
 		switch {
 		case err != nil:
 			fmt.Fprintf(w, "left out: %v\n", err)
-		case p.Bus == bus:
+		case p.Bus == bus && p.Template == "":
 			out = append(out, p)
 		}
 	}

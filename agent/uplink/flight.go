@@ -9,8 +9,14 @@ import (
 	"firebreak/agent/wire/session"
 )
 
-// replayStep is how often some of the history may follow what is of now.
-const replayStep = 100 * time.Millisecond
+const (
+	// replayStep is how often some of the history may follow what is of now.
+	replayStep = 100 * time.Millisecond
+	// gather is how long telemetry waits for more of it: what comes meanwhile goes with one write, and costs one
+	// wake of each of those that it passes. Nothing waits that somebody acts on.
+	gather     = 5 * time.Millisecond
+	gatherMost = 32 // with so much it does not wait
+)
 
 // flight is one session at work: the messages in flight, oldest first. It belongs to the link's
 // goroutine.
@@ -22,6 +28,7 @@ type flight struct {
 	allowance int          // of history that may still be sent in this step of time
 	held      bool         // some of it waits for the next step
 	timed     bool         // the timer of that step runs
+	flushAt   time.Time    // when the telemetry that is gathered goes; zero: none is
 	signer    *wire.Signer // nil: nothing is signed
 	out       []outgoing
 	good      bool
@@ -40,14 +47,25 @@ func (f *flight) serve(ctx context.Context) error {
 		f.s.Abort(err)
 		return err
 	}
-	check := time.NewTicker(f.u.cfg.AckTimeout / 4)
-	defer check.Stop()
+	late, watched := time.NewTimer(0), true // a wake costs more than a message: it is set only while something is in flight
+	defer late.Stop()
 	stopping, stopped := ctx.Done(), (<-chan time.Time)(nil)
-	replay := time.NewTimer(0)
+	replay, flush := time.NewTimer(0), time.NewTimer(0)
 	defer replay.Stop()
+	defer flush.Stop()
 	for {
-		f.fill()
-		if f.held && !f.timed { // it runs only while something waits for it: each wake costs more than a message
+		switch wait := f.gathers(stopped != nil); {
+		case wait == 0:
+			f.fill()
+		case f.flushAt.IsZero():
+			f.flushAt = time.Now().Add(wait)
+			flush.Reset(wait)
+		}
+		if len(f.out) > 0 && !watched {
+			watched = true
+			late.Reset(max(f.u.cfg.AckTimeout-time.Since(f.out[0].at), 0) + time.Millisecond)
+		}
+		if f.held && !f.timed { // it runs only while something waits for it
 			f.timed = true
 			replay.Reset(replayStep)
 		}
@@ -55,29 +73,22 @@ func (f *flight) serve(ctx context.Context) error {
 			return f.farewell()
 		}
 		select {
-		case <-f.oldest():
+		case <-f.acked():
 			if err := f.settle(); err != nil {
 				f.s.Abort(err)
 				return err
 			}
+			continue
 		case <-f.wake:
+		case <-flush.C:
 		case <-replay.C:
 			f.held, f.timed = false, false
 			f.allowance = max(1, int(float64(f.u.cfg.ReplayRate)*replayStep.Seconds()))
 		case <-f.s.Lost():
 			_ = f.settle() // what was acknowledged before the loss need not be sent again
 			return f.s.Cause()
-		case now := <-check.C:
-			if f.mute(now) {
-				f.s.Abort(errMute)
-				return errMute
-			}
-			if len(f.out) > 0 {
-				if d := time.Since(f.out[0].at); d > f.u.cfg.AckTimeout {
-					f.s.Abort(silent(d))
-					return silent(d)
-				}
-			}
+		case <-late.C:
+			watched = false
 		case <-stopping:
 			stopping = nil
 			t := time.NewTimer(f.u.cfg.StopTimeout)
@@ -86,7 +97,50 @@ func (f *flight) serve(ctx context.Context) error {
 		case <-stopped:
 			return f.farewell()
 		}
+		if err := f.unheard(time.Now()); err != nil {
+			f.s.Abort(err)
+			return err
+		}
 	}
+}
+
+// gathers is how long telemetry still waits for more of it, or 0. While it does, none of it wakes the link
+// until there is so much that it waits no more.
+func (f *flight) gathers(stopping bool) time.Duration {
+	if f.lane != telemetry {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	wait := gather
+	if !f.flushAt.IsZero() {
+		wait = time.Until(f.flushAt)
+	}
+	n := f.backlog.unsentStates()
+	f.gathering = wait > 0 && n > 0 && n < gatherMost && !stopping
+	if f.gathering {
+		return wait
+	}
+	f.flushAt = time.Time{}
+	return 0
+}
+
+// unheard is why the session is of no use: what was told is not acknowledged in time, or not passed on.
+// The hellos, which wake the link, have it looked at.
+func (f *flight) unheard(now time.Time) error {
+	if f.mute(now) {
+		return errMute
+	}
+	if len(f.out) == 0 || now.Sub(f.out[0].at) <= f.u.cfg.AckTimeout {
+		return nil
+	}
+	if err := f.settle(); err != nil || len(f.out) == 0 {
+		return err
+	}
+	if d := now.Sub(f.out[0].at); d > f.u.cfg.AckTimeout {
+		return silent(d)
+	}
+	return nil
 }
 
 // begin tells the birth and makes the backlog ready to be told from its start.
@@ -181,7 +235,7 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	if from == fromHistory {
 		topic, payload = m.Past()
 	}
-	if m.Unset && !m.Made.IsZero() && f.u.clockSet() {
+	if m.Unset && !m.Made.IsZero() && !f.u.unset.Load() {
 		payload = wire.Corrected(payload, f.u.cfg.Now().Add(-held).UnixMilli())
 	}
 	if m.Class.Signed() || f.u.cfg.SignState {
@@ -196,10 +250,14 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 	return ack
 }
 
-// oldest is closed when the fate of the oldest message is known; nil when none is in flight.
-func (f *flight) oldest() <-chan struct{} {
-	if len(f.out) == 0 {
+// acked is closed when the fate of the oldest message is known, or, of telemetry, that of so many as are
+// sent together; nil when none is in flight.
+func (f *flight) acked() <-chan struct{} {
+	switch n := len(f.out); {
+	case n == 0:
 		return nil
+	case f.lane == telemetry:
+		return f.out[min(n, gatherMost)-1].ack.Done()
 	}
 	return f.out[0].ack.Done()
 }

@@ -26,6 +26,10 @@ const (
 	telemetry             // readings, and all that is not real
 )
 
+// telemetryWindows: so many times as much flies on the session of telemetry, where nothing waits behind it. A busy
+// processor takes milliseconds from an acknowledgement to the next message.
+const telemetryWindows = 4
+
 // takes tells whether a message goes by the lane.
 func (n lane) takes(m *wire.Message, drill bool) bool {
 	return n == whole || (n == telemetry) == (m.Class == wire.State || m.Drill && !drill)
@@ -48,14 +52,15 @@ type link struct {
 	short                   int
 	suffixed, suffixRefused bool
 
-	mu      sync.Mutex
-	backlog *backlog
-	hello   *wire.Beat      // the newest that was not sent
-	rebirth bool            // the broker says that we are offline
-	echoAt  time.Time       // the last own hello that the broker passed on, or the begin of the session
-	echoed  bool            // it has, ever
-	again   map[string]bool // topics on which another than our word stands
-	st      BrokerStats
+	mu        sync.Mutex
+	backlog   *backlog
+	gathering bool            // telemetry waits for more of it: see flight.gathers
+	hello     *wire.Beat      // the newest that was not sent
+	rebirth   bool            // the broker says that we are offline
+	echoAt    time.Time       // the last own hello that the broker passed on, or the begin of the session
+	echoed    bool            // it has, ever
+	again     map[string]bool // topics on which another than our word stands
+	st        BrokerStats
 }
 
 func newLink(u *Uplink, b Broker, n lane) *link {
@@ -63,6 +68,9 @@ func newLink(u *Uplink, b Broker, n lane) *link {
 		wake: make(chan struct{}, 1), backlog: newBacklog(&u.cfg), st: BrokerStats{Name: b.Name}, again: map[string]bool{}}
 	if n == telemetry && b.TelemetryCertFile != "" {
 		b.CertFile, b.KeyFile = b.TelemetryCertFile, b.TelemetryKeyFile
+	}
+	if n == telemetry {
+		l.backlog.window *= telemetryWindows
 	}
 	l.files = reread.New(func() (session.Config, error) { return b.Session("", u.cfg.CertTime) })
 	return l
@@ -86,8 +94,11 @@ func (l *link) put(m *wire.Message) {
 	}
 	l.mu.Lock()
 	l.backlog.put(m)
+	waits := l.gathering && l.backlog.unsentStates() < gatherMost
 	l.mu.Unlock()
-	l.awake()
+	if !waits {
+		l.awake()
+	}
 }
 
 func (l *link) beat(b wire.Beat) {
@@ -188,7 +199,7 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	sc.ClientID, sc.MaxInFlight, sc.Dial = l.clientID(), l.u.cfg.Window+64, l.u.cfg.Dial
+	sc.ClientID, sc.MaxInFlight, sc.Dial = l.clientID(), l.backlog.window+64, l.u.cfg.Dial
 	if l.lane != telemetry {
 		will, err := l.u.status(func(e *wire.Encoder) (wire.Message, error) { return e.Will(n) })
 		if err != nil {

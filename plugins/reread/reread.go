@@ -1,4 +1,4 @@
-// Package reread reads what stands in files that may be replaced while the agent runs: secrets,
+// Package reread reads, and replaces, what stands in files that may be replaced while the agent runs: secrets,
 // certificates, users. It is read anew at each use, so that a new one counts at once, and never waited
 // for longer than a bound, so that a disk that hangs holds up no hook.
 //

@@ -2,6 +2,8 @@ package reread
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,4 +49,27 @@ func TestFile(t *testing.T) {
 		now = func() (string, error) { return "c", nil }
 		want("c", true, "")
 	})
+}
+
+// A file is replaced as a whole, for its owner alone, and nothing is left beside it.
+func TestReplace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for _, text := range []string{"a long one that is there first", "short", ""} {
+		if err := Replace(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%q, %v, want %q", got, err, text)
+		}
+	}
+	fi, err := os.Stat(path)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+	if left, err := filepath.Glob(path + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := Replace(filepath.Join(path, "below a file"), nil); err == nil {
+		t.Error("a place that cannot be")
+	}
 }

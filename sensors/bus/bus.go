@@ -2,9 +2,9 @@
 // goroutine: schedule, deadlines, back-off, and the turning of every failure into readings of bad
 // quality. Drivers only answer one poll; retry, staleness and health live here.
 //
-// Concurrency: Run is the owner; it runs one poll at a time, on a worker that Run waits for.
-// Sample, Load and Stats may be called from any goroutine. put is called by Run only, and gets slices that
-// the receiver owns. A Latest may be used from any goroutine.
+// Concurrency: the owner is one goroutine, which Run starts, watches and waits for; it runs one poll at a
+// time. While a poll hangs, Run is the owner. Sample, Load and Stats may be called from any goroutine. put is
+// called by the owner only, and gets slices that the receiver owns. A Latest may be used from any goroutine.
 //
 // Failure: a failed or panicking poll (S22) costs its device's points, which become bad (comm) with
 // the time of the failure, and puts that device on back-off; the neighbours lose at most one probe
@@ -37,6 +37,7 @@ const (
 	MaxBackoff     = 30 * time.Second       // clock time between two probes, at most
 	MaxParts       = 16                     // of a device
 	hungRepeat     = 5 * time.Second        // clock time between two bad batches while hung
+	alike          = time.Second            // at most: the raster that the first slots of all buses lie on
 )
 
 // Poller answers one poll of one device: it appends readings to out, whose capacity is enough for
@@ -48,6 +49,10 @@ const (
 type Poller interface {
 	Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error)
 }
+
+// Numbered is a Poller that knows the serial number of the unit that it has read; empty: not yet (S23). It is
+// asked after a poll that succeeded.
+type Numbered interface{ Serial() string }
 
 // Part is the points of a device that are polled together.
 type Part struct {
@@ -103,14 +108,20 @@ type Bus struct {
 	started   atomic.Bool
 	wake      chan struct{} // Sample has changed a period
 	jobs      chan *job     // turns of commands
-	work      chan func()   // to the worker; nobody waits in it, since it is idle whenever Run is
+	overrun   *time.Timer   // set while a driver has its turn; heard by Run
+	results   chan result   // to Run, of an attempt that it has taken
+	returned  chan struct{} // from Run: the bus is given back
 	ended     chan struct{} // closed when Run ends
-	closed    bool          // Options.Close was called; owner only
+	closed    bool          // Options.Close was called; Run only
 	overtaken int           // polls in a row that went before an older one; owner only
 
-	mu    sync.Mutex // guards want and stats of the units, and what follows
-	stats Stats
-	busy  usage
+	mu       sync.Mutex // guards want and stats of the units, and what follows
+	stats    Stats
+	busy     usage
+	now      attempt // in a driver, or the last that was
+	inDriver bool
+	taken    bool // Run is the owner, until the driver has returned
+	ending   bool // no attempt begins
 }
 
 var _ sensors.Source = (*Bus)(nil)
@@ -125,7 +136,7 @@ func New(name string, clock *sensors.Clock, devices []Device, opt Options) (*Bus
 	}
 	opt.Log = opt.Log.With("component", "bus", "bus", name)
 	b := &Bus{name: name, clock: clock, opt: opt, wake: make(chan struct{}, 1),
-		jobs: make(chan *job, maxCommands), ended: make(chan struct{}),
+		jobs: make(chan *job, maxCommands), results: make(chan result, 1), returned: make(chan struct{}), ended: make(chan struct{}),
 		byID: make(map[sensors.DeviceID]*unit, len(devices))}
 	var faults []error
 	fault := func(format string, args ...any) {

@@ -147,15 +147,18 @@ func (b *Bus) turn(ctx context.Context, u *unit, writes bool, do func(context.Co
 	return nil, false, fmt.Errorf("%w: bus %q did not come to it in time", what, b.name)
 }
 
-// serve gives a command its turn. An error means that it did not end: Run has to.
-func (b *Bus) serve(ctx context.Context, j *job, put func(sensors.Batch)) error {
+// serve gives a command its turn.
+func (b *Bus) serve(ctx context.Context, j *job) {
 	if j.ctx.Err() != nil {
 		j.reply <- jobResult{err: fmt.Errorf("%w: its time was over before bus %q came to it", sensors.ErrNotSent, b.name)}
-		return nil
+		return
 	}
 	var done bool
 	var jobErr error
-	ran := b.begin(ctx, j.u, commandBudget, func(ctx context.Context) ([]sensors.Reading, error) {
+	cut := func() {
+		j.reply <- jobResult{err: fmt.Errorf("%w: device %s held the bus", sensors.ErrUnconfirmed, j.u.Dev.Name)}
+	}
+	b.attempt(ctx, attempt{s: j.u.slots[0], budget: commandBudget, cut: cut}, func(ctx context.Context) ([]sensors.Reading, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stop := context.AfterFunc(j.ctx, cancel)
@@ -163,24 +166,11 @@ func (b *Bus) serve(ctx context.Context, j *job, put func(sensors.Batch)) error 
 		out, is, err := j.do(ctx)
 		done, jobErr = is, err
 		return out, err
-	})
-	answer := func(r result) {
+	}, func(r result) {
 		err := r.err
 		if r.panicked || jobErr == nil && err != nil {
 			err = fmt.Errorf("%w: %w", sensors.ErrUnconfirmed, r.err)
 		}
 		j.reply <- jobResult{r.out, done && err == nil, err}
-	}
-	overrun := time.NewTimer(commandBudget + b.opt.Grace)
-	defer overrun.Stop()
-	select {
-	case r := <-ran:
-		answer(r)
-		return nil
-	case <-overrun.C:
-		j.reply <- jobResult{err: fmt.Errorf("%w: device %s held the bus", sensors.ErrUnconfirmed, j.u.Dev.Name)}
-		return b.hung(ctx, j.u.slots[0], ran, commandBudget, put)
-	case <-ctx.Done():
-		return b.stop(j.u, ran)
-	}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -275,4 +276,43 @@ func TestNewReportsAllFaults(t *testing.T) {
 	if err != nil || b.Name() != "one" || len(b.Points()) != 1 || b.Stats().Devices[0].Period != time.Second {
 		t.Errorf("%v, %+v", err, b)
 	}
+}
+
+// numberedFake tells a serial number with each poll; the number is another one from the third poll on.
+type numberedFake struct{ fake }
+
+func (f *numberedFake) Serial() string {
+	if f.polls() > 2 {
+		return "SN-2"
+	}
+	return "SN-1"
+}
+
+// The serial number goes with the readings of the poll that it was asked after; a poll that failed does not ask (S23).
+func TestSerialGoesWithTheReadings(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		f := &numberedFake{}
+		f.do = func(_ context.Context, n int) error {
+			if n == 1 {
+				return errFake
+			}
+			return nil
+		}
+		d := r.device(&f.fake, time.Second)
+		d.Poller = f
+		plain := &fake{id: 1}
+		r.start(Options{}, d, r.device(plain, time.Second))
+		r.pass(10 * time.Second)
+		var got []string
+		for _, b := range r.of(0)[:3] {
+			got = append(got, b.Serial)
+		}
+		if want := []string{"SN-1", "SN-1", "SN-2"}; !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if s := r.of(1)[0].Serial; s != "" {
+			t.Errorf("a device without a number has %q", s)
+		}
+		r.stopClean()
+	})
 }

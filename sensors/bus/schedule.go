@@ -40,6 +40,7 @@ const longLook = 4
 type unit struct {
 	Device
 	points   []sensors.Point           // of all parts
+	ids      []sensors.PointID         // of them, close together: each poll goes over them
 	index    map[sensors.PointID]place // of each point
 	seen     []bool                    // scratch, by place
 	slots    []*slot
@@ -73,6 +74,8 @@ type slot struct {
 	served bool          // polled since the device was found
 
 	longest time.Duration // of its polls that succeeded, real time, decaying
+	told    string        // serial number after the last poll; of the worker, until the poll has ended
+	serial  string        // the same, of the owner
 
 	want time.Duration // Bus.mu: period asked for by Sample
 }
@@ -86,7 +89,7 @@ func newUnit(d Device, i, n int) *unit {
 		u.reserved = u.reserved || p.Reserved
 		for _, pt := range p.Points {
 			u.index[pt.ID] = place{len(u.points), k}
-			u.points = append(u.points, pt)
+			u.points, u.ids = append(u.points, pt), append(u.ids, pt.ID)
 		}
 	}
 	u.seen = make([]bool, len(u.points))

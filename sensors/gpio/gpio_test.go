@@ -168,3 +168,19 @@ func TestContactFaults(t *testing.T) {
 		}
 	}
 }
+
+// Timeline 17: a supervised contact that is wired the other way round says alarm at rest, from the first moment on. Whichever of
+// its wires is cut or shorted then, it is a fault, and never normal.
+func TestContactWiredTheOtherWayRound(t *testing.T) {
+	f := &fakeLines{values: []int{1, 0, 1}}
+	d := newFake(t, func(request) (lines, error) { return f, nil })
+	if got := said(t, d); got != "1 good, 0 good" {
+		t.Errorf("at rest: %s", got)
+	}
+	for _, cut := range [][]int{{1, 1, 1}, {0, 0, 1}} {
+		f.values = cut
+		if got := said(t, d); got != "0 bad:sentinel, 0 good" {
+			t.Errorf("lines %v: %s", cut, got)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 // bounded; ctx is looked at between them.
 type chip interface {
 	channels() []channel
+	number() string
 	measure(ctx context.Context, now func() sensors.Mono, report report) error
 }
 
@@ -42,11 +43,30 @@ type base struct {
 	chans []channel
 	polls int  // since the identity was last seen right
 	known bool // the identity was seen right, and nothing odd since
-	reg   [1]byte
-	buf   [2]byte
+
+	serial string // of the chip, where it tells one
+	reg    [1]byte
+	buf    [2]byte
 }
 
 func (b *base) channels() []channel { return b.chans }
+
+// number is the chip's own, as long as the chip is known: after a fault another one may answer.
+func (b *base) number() string {
+	if !b.known {
+		return ""
+	}
+	return b.serial
+}
+
+// numbered keeps the serial number that a chip has told, in words.
+func (b *base) numbered(words ...uint16) {
+	s := make([]byte, 0, 12)
+	for _, w := range words {
+		s = fmt.Appendf(s, "%04x", w)
+	}
+	b.serial = string(s)
+}
 
 // due counts a poll and tells whether the identity is to be looked at in it.
 func (b *base) due() bool {

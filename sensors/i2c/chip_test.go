@@ -8,6 +8,8 @@ import (
 	"firebreak/configs"
 	"firebreak/sensors"
 	"firebreak/sensors/profile"
+
+	"golang.org/x/sys/unix"
 )
 
 // Vectors of the datasheets (SHT3x, SGP40, HDC302x), what a stuck line would have to have, and the word of
@@ -49,4 +51,35 @@ func TestDelayedReadingIsAsOldAsItIs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who tells a serial number tells it once it is known, and after a fault not before it was read again: another chip may
+// answer then (S23).
+func TestSerialNumbers(t *testing.T) {
+	for chip, want := range map[string]string{"sht4x": "beef1234", "scd4x": "12345678beef", "sps30": "6A1B2C3D4E5F6071", "mlx90640": "0d22d1850189", "tmp117": ""} {
+		p, err := profile.Load(configs.Profiles(), chip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			pl := newPlayer(t, p, casesOf(t, chip)[0])
+			if got := pl.poller.Serial(); got != "" {
+				t.Errorf("%s: %q before the first poll", chip, got)
+			}
+			if _, err := pl.play(t, 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := pl.poller.Serial(); got != want {
+				t.Errorf("%s: %q, want %q", chip, got, want)
+			}
+			pl.bus.spoilt = true
+			pl.bus.spoil = func(int, []byte) error { return unix.EREMOTEIO }
+			if _, err := pl.play(t, 1); err == nil {
+				t.Errorf("%s: a fault is none", chip)
+			}
+			if got := pl.poller.Serial(); got != "" {
+				t.Errorf("%s: %q after a fault", chip, got)
+			}
+		})
+	}
 }

@@ -50,6 +50,8 @@ func drivers() map[string]func(*i2c.Dev) chip {
 		"ads1115":  newADS1115,
 		"amg8833":  newAMG8833,
 		"bme280":   newBME280,
+		"bme680":   newBME680,
+		"ens160":   newENS160,
 		"hdc302x":  newHDC302x,
 		"ina226":   newINA226,
 		"lm75":     newLM75,
@@ -57,6 +59,7 @@ func drivers() map[string]func(*i2c.Dev) chip {
 		"mcp23017": newMCP23017,
 		"mcp9808":  newMCP9808,
 		"mlx90614": newMLX90614,
+		"mlx90640": newMLX90640,
 		"pcf8574":  newPCF8574,
 		"sbs":      newSBS,
 		"scd4x":    newSCD4x,
@@ -94,6 +97,9 @@ func newPoller(name string, addr uint16, c chip, points []sensors.Point) (*Polle
 	}
 	return p, nil
 }
+
+// Serial is the chip's own number; empty where it has none, or is not known now.
+func (p *Poller) Serial() string { return p.chip.number() }
 
 // Poll measures once.
 func (p *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error) {

@@ -98,5 +98,7 @@ func (s *scd4x) start(ctx context.Context) error {
 	if err := s.answer(ctx, "serial number", serial[:]); err != nil {
 		return err
 	}
+	s.numbered(serial[:]...)
+	s.right()
 	return s.tx(ctx, "command to measure", []byte{0x21, 0xb1}, nil)
 }

@@ -85,6 +85,7 @@ func (s *sgp4x) turn(ctx context.Context, now func() sensors.Mono) error {
 		if err := s.ask(ctx, "serial number", []byte{0x36, 0x82}, sgp4xSerialTime, serial[:]); err != nil {
 			return err
 		}
+		s.numbered(serial[:]...)
 		s.right()
 	}
 	if err := s.tx(ctx, "command to measure", s.command, nil); err != nil {

@@ -28,6 +28,7 @@ func newSHT3x(dev *i2c.Dev) chip {
 		if err := h.ask(ctx, "serial number", []byte{0x37, 0x80}, sht3xSerialTime, serial[:]); err != nil {
 			return false, err
 		}
+		h.numbered(serial[:]...)
 		var status [1]uint16
 		if err := h.ask(ctx, "status", []byte{0xf3, 0x2d}, sht3xSerialTime, status[:]); err != nil {
 			return false, err

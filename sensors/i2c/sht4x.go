@@ -25,6 +25,7 @@ func newSHT4x(dev *i2c.Dev) chip {
 	h.identify = func(ctx context.Context, _ report) (bool, error) {
 		var serial [2]uint16
 		err := h.ask(ctx, "serial number", []byte{sht4xSerial}, sht4xWait, serial[:])
+		h.numbered(serial[:]...)
 		return err == nil, err
 	}
 	return h

@@ -52,10 +52,11 @@ func (s *sps30) measure(ctx context.Context, now func() sensors.Mono, report rep
 
 func (s *sps30) step(ctx context.Context, now func() sensors.Mono, report report) error {
 	if s.due() {
-		var version [1]uint16
-		if err := s.ask(ctx, "firmware version", []byte{0xd1, 0x00}, sps30Time, version[:]); err != nil {
+		var serial [16]uint16 // text, ended by a zero
+		if err := s.ask(ctx, "serial number", []byte{0xd0, 0x33}, sps30Time, serial[:]); err != nil {
 			return err
 		}
+		s.serial = text(serial[:])
 		s.right()
 	}
 	at := now()
@@ -123,4 +124,18 @@ func (s *sps30) faults(ctx context.Context, report report) (uint32, error) {
 		report(sps30Masses+i, v, sensors.GoodQuality)
 	}
 	return status, nil
+}
+
+// text is what words hold as characters, up to the first that is none.
+func text(words []uint16) string {
+	var b []byte
+	for _, w := range words {
+		for _, c := range [2]byte{byte(w >> 8), byte(w)} {
+			if c <= ' ' || c > '~' {
+				return string(b)
+			}
+			b = append(b, c)
+		}
+	}
+	return string(b)
 }

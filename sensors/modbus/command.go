@@ -99,7 +99,7 @@ func (d *Poller) state(ctx context.Context, now func() sensors.Mono, c *profile.
 	ch := &d.p.Channels[c.ReadBack]
 	s := ch.Span()
 	at := now()
-	data, err := d.read(ctx, s, true)
+	data, err := d.read(ctx, d.request(s, true))
 	if err != nil {
 		return nil, false, fmt.Errorf("state of %s: %w", ch.Name, err)
 	}

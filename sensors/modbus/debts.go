@@ -164,7 +164,9 @@ func witnessesOf(p *profile.Profile) (out []profile.Span) {
 // requests of a round.
 func alone(p *profile.Profile) (out []profile.Span) {
 	for i := range p.Identity {
-		out = append(out, p.Identity[i].Span)
+		if s := p.Identity[i].Span; s.Func != profile.Identification { // of no certain length
+			out = append(out, s)
+		}
 	}
 	for i := range p.Channels {
 		out = append(out, p.PlanOf([]int{i})[0].Span)

@@ -11,16 +11,21 @@ import (
 // framing is how a frame stands on a line without a length of its own: RTU or ASCII.
 type framing struct {
 	packager func(unit byte) modbus.Packager
+	renamed  func(p modbus.Packager, unit byte) modbus.Packager
 	check    func(r Request, frame []byte) (done bool, err error)
 	size     func(pdu int) int // characters of a frame
 }
 
 func rtuFraming() framing {
-	return framing{newRTUPackager, Request.checkRTU, func(pdu int) int { return pdu + 3 }}
+	as := func(p modbus.Packager, unit byte) modbus.Packager { return renamed{p, 0, []byte{unit}} }
+	return framing{newRTUPackager, as, Request.checkRTU, func(pdu int) int { return pdu + 3 }}
 }
 
 func asciiFraming() framing {
-	return framing{newASCIIPackager, Request.checkASCII, asciiSize}
+	as := func(p modbus.Packager, unit byte) modbus.Packager {
+		return renamed{p, len(":"), fmt.Appendf(nil, "%02X", unit)}
+	}
+	return framing{newASCIIPackager, as, Request.checkASCII, asciiSize}
 }
 
 func asciiSize(pdu int) int { return len(":") + 2*(1+pdu+1) + len("\r\n") }
@@ -29,7 +34,7 @@ func asciiSize(pdu int) int { return len(":") + 2*(1+pdu+1) + len("\r\n") }
 // error. done means that the frame is whole; its CRC is the codec's to check.
 func (r Request) checkRTU(frame []byte) (done bool, err error) {
 	n := len(frame)
-	if n >= 1 && frame[0] != r.Unit {
+	if n >= 1 && frame[0] != r.answers() {
 		return false, fmt.Errorf("%w: unit %d answers", ErrGarbled, frame[0])
 	}
 	if n < 2 {
@@ -39,6 +44,14 @@ func (r Request) checkRTU(frame []byte) (done bool, err error) {
 	switch frame[1] {
 	case r.code() | 0x80:
 	case r.code():
+		if r.identifies() { // its length shows as it comes
+			size, err := r.identSize(frame[1:])
+			if err != nil || size == 0 {
+				return false, err
+			}
+			whole = 3 + size
+			break
+		}
 		whole = 3 + r.replyLen()
 		if r.write == nil && n >= 3 && int(frame[2]) != r.dataLen() {
 			return false, fmt.Errorf("%w: %d data bytes announced, %d were asked for", ErrGarbled, frame[2], r.dataLen())
@@ -84,7 +97,7 @@ func (r Request) checkASCII(frame []byte) (done bool, err error) {
 	if _, err := hex.Decode(raw, body); err != nil || len(raw) < 4 { // unit, function, code, LRC
 		return false, fmt.Errorf("%w: %d characters that are no frame", ErrGarbled, len(body))
 	}
-	if raw[0] != r.Unit {
+	if raw[0] != r.answers() {
 		return false, fmt.Errorf("%w: unit %d answers", ErrGarbled, raw[0])
 	}
 	if end+1 != len(frame) {

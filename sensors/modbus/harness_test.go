@@ -115,16 +115,20 @@ func tcpServer(t testing.TB, h handler) string {
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
-				req := make([]byte, 12)
 				for {
+					req := make([]byte, 6)
 					if _, err := io.ReadFull(c, req); err != nil {
+						return
+					}
+					req = append(req, make([]byte, binary.BigEndian.Uint16(req[4:]))...)
+					if _, err := io.ReadFull(c, req[6:]); err != nil {
 						return
 					}
 					mu.Lock()
 					k := n
 					n++
 					mu.Unlock()
-					h(k, c, append([]byte(nil), req...))
+					h(k, c, req)
 				}
 			})
 		}
@@ -272,8 +276,15 @@ func newLine(t testing.TB, o SerialOptions) *SerialLink {
 }
 
 func readFixed(r *bufio.Reader) ([]byte, error) {
+	head, err := r.Peek(2)
+	if err != nil {
+		return nil, err
+	}
 	req := make([]byte, 8)
-	_, err := io.ReadFull(r, req)
+	if head[1] == byte(profile.Identification) {
+		req = req[:7]
+	}
+	_, err = io.ReadFull(r, req)
 	return req, err
 }
 

@@ -36,6 +36,7 @@ type Link interface {
 // quick devices.
 type Request struct {
 	Unit       byte
+	ReplyUnit  byte // that a reply bears, if another; 0: Unit
 	Func       profile.Function
 	Address    uint16
 	Quantity   uint16
@@ -72,10 +73,21 @@ func (r Request) code() byte {
 	return byte(r.Func)
 }
 
-// replyLen is the number of bytes in the PDU of a good reply.
+// answers is the unit of the reply.
+func (r Request) answers() byte {
+	if r.ReplyUnit != 0 {
+		return r.ReplyUnit
+	}
+	return r.Unit
+}
+
+// replyLen is the number of bytes in the PDU of a good reply; of an identification it is the most.
 func (r Request) replyLen() int {
 	if r.write != nil {
 		return echoLen
+	}
+	if r.identifies() {
+		return maxPDU
 	}
 	return 2 + r.dataLen()
 }
@@ -159,9 +171,31 @@ func newRTUPackager(unit byte) modbus.Packager {
 	return h
 }
 
+// renamed is the packager of a device that answers under another unit than the one it is asked under. The
+// transport has held the reply to that unit already; the library compares both frames once more, and is shown
+// the request as it were under the unit that answers. Nobody sends that.
+type renamed struct {
+	modbus.Packager
+	at   int    // where the unit stands in a frame
+	unit []byte // as it stands there
+}
+
+func (p renamed) Verify(sent, reply []byte) error {
+	twin := append([]byte(nil), sent...)
+	copy(twin[p.at:], p.unit)
+	return p.Packager.Verify(twin, reply)
+}
+
+func tcpRenamed(p modbus.Packager, unit byte) modbus.Packager {
+	return renamed{p, mbapSize - 1, []byte{unit}}
+}
+
 // exchange runs r through goburrow's client. One client a call costs nothing and binds the
 // request's context and deadline, which its interface lacks.
 func exchange(pk modbus.Packager, t transport, r Request) ([]byte, error) {
+	if r.identifies() {
+		return exchangeObjects(pk, t, r)
+	}
 	c := modbus.NewClient2(pk, t)
 	var data []byte
 	var err error
@@ -204,13 +238,16 @@ func (r Request) check() error {
 	if r.write != nil {
 		return r.checkWrite()
 	}
+	if r.identifies() {
+		return r.checkIdentification()
+	}
 	limit := 125
 	if r.Func.Bits() {
 		limit = 2000
 	}
 	switch {
 	case r.Func < profile.Coil || r.Func > profile.Input:
-		return fmt.Errorf("%s: %w: only function codes 1 to 4 are sent", r, ErrRefused)
+		return fmt.Errorf("%s: %w: only function codes 1 to 4, and 43 for an identification, are sent", r, ErrRefused)
 	case r.Quantity < 1 || int(r.Quantity) > limit || int(r.Address)+int(r.Quantity) > 0x10000:
 		return fmt.Errorf("%s: %w: the quantity is out of range", r, ErrRefused)
 	}
@@ -224,6 +261,8 @@ func (r Request) checkPDU(pdu []byte) error {
 	switch {
 	case len(pdu) == 2 && pdu[0] == f|0x80:
 		return nil
+	case r.identifies() && len(pdu) > 0 && pdu[0] == f:
+		return r.identPDU(pdu)
 	case r.write != nil && len(pdu) == echoLen && pdu[0] == f:
 		return r.checkEcho(pdu)
 	case r.write == nil && len(pdu) == r.replyLen() && pdu[0] == f && int(pdu[1]) == r.dataLen():

@@ -90,7 +90,7 @@ func (d *Part) readBlocks(ctx context.Context, now func() sensors.Mono) (answere
 		if have && !errors.Is(e, ErrBusy) {
 			at = sent
 		} else {
-			data, e = d.read(ctx, b.Span, false)
+			data, e = d.read(ctx, d.request(b.Span, false))
 		}
 		switch {
 		case e == nil:

@@ -170,7 +170,9 @@ func TestPeerPymodbus(t *testing.T) {
 	t.Run("TCP", func(t *testing.T) {
 		address, port := freeAddress(t)
 		pymodbus(t, "tcp", port)
-		readAll(t, newTCP(t, address), 17)
+		l := newTCP(t, address)
+		readAll(t, l, 17)
+		readNames(t, l)
 	})
 	t.Run("RTU over TCP", func(t *testing.T) {
 		address, port := freeAddress(t)
@@ -181,6 +183,7 @@ func TestPeerPymodbus(t *testing.T) {
 		}
 		defer l.Close()
 		readAll(t, l, 17)
+		readNames(t, l)
 	})
 	for kind, ascii := range map[string]bool{"rtu": false, "ascii": true} {
 		t.Run(kind, func(t *testing.T) {
@@ -192,6 +195,28 @@ func TestPeerPymodbus(t *testing.T) {
 			}
 			defer l.Close()
 			readAll(t, l, 17)
+			readNames(t, l)
 		})
 	}
+}
+
+// readNames reads what pymodbus calls itself, by function 43: a list in one reply, and one that needs more.
+func readNames(t *testing.T, l Link) {
+	t.Helper()
+	r := identify(0x0100)
+	r.Unit = 17
+	objects, err := Identify(context.Background(), l, r, []byte{0, 1, 2})
+	if err != nil || string(objects[0]) != "pymodbus" || string(objects[1]) != "PM" || string(objects[2]) != "3.0" {
+		t.Errorf("it calls itself %q, %v", objects, err)
+	}
+	r.Address = 0x0380
+	objects, err = Identify(context.Background(), l, r, []byte{0x80, 0x81, 0x82})
+	if err != nil || string(objects[0x80]) != strings.Repeat("a", 200) || string(objects[0x81]) != strings.Repeat("b", 200) || string(objects[0x82]) != "1=UPS2000;2=V1" {
+		t.Errorf("its own objects are %q, %v", objects, err)
+	}
+	r.Address = 0x0387 // it has none there
+	if objects, err = Identify(context.Background(), l, r, []byte{0x87}); objects[0x87] != nil {
+		t.Errorf("object 0x87 is %q, %v", objects[0x87], err)
+	}
+	mustRead(t, l, Request{Unit: 17, Func: profile.Holding, Address: 7, Quantity: 3, Timeout: 5 * time.Second})
 }

@@ -91,6 +91,7 @@ func (l *TCPLink) ReadAll(ctx context.Context, rs []Request, window int) []Reply
 // All replies before such an error are thrown away: a frame that lacks bytes takes them from the ones
 // behind it, and if it lacks just as many as they have, nothing shows it but a reply that never comes.
 func (l *TCPLink) pump(ctx context.Context, conn net.Conn, rs []Request, out []Reply, window int) (received bool, err error) {
+	defer l.relax(conn, rs[0].timeout())()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	pending := make(map[transaction]asked, window)
@@ -112,7 +113,7 @@ func (l *TCPLink) pump(ctx context.Context, conn net.Conn, rs []Request, out []R
 				return received, err
 			}
 			a.i = next
-			pending[transaction{rs[next].Unit, binary.BigEndian.Uint16(a.adu)}] = a
+			pending[transaction{rs[next].answers(), binary.BigEndian.Uint16(a.adu)}] = a
 		}
 		if len(pending) == 0 {
 			continue
@@ -146,9 +147,11 @@ func (l *TCPLink) ask(ctx context.Context, conn net.Conn, r Request) (asked, err
 		a.pk = newTCPPackager(r.Unit)
 		l.packagers[r.Unit] = a.pk
 	}
-	body := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, r.Address), r.Quantity)
+	if r.ReplyUnit != 0 {
+		a.pk = tcpRenamed(a.pk, r.ReplyUnit)
+	}
 	var err error
-	if a.adu, err = a.pk.Encode(&modbus.ProtocolDataUnit{FunctionCode: r.code(), Data: body}); err != nil {
+	if a.adu, err = a.pk.Encode(r.pdu()); err != nil {
 		return a, err
 	}
 	if err := conn.SetWriteDeadline(a.deadline); err != nil {
@@ -196,6 +199,8 @@ func (a asked) data(reply []byte, r Request) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrGarbled, err)
 	case pdu.FunctionCode != r.code():
 		return nil, &Exception{r, pdu.Data[0]}
+	case r.identifies():
+		return pdu.Data, nil
 	}
 	return pdu.Data[1:], nil
 }

@@ -51,6 +51,12 @@ func New(link Link, unit byte, p *profile.Profile, points []sensors.Point) (*Pol
 	if link == nil || p == nil || p.Bus != profile.Modbus {
 		return nil, errors.New("a Modbus poller needs a link and the profile of a Modbus device")
 	}
+	if p.Template != "" {
+		return nil, fmt.Errorf("profile %s is a template: fill in %s", p.Name, p.Template)
+	}
+	if p.Read.ReplyUnit != 0 && p.Read.Answers(unit) == unit {
+		return nil, fmt.Errorf("profile %s: unit %d would answer as unit %d: there is no such unit", p.Name, unit, int(unit)+p.Read.ReplyUnit)
+	}
 	dec, err := profile.NewDecoder(p, points)
 	if err != nil {
 		return nil, err
@@ -79,48 +85,29 @@ func (d *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensor
 
 // request is a read of s; once does not sit out a back-off of the link.
 func (d *Poller) request(s profile.Span, once bool) Request {
-	return Request{
-		Unit: d.unit, Func: s.Func, Address: s.First, Quantity: s.Count, Once: once,
-		Timeout: d.p.Read.Timeout, Turnaround: d.p.Read.Turnaround, FrameGap: d.p.Read.FrameGap, Witness: d.brief,
-	}
+	r := RequestOf(&d.p.Read, d.unit, s)
+	r.Once, r.Witness = once, d.brief
+	return r
 }
 
-// read asks for one span, again when the device is busy.
-func (d *Poller) read(ctx context.Context, s profile.Span, once bool) (data []byte, err error) {
-	r := d.request(s, once)
+// RequestOf is the read of s from a unit by the rules of its profile.
+func RequestOf(rules *profile.ReadRules, unit byte, s profile.Span) Request {
+	r := Request{
+		Unit: unit, Func: s.Func, Address: s.First, Quantity: s.Count,
+		Timeout: rules.Timeout, Turnaround: rules.Turnaround, FrameGap: rules.FrameGap,
+	}
+	if a := rules.Answers(unit); a != unit {
+		r.ReplyUnit = a
+	}
+	return r
+}
+
+// read sends one request, again when the device is busy.
+func (d *Poller) read(ctx context.Context, r Request) (data []byte, err error) {
 	for try := 0; ; try++ {
 		data, err = d.link.Read(ctx, r)
 		if try == busyRetries || !errors.Is(err, ErrBusy) || ctx.Err() != nil {
 			return data, err
 		}
 	}
-}
-
-// identify checks that the expected device answers: after each silence and every so many polls.
-func (d *Poller) identify(ctx context.Context, once bool) error {
-	if d.identified--; d.identified > 0 && !d.wrong {
-		return nil
-	}
-	wrong := false
-	for i := range d.p.Identity {
-		c := &d.p.Identity[i]
-		data, err := d.read(ctx, c.Span, once)
-		switch {
-		case err == nil:
-			words := make([]uint16, c.Count)
-			for k := range words {
-				words[k] = wordAt(c.Func, data, k)
-			}
-			wrong = wrong || !c.Matches(words)
-		case c.Optional && (errors.Is(err, ErrIllegalAddress) || errors.Is(err, ErrConfig)):
-		case errors.Is(err, ErrIllegalAddress), errors.Is(err, ErrConfig):
-			wrong = true
-		case errors.Is(err, ErrBusy), errors.Is(err, ErrDeviceFault):
-			return nil // it lives; asked again at the next poll
-		default:
-			return fmt.Errorf("identity of the device: %w", err)
-		}
-	}
-	d.wrong, d.identified = wrong, identityEvery
-	return nil
 }

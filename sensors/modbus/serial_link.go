@@ -50,7 +50,7 @@ type SerialLink struct {
 	// Owned by who has the turn.
 	port       *line
 	packagers  map[byte]modbus.Packager
-	debts      map[byte]*debts // of each unit
+	debts      map[byte]*debts // of each unit that answers
 	retry      backoff
 	lastErr    error
 	lastByte   time.Time     // end of the last frame, seen or sent
@@ -187,10 +187,10 @@ func (l *SerialLink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	}
 	stop := context.AfterFunc(ctx, l.wake.wake)
 	defer stop()
-	d := l.debts[r.Unit]
+	d := l.debts[r.answers()]
 	if d == nil {
 		d = &debts{}
-		l.debts[r.Unit] = d
+		l.debts[r.answers()] = d
 	}
 	d.expire(time.Now())
 	if r.write == nil && d.owes(r) { // the echo of a write says what was written, and the state is read back
@@ -221,6 +221,9 @@ func (l *SerialLink) ask(ctx context.Context, r Request, d *debts) (data []byte,
 	if pk == nil {
 		pk = l.frame.packager(r.Unit)
 		l.packagers[r.Unit] = pk
+	}
+	if r.ReplyUnit != 0 {
+		pk = l.frame.renamed(pk, r.ReplyUnit)
 	}
 	d.ask(r, time.Now())
 	data, err = exchange(pk, func(adu []byte) ([]byte, error) { return l.send(ctx, adu, r) }, r)

@@ -40,6 +40,7 @@ type TCPLink struct {
 	packagers map[byte]modbus.Packager
 	retry     backoff
 	lastErr   error
+	asked     time.Time // the last request
 
 	mu     sync.Mutex // never held across I/O
 	conn   net.Conn
@@ -163,6 +164,7 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, false, err
 	}
+	defer l.relax(conn, r.timeout())()
 	// A cancelled request leaves a reply behind: its socket goes too.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -170,6 +172,9 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 	if pk == nil {
 		pk = newTCPPackager(r.Unit)
 		l.packagers[r.Unit] = pk
+	}
+	if r.ReplyUnit != 0 {
+		pk = tcpRenamed(pk, r.ReplyUnit)
 	}
 	data, err = exchange(pk, func(adu []byte) ([]byte, error) {
 		if _, err := conn.Write(adu); err != nil {
@@ -180,6 +185,18 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 		return reply, err
 	}, r)
 	return data, received, err
+}
+
+// relax returns what takes the deadline of a request back when that is over, where the next will come later than
+// that: the runtime would wake for it when nothing else is due. Of quick polls each moves it on, which is cheaper.
+func (l *TCPLink) relax(conn net.Conn, timeout time.Duration) func() {
+	now := time.Now()
+	quick := now.Sub(l.asked) < timeout
+	l.asked = now
+	if quick {
+		return func() {}
+	}
+	return func() { _ = conn.SetDeadline(time.Time{}) }
 }
 
 // readADU reads one reply and checks all of it against the request before the codec sees it.
@@ -195,7 +212,7 @@ func readADU(src io.Reader, adu []byte, r Request) (reply []byte, n int, err err
 		return nil, n, fmt.Errorf("%s: %w: transaction %d instead of %d", r, ErrGarbled, binary.BigEndian.Uint16(reply), binary.BigEndian.Uint16(adu))
 	case reply[2] != 0 || reply[3] != 0:
 		return nil, n, fmt.Errorf("%s: %w: protocol id %d", r, ErrGarbled, binary.BigEndian.Uint16(reply[2:]))
-	case reply[6] != r.Unit:
+	case reply[6] != r.answers():
 		return nil, n, fmt.Errorf("%s: %w: unit %d answers", r, ErrGarbled, reply[6])
 	case length < 3 || mbapSize-1+length > len(reply):
 		return nil, n, fmt.Errorf("%s: %w: length field %d instead of %d", r, ErrGarbled, length, 1+r.replyLen())

@@ -245,6 +245,9 @@ func TestOnlyReadsAreSent(t *testing.T) {
 		mustFail(t, rl, r, ErrRefused)
 	}
 	mustFail(t, rl, Request{Unit: 0, Func: profile.Holding, Quantity: 1}, ErrRefused)
+	if err := identify(0x0387).check(); err != nil { // the fifth function that reads, as far as it does: TestIdentificationRefused
+		t.Errorf("an identification: %v", err)
+	}
 	if dialled {
 		t.Error("a refused request reached the wire")
 	}

@@ -1,6 +1,6 @@
 // Package nut reads UPSes through an existing upsd of the Network UPS Tools (RFC 9271): one LIST VAR
 // a poll, from which a profile takes numbers and the words of ups.status. It logs in nowhere and writes
-// nothing to a UPS: LIST VAR and STARTTLS are all that it ever sends.
+// nothing to a UPS: LIST VAR, LIST UPS and STARTTLS are all that it ever sends.
 //
 // Concurrency: a Client is one connection to one upsd and belongs, with the Pollers on it, to one
 // goroutine; Close may come from another. Failure: each exchange ends at the deadline of its poll. After a
@@ -83,9 +83,37 @@ func (c *Client) drop() {
 	}
 }
 
-// list asks for the variables of ups and hands each to take, in the order of the reply. When it fails,
+// UPS is one that upsd has a driver for.
+type UPS struct{ Name, Description string }
+
+// UPSes are all that upsd has.
+func (c *Client) UPSes(ctx context.Context) (all []UPS, err error) {
+	err = c.list(ctx, "UPS", "UPS", func(name, value string) { all = append(all, UPS{name, value}) })
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Variables are all that upsd has of a UPS.
+func (c *Client) Variables(ctx context.Context, ups string) (map[string]string, error) {
+	if !ValidName(ups) {
+		return nil, fmt.Errorf("%q is no name of a UPS", ups)
+	}
+	vars := map[string]string{}
+	if err := c.variables(ctx, ups, func(name, value string) { vars[name] = value }); err != nil {
+		return nil, explain(err, ups)
+	}
+	return vars, nil
+}
+
+func (c *Client) variables(ctx context.Context, ups string, take func(name, value string)) error {
+	return c.list(ctx, "VAR "+ups, "VAR "+ups, take)
+}
+
+// list asks for a list and hands each line of it to take, in the order of the reply. When it fails,
 // what was taken does not count. A Refusal leaves the connection open: upsd has answered.
-func (c *Client) list(ctx context.Context, ups string, take func(name, value string)) error {
+func (c *Client) list(ctx context.Context, what, each string, take func(name, value string)) error {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout) // the sooner one counts
 	defer cancel()
 	for {
@@ -94,10 +122,10 @@ func (c *Client) list(ctx context.Context, ups string, take func(name, value str
 			return fmt.Errorf("upsd at %s: %w", c.opt.Address, err)
 		}
 		err = exchange(ctx, conn, func() error {
-			if _, err := io.WriteString(conn, "LIST VAR "+ups+"\n"); err != nil {
+			if _, err := io.WriteString(conn, "LIST "+what+"\n"); err != nil {
 				return err
 			}
-			return readList(in, ups, take)
+			return readList(in, what, each, take)
 		})
 		var no Refusal
 		if err == nil || errors.As(err, &no) {

@@ -313,7 +313,7 @@ func FuzzReply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var again strings.Builder
 		again.WriteString("BEGIN LIST VAR ups\n")
-		err := readList(bufio.NewReaderSize(strings.NewReader(text), maxLine), "ups", func(name, value string) {
+		err := readList(bufio.NewReaderSize(strings.NewReader(text), maxLine), "VAR ups", "VAR ups", func(name, value string) {
 			if strings.ContainsAny(value, "\n\x00") || name == "" || len(value) > maxLine {
 				t.Errorf("%q = %q", name, value)
 			}
@@ -324,7 +324,7 @@ func FuzzReply(f *testing.F) {
 		}
 		again.WriteString("END LIST VAR ups\n")
 		in := bufio.NewReaderSize(strings.NewReader(again.String()), 2*maxLine)
-		if err := readList(in, "ups", func(string, string) {}); err != nil {
+		if err := readList(in, "VAR ups", "VAR ups", func(string, string) {}); err != nil {
 			t.Errorf("what was read is not read again: %v: %q", err, again.String())
 		}
 	})
@@ -345,6 +345,37 @@ func TestRecorded(t *testing.T) {
 		"ambient.humidity": "38.5 good", "battery.charge": "17 good", "load": "bad:sentinel"} {
 		if got[ch] != want {
 			t.Errorf("%s is %q, want %q", ch, got[ch], want)
+		}
+	}
+}
+
+// What a UPS calls its serial number goes with its readings (S23): the better variable first, and never a row of zeros.
+func TestSerialOfAUPS(t *testing.T) {
+	p, err := profile.Load(configs.Profiles(), "nut-ups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vars, want := range map[string]string{
+		"VAR u ups.status \"OL\"\n":                                   "",
+		"VAR u ups.serial \" AS1234 \"\nVAR u device.serial \"X\"\n":  "AS1234",
+		"VAR u ups.serial \"000000\"\nVAR u device.serial \"QB77\"\n": "QB77",
+	} {
+		s := serve(t, func(string) string { return "BEGIN LIST VAR u\n" + vars + "END LIST VAR u\n" })
+		c := NewClient(Options{Address: s.addr})
+		defer c.Close()
+		points := p.Expand(sensors.Device{Name: "u"}, time.Hour)
+		for i := range points {
+			points[i].ID = sensors.PointID(i)
+		}
+		u, err := New(c, "u", p, points)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Poll(t.Context(), func() sensors.Mono { return 1 }, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Serial(); got != want {
+			t.Errorf("%q: serial %q, want %q", vars, got, want)
 		}
 	}
 }

@@ -126,6 +126,12 @@ func TestPeerUpsd(t *testing.T) {
 	if got, err := a.poll(time.Second); err != nil || got["battery.temperature"] != "41.7 good" || got["status.low-battery"] != "1 good" || got["status.on-line"] != "0 good" || got["load"] != "bad:sentinel" {
 		t.Errorf("%v, %v", got, err)
 	}
+	if all, err := c.UPSes(t.Context()); err != nil || len(all) != 2 || all[0].Name != "other" && all[1].Name != "other" {
+		t.Errorf("its UPSes: %v, %v", all, err)
+	}
+	if vars, err := c.Variables(t.Context(), "ups"); err != nil || vars["ups.mfr"] != "A B C" || vars["driver.name"] != "dummy-ups" {
+		t.Errorf("its variables: %v, %v", vars, err)
+	}
 	_, err := newUPS(t, c, "nobody").poll(time.Second)
 	wantErr(t, err, "UNKNOWN-UPS")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"firebreak/sensors"
 	"firebreak/sensors/profile"
@@ -38,6 +39,9 @@ func New(c *Client, ups string, p *profile.Profile, points []sensors.Point) (*Po
 	for i := range p.Channels {
 		u.wanted[p.Channels[i].Variable] = true
 	}
+	for _, name := range serials() {
+		u.wanted[name] = true
+	}
 	return u, nil
 }
 
@@ -51,12 +55,25 @@ func ValidName(ups string) bool {
 	return ups != "" && len(ups) <= 128
 }
 
+// serials are the variables that may hold the serial number of a UPS, the better one first.
+func serials() []string { return []string{"ups.serial", "device.serial"} }
+
+// Serial is the number that the UPS said it has at the last poll; empty: none (S23).
+func (u *Poller) Serial() string {
+	for _, name := range serials() {
+		if s := strings.TrimSpace(u.vars[name]); s != "" && strings.Trim(s, "0") != "" { // some drivers fill it with zeros
+			return s
+		}
+	}
+	return ""
+}
+
 // Poll asks for all variables at once. An upsd that has none of this UPS has answered: the points are bad with
 // its reason, and are asked for again at the next poll. Any other refusal is a fault of the settings.
 func (u *Poller) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.Reading) ([]sensors.Reading, error) {
 	at := now()
 	clear(u.vars)
-	err := u.c.list(ctx, u.ups, func(name, value string) {
+	err := u.c.variables(ctx, u.ups, func(name, value string) {
 		if u.wanted[name] {
 			u.vars[name] = value
 		}

@@ -41,8 +41,8 @@ func noEOF(err error) error {
 	return err
 }
 
-// readList reads the reply to LIST VAR.
-func readList(in *bufio.Reader, ups string, take func(name, value string)) error {
+// readList reads the reply to LIST what, such as "VAR myups": lines that begin with each, a name and a value.
+func readList(in *bufio.Reader, what, each string, take func(name, value string)) error {
 	line, err := readLine(in)
 	if err != nil {
 		return err
@@ -51,15 +51,15 @@ func readList(in *bufio.Reader, ups string, take func(name, value string)) error
 		code, _, _ = strings.Cut(code, " ")
 		return Refusal{printable(code)}
 	}
-	if line != "BEGIN LIST VAR "+ups {
-		return foreign(line, "BEGIN LIST VAR "+ups)
+	if line != "BEGIN LIST "+what {
+		return foreign(line, "BEGIN LIST "+what)
 	}
 	size := 0
 	for range maxLines {
 		if line, err = readLine(in); err != nil {
 			return noEOF(err)
 		}
-		if line == "END LIST VAR "+ups {
+		if line == "END LIST "+what {
 			if in.Buffered() > 0 {
 				return errors.New("something behind the end of the reply, which nobody asked for")
 			}
@@ -68,9 +68,9 @@ func readList(in *bufio.Reader, ups string, take func(name, value string)) error
 		if size += len(line); size > maxReply {
 			break
 		}
-		name, value, ok := parseVar(line, ups)
+		name, value, ok := parseLine(line, each)
 		if !ok {
-			return foreign(line, `VAR `+ups+` NAME "VALUE"`)
+			return foreign(line, each+` NAME "VALUE"`)
 		}
 		take(name, value)
 	}
@@ -81,9 +81,9 @@ func foreign(line, want string) error {
 	return fmt.Errorf("it answers %.80q where %q belongs: this is no upsd, or not the answer to what was asked", line, want)
 }
 
-// parseVar reads a line of the form: VAR ups name "value".
-func parseVar(line, ups string) (name, value string, ok bool) {
-	rest, ok := strings.CutPrefix(line, "VAR "+ups+" ")
+// parseLine reads a line of the form: VAR ups name "value", or UPS name "description".
+func parseLine(line, each string) (name, value string, ok bool) {
+	rest, ok := strings.CutPrefix(line, each+" ")
 	if !ok {
 		return "", "", false
 	}

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"math"
@@ -37,7 +38,8 @@ type Outcome struct {
 // what must come of them.
 //
 //	holding 0x2100 = 0x01F4 12   registers from that address on
-//	var ups.status = OB LB       a variable of a UPS
+//	var ups.status = OB LB       a variable of a UPS, or an object of SNMP
+//	object 0x88 = 1=UPS2000      an object of the device identification: its text, or "bytes 00 00 00 01"
 //	want temperature 25.7        or bad:sentinel, or "80 uncertain:over-range"; identity: ok or wrong
 //	command NAME = CODE ADDRESS VALUE... DIRECTION
 //	done NAME yes                or no, or unknown: what its read back says
@@ -56,6 +58,7 @@ type caseRun struct {
 	where string
 	regs  map[string]uint16 // "holding 8448"
 	vars  map[string]string // of a UPS, by name
+	says  map[byte][]byte   // objects of the identification; nil: the device was not asked
 	wants [][]string
 	dones [][]string
 	out   *Outcome
@@ -97,6 +100,8 @@ func (r *caseRun) line(f []string, line string) {
 	case f[0] == "var" && len(f) >= 3 && f[2] == "=":
 		_, text, _ := strings.Cut(line, "=")
 		r.vars[f[1]] = strings.TrimSpace(text)
+	case f[0] == "object" && len(f) >= 4 && f[2] == "=":
+		r.object(f[1], line)
 	case f[0] == "command" && len(f) >= 6:
 		r.out.Seen["command "+f[1]] = true
 		r.command(f[1], strings.Join(f[3:], " "))
@@ -117,8 +122,27 @@ func (r *caseRun) line(f []string, line string) {
 	}
 }
 
+// object takes a line "object NUMBER = TEXT".
+func (r *caseRun) object(number, line string) {
+	id, err := strconv.ParseUint(number, 0, 8)
+	_, text, _ := strings.Cut(line, "=")
+	text = strings.TrimSpace(text)
+	b := []byte(text)
+	if digits, is := strings.CutPrefix(text, "bytes "); is && err == nil {
+		b, err = hex.DecodeString(strings.ReplaceAll(digits, " ", ""))
+	}
+	if err != nil {
+		r.wrong("cannot read %q: write \"object 0x88 = TEXT\" or \"object 0x87 = bytes 00 00 00 01\"", line)
+		return
+	}
+	if r.says == nil {
+		r.says = map[byte][]byte{}
+	}
+	r.says[byte(id)] = b
+}
+
 func (r *caseRun) compare(readings []sensors.Reading) {
-	got := map[string]string{"identity": identityOf(r.p, r.regs)}
+	got := map[string]string{"identity": r.identity()}
 	for i, v := range readings {
 		got[r.p.Channels[i].Name] = show(v)
 	}
@@ -214,9 +238,16 @@ func span16(regs map[string]uint16, s Span) []uint16 {
 	return words
 }
 
-func identityOf(p *Profile, regs map[string]uint16) string {
-	for i := range p.Identity {
-		if w := span16(regs, p.Identity[i].Span); w != nil && !p.Identity[i].Matches(w) {
+func (r *caseRun) identity() string {
+	for i := range r.p.Identity {
+		c := &r.p.Identity[i]
+		if c.Func == Identification {
+			if r.says != nil && !c.Names(r.says) {
+				return "wrong"
+			}
+			continue
+		}
+		if w := span16(r.regs, c.Span); w != nil && !c.Matches(w) {
 			return "wrong"
 		}
 	}

@@ -56,14 +56,19 @@ type Gate struct {
 	Channel int  // index into Profile.Channels; that channel has no gate itself
 	Equal   bool // good while the other equals Value (true) or differs from it (false)
 	Value   float64
+	Contact bool // of a guard over Modbus: good while its bit is not that of this channel; Equal and Value do not count
 	Band    bool // good while the other is within Min and Max, whatever Equal and Value are
 	Min     float64
 	Max     float64
+	Open    bool           // it does not close while the other channel cannot be read
 	Reason  sensors.Reason // FlowFault makes the channel uncertain, all others bad
 }
 
-// opens tells whether the channel is good by what the other one reads.
-func (g *Gate) opens(v float64) bool {
+// Opens tells whether c, which reads own, is good by its gate g when the other channel reads v.
+func (p *Profile) Opens(c *Channel, g *Gate, own, v float64) bool {
+	if g.Contact { // of whole wires one is closed and the other open
+		return (own != v) == (c.Invert == p.Channels[g.Channel].Invert)
+	}
 	if g.Band {
 		return v >= g.Min && v <= g.Max
 	}
@@ -94,7 +99,7 @@ type Channel struct {
 	Refresh    time.Duration // how often the device itself renews the value; zero: at each read
 	Panel      bool
 	Gates      []Gate
-	Guard      uint16 // GPIO: line that reads the opposite while the wires are whole
+	Guard      uint16 // GPIO line, or coil or discrete input, that reads the opposite while the wires are whole
 	Guarded    bool
 	Pull       string        // GPIO: up, down, or empty: as the board has it
 	Stuck      time.Duration // not moved by more than Noise for so long: stuck; zero: it may stand still
@@ -102,9 +107,12 @@ type Channel struct {
 	Zeros      string        // channels of one name that all hold zero at once hold no values
 	Unverified string
 
-	Variable string   // NUT: the variable of the UPS that holds the value
-	Word     string   // NUT: true while the variable holds this word; empty: it holds a number
-	None     []string // NUT: words that mean "no value"
+	Variable string   // NUT: the variable of the UPS that holds the value; SNMP: the object, or the column of a table
+	Word     string   // NUT, SNMP: true while it holds this word; empty: it holds a number
+	None     []string // NUT, SNMP: words that mean "no value"
+	Rows     string   // SNMP: the object that counts the rows of the column Variable
+	Enum     [2]int64 // SNMP: the first and the last value that there are; zeros: any
+	Digits   bool     // SNMP: the number comes as text
 }
 
 // Span is the run of addresses that the channel is read from.
@@ -112,7 +120,10 @@ func (c *Channel) Span() Span { return Span{c.Func, c.Address, uint16(c.Type.Wor
 
 // Place names the register: "holding/0x2109".
 func (c *Channel) Place() string {
-	if c.Variable != "" {
+	switch {
+	case c.Variable != "" && isOID(c.Variable):
+		return "snmp/" + c.Variable
+	case c.Variable != "":
 		return "nut/" + c.Variable
 	}
 	return fmt.Sprintf("%s/0x%04X", c.Func, c.Address)

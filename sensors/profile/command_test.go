@@ -45,7 +45,7 @@ func TestDetectorsHaveNoCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if why := p.Detects(); (why != "") != slices.Contains([]string{"ads1115-loop", "alarmline", "calectro-ug3", "faast", "greystone-cmd5b4", "rs485-smoke", "scd4x", "sensepoint-xcl", "sgp40", "sgp41", "sps30"}, n) {
+		if why := p.Detects(); (why != "") != slices.Contains([]string{"ads1115-loop", "alarmline", "bme680", "calectro-ug3", "ens160", "faast", "fire-panel-di", "greystone-cmd5b4", "rs485-smoke", "scd4x", "sensepoint-xcl", "sgp40", "sgp41", "sps30", "vesda-e"}, n) {
 			t.Errorf("%s: %q", n, why)
 		}
 	}

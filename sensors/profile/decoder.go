@@ -98,8 +98,8 @@ func (d *Decoder) DecodeOf(emit, need []int, raw []Raw, out []sensors.Reading) [
 	return out
 }
 
-// gated is the quality of channel i after its gates. A gate that cannot be read closes: nobody
-// knows whether the value counts, and the reason is then the gate's own.
+// gated is the quality of channel i after its gates. A gate that cannot be read closes, unless
+// it says otherwise: nobody knows whether the value counts, and the reason is then the gate's own.
 func (d *Decoder) gated(i int) sensors.Quality {
 	q := d.values[i].q
 	if !q.Usable() {
@@ -108,6 +108,9 @@ func (d *Decoder) gated(i int) sensors.Quality {
 	for _, g := range d.p.Channels[i].Gates {
 		other := d.values[g.Channel]
 		if !other.q.Usable() {
+			if g.Open {
+				continue
+			}
 			if g.Reason == sensors.FlowFault { // nobody knows what it draws: what it sees counts all the same
 				q = sensors.MakeQuality(sensors.Uncertain, g.Reason, q.Origin())
 				continue
@@ -115,7 +118,7 @@ func (d *Decoder) gated(i int) sensors.Quality {
 			return other.q
 		}
 		switch {
-		case g.opens(other.v):
+		case d.p.Opens(&d.p.Channels[i], &g, d.values[i].v, other.v):
 		case g.Reason == sensors.FlowFault:
 			q = sensors.MakeQuality(sensors.Uncertain, g.Reason, q.Origin())
 		default:

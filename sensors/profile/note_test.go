@@ -133,3 +133,51 @@ func TestNoteTablesOfUPSes(t *testing.T) {
 		}
 	}
 }
+
+// The same of an SNMP agent: which object is what.
+func TestNoteTablesOfObjects(t *testing.T) {
+	for _, p := range shipped(t) {
+		if p.Bus != SNMP {
+			continue
+		}
+		note, err := os.ReadFile("../../firmware-notes/" + p.Name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(string(note), "| channel | object | form | meaning |\n|---|---|---|---|\n")
+		table, _, _ = strings.Cut(table, "\n\n")
+		if n := strings.Count(table, "\n") + 1; n != len(p.Channels) {
+			t.Errorf("the table of firmware-notes/%s.md has %d rows for %d channels", p.Name, n, len(p.Channels))
+		}
+		for i := range p.Channels {
+			c := &p.Channels[i]
+			if row := fmt.Sprintf("| `%s` | `%s` | %s | ", c.Name, c.Variable, objectForm(c)); !strings.Contains("\n"+table, "\n"+row) {
+				t.Errorf("the table of firmware-notes/%s.md lacks the row\n%s", p.Name, row)
+			}
+		}
+	}
+}
+
+// objectForm is how a note writes what an object holds: "number x 0.1 V", "number 5 of 1 to 7", "row OID of OID".
+func objectForm(c *Channel) string {
+	switch {
+	case c.Rows != "":
+		return "row " + c.Word + " of " + c.Rows
+	case c.Word != "":
+		return fmt.Sprintf("number %s of %d to %d", c.Word, c.Enum[0], c.Enum[1])
+	}
+	s := map[bool]string{true: "text", false: "number"}[c.Digits]
+	if c.Scale != 1 {
+		s += fmt.Sprintf(" x %g", c.Scale)
+	}
+	if c.Offset != 0 {
+		s += fmt.Sprintf(" %+g", c.Offset)
+	}
+	if c.Unit != "" {
+		s += " " + string(c.Unit)
+	}
+	if len(c.None) > 0 {
+		s += ", none " + strings.Join(c.None, " ")
+	}
+	return s
+}

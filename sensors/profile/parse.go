@@ -28,24 +28,27 @@ func Parse(file string, data []byte) (*Profile, error) {
 	p := &Profile{
 		Name: t.need("name"), Title: t.need("title"), Maker: t.str("maker"),
 		Bus: t.need("bus"), Chip: t.str("chip"),
-		Source: t.need("source"), Unverified: t.str("unverified"),
+		Source: t.need("source"), Unverified: t.str("unverified"), Template: t.str("template"),
 	}
 	if p.Name != "" && !nameForm().MatchString(p.Name) {
 		t.fault("name", "name %q: use small letters, digits and hyphens", p.Name)
 	}
 	switch {
 	case p.Bus != "" && p.Bus != Modbus && !p.other():
-		t.fault("bus", "bus is %q: use %q, %q, %q or %q", p.Bus, Modbus, I2C, GPIO, NUT)
+		t.fault("bus", "bus is %q: use %q, %q, %q, %q or %q", p.Bus, Modbus, I2C, GPIO, NUT, SNMP)
 	case p.Bus == I2C && p.Chip == "":
 		t.fault("bus", "an I2C profile names the driver of its chip: chip = \"tmp117\"")
 	case p.Bus != I2C && p.Chip != "":
 		t.fault("chip", "chip belongs to I2C profiles; remove it")
+	case p.Template != "" && p.Bus != Modbus:
+		t.fault("template", "a template is a Modbus profile whose addresses its user fills in; remove it")
 	}
 	p.Refresh = t.duration("refresh", 0)
 	if p.Wait = t.duration("wait", 0); p.Wait > 0 && p.Bus == Modbus {
 		t.fault("wait", "wait belongs to I2C profiles: the time that the driver keeps the bus for a measurement; remove it")
 	}
 	p.readRules(t)
+	p.snmpRules(t)
 	for _, ct := range t.tables("identity") {
 		p.Identity = append(p.Identity, check(ct, p))
 	}
@@ -60,7 +63,7 @@ func Parse(file string, data []byte) (*Profile, error) {
 }
 
 // other is true for a kind of bus that has no functions, read rules and identity registers.
-func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO || p.Bus == NUT }
+func (p *Profile) other() bool { return p.Bus == I2C || p.Bus == GPIO || p.Bus == NUT || p.Bus == SNMP }
 
 func nameForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`) }
 
@@ -89,6 +92,7 @@ func (p *Profile) readRules(t *table) {
 		r.fault("single", "single reads one value a request: max_gap and blocks, which join some, do not go with it")
 	}
 	p.Read.Window = int(r.integer("window", 1, 16, 1))
+	p.Read.ReplyUnit = int(r.integer("reply_unit_offset", -246, 246, 0))
 	if p.Read.Timeout == 0 {
 		r.fault("timeout", "timeout must be above zero: every read has a deadline")
 	}
@@ -147,28 +151,6 @@ func span(t *table, p *Profile) Span {
 	return s
 }
 
-func check(t *table, p *Profile) Check {
-	c := Check{Span: span(t, p), Optional: t.boolean("optional")}
-	for _, w := range t.integers("want", 0, 0xFFFF) {
-		c.Want = append(c.Want, uint16(w))
-	}
-	c.Min, c.Max = uint16(t.integer("min", 0, 0xFFFF, 0)), uint16(t.integer("max", 0, 0xFFFF, 0xFFFF))
-	switch {
-	case p.other():
-		t.fault("function", "identity is for Modbus; the driver of the chip checks its id register")
-	case c.Count > maxWords:
-		t.fault("count", "one identity check reads at most %d registers", maxWords)
-	case c.Want != nil && len(c.Want) != int(c.Count):
-		t.fault("want", "want has %d words, count is %d", len(c.Want), c.Count)
-	case c.Want == nil && !t.has("min") && !t.has("max"):
-		t.fault("want", "say what is expected: want = [...] or min and max")
-	case c.Min > c.Max:
-		t.fault("min", "min is above max: nothing can match")
-	}
-	t.done()
-	return c
-}
-
 // channels reads [[channel]], unrolls arrays, and then resolves what refers to other channels.
 func (p *Profile) channels(t *table) {
 	list := t.tables("channel")
@@ -208,6 +190,9 @@ func (p *Profile) channels(t *table) {
 	for i := range links {
 		p.resolve(i, links, index)
 	}
+	for i := range links {
+		p.guarded(i, links)
+	}
 	p.overlaps(links)
 }
 
@@ -232,7 +217,7 @@ func (p *Profile) placed(t *table, c *Channel) {
 // overlaps refuses two channels that share a register but not their start, since the name of the
 // register decides what is one member of a quorum (S5).
 func (p *Profile) overlaps(links []link) {
-	if p.Bus != Modbus {
+	if p.Bus != Modbus || p.Template != "" {
 		return
 	}
 	type cell struct {

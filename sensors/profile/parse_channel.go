@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,11 +61,12 @@ func (p *Profile) channel(t *table) (c Channel, count, stride int) {
 	c.Invert = t.boolean("invert")
 	if t.has("address") {
 		c.Address = uint16(t.integer("address", 0, 0xFFFF, 0))
-	} else if t.used["address"] = true; p.Bus != I2C && p.Bus != NUT {
+	} else if t.used["address"] = true; p.Bus != I2C && p.Bus != NUT && p.Bus != SNMP && p.Template == "" {
 		t.fault("address", "address (on the wire, from zero) is missing")
 	}
 	p.layout(t, &c)
 	p.text(t, &c)
+	p.object(t, &c)
 	p.wiring(t, &c)
 	sentinels(t, &c)
 	p.kind(t, &c)
@@ -135,8 +137,10 @@ func (p *Profile) wiring(t *table, c *Channel) {
 	c.Guarded = t.has("guard")
 	c.Guard = uint16(t.integer("guard", 0, 0xFFFF, 0))
 	switch {
-	case p.Bus != GPIO && (c.Guarded || c.Pull != ""):
-		t.fault("guard", "guard and pull belong to contacts: bus = \"gpio\"")
+	case c.Guarded && p.Bus != GPIO && !c.Func.Bits():
+		t.fault("guard", "guard belongs to contacts: bus = \"gpio\", or a coil or discrete input")
+	case c.Pull != "" && p.Bus != GPIO:
+		t.fault("pull", "pull belongs to lines of a chip: bus = \"gpio\"; an input of a board has the one that it has")
 	case c.Pull != "" && c.Pull != "up" && c.Pull != "down":
 		t.fault("pull", "pull is %q: use \"up\" or \"down\", or leave it out", c.Pull)
 	case p.Bus == GPIO && c.Panel && !c.Guarded:
@@ -235,6 +239,12 @@ func (p *Profile) gates(t *table) []gate {
 		g.Min, g.Max = pair(gt, "within", "[-20, 20]")
 		g.Value = gt.number("is", gt.number("not", 0))
 		gt.used["is"], gt.used["not"] = true, true
+		switch u := gt.str("unknown"); u {
+		case "", "open", "closed":
+			g.Open = u == "open"
+		default:
+			gt.fault("unknown", "unknown is %q: use \"open\" or \"closed\", which is how it is without", u)
+		}
 		if gt.need("reason") != "" {
 			g.Reason = gateReason(gt)
 		}
@@ -242,6 +252,23 @@ func (p *Profile) gates(t *table) []gate {
 		out = append(out, g)
 	}
 	return out
+}
+
+// guarded makes a gate of the guard of channel i: the channel at its address, which reads the bit that this one does
+// not. It is read in the same poll and has no gate, so that what the board says of it is seen too.
+func (p *Profile) guarded(i int, links []link) {
+	c := &p.Channels[i]
+	if p.Bus != Modbus || !c.Guarded || !c.Func.Bits() {
+		return
+	}
+	j := slices.IndexFunc(p.Channels, func(o Channel) bool {
+		return o.Func == c.Func && o.Address == c.Guard && len(o.Gates) == 0 && !o.Guarded
+	})
+	if j < 0 {
+		links[i].t.fault("guard", "list the %s at %d too, as a channel without gate and guard: it is the other contact", c.Func, c.Guard)
+		return
+	}
+	c.Gates = append(c.Gates, Gate{Channel: j, Contact: true, Reason: sensors.Sentinel})
 }
 
 // resolve turns the names in the gates of channel i into indexes. A gate has no gate itself, so
@@ -255,7 +282,7 @@ func (p *Profile) resolve(i int, links []link, index map[string]int) {
 			g.t.fault("channel", "there is no channel %q", name)
 		case j == i:
 			g.t.fault("channel", "a channel cannot be its own gate")
-		case len(links[j].gates) > 0:
+		case len(links[j].gates) > 0 || p.Bus == Modbus && p.Channels[j].Guarded:
 			g.t.fault("channel", "channel %q has a gate itself: name that one", name)
 		default:
 			g.Gate.Channel = j

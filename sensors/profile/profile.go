@@ -36,6 +36,9 @@ const (
 var functionNames = [...]string{"register", "coil", "discrete", "holding", "input"}
 
 func (f Function) String() string {
+	if f == Identification {
+		return "identification"
+	}
 	if int(f) < len(functionNames) {
 		return functionNames[f]
 	}
@@ -51,6 +54,7 @@ const (
 	I2C    = "i2c"
 	GPIO   = "gpio"
 	NUT    = "nut"
+	SNMP   = "snmp"
 )
 
 // Span is a run of addresses of one function.
@@ -82,30 +86,19 @@ type ReadRules struct {
 	Turnaround time.Duration // latest possible reply after a time-out: a serial line is drained so long
 	FrameGap   time.Duration // silence between a reply and the next request; the line's own t3.5 is kept anyway
 	Single     bool          // one value a request, whatever else could be joined
+	ReplyUnit  int           // added to the unit of a request: the one that the reply bears
 	Window     int           // requests under way at once over Modbus TCP; 1: one after the other
 	Blocks     []Span        // read exactly so, whole or not at all
 	Forbidden  []Span        // never read, not even to bridge a gap
 }
 
-// Check is one test that the expected device answers: registers with known content.
-type Check struct {
-	Span
-	Want     []uint16 // expected words; nil: Min and Max
-	Min, Max uint16   // every word lies within
-	Optional bool     // the device may answer "illegal address"
-}
-
-// Matches tells whether words are what the check expects.
-func (c *Check) Matches(words []uint16) bool {
-	if len(words) != int(c.Count) {
-		return false
+// Answers is the unit that the device answers under, asked as unit: that one itself, where it keeps the
+// specification, or where there is no unit that is away so far.
+func (r *ReadRules) Answers(unit byte) byte {
+	if a := int(unit) + r.ReplyUnit; a >= 1 && a <= 247 {
+		return byte(a)
 	}
-	for i, w := range words {
-		if c.Want != nil && w != c.Want[i] || c.Want == nil && (w < c.Min || w > c.Max) {
-			return false
-		}
-	}
-	return true
+	return unit
 }
 
 // Alive is a channel that moves as long as the device renews its values: when it stands still for
@@ -120,13 +113,15 @@ type Profile struct {
 	Name       string // the file's name without .toml
 	Title      string
 	Maker      string
-	Bus        string        // Modbus, I2C, GPIO or NUT
+	Bus        string        // Modbus, I2C, GPIO, NUT or SNMP
 	Chip       string        // I2C: the driver's name
 	Source     string        // where the register map comes from
 	Unverified string        // what nobody has confirmed; empty: all comes from the source
+	Template   string        // what its user has to fill in, and from where; empty: it is whole
 	Refresh    time.Duration // of channels that state none
 	Wait       time.Duration // I2C: what the driver waits within one poll, beside its transfers
 	Read       ReadRules
+	SNMP       SNMPRules
 	Identity   []Check
 	Alive      Alive
 	Channels   []Channel // arrays unrolled; the order is the order of points

@@ -144,3 +144,39 @@ func TestWatchFaults(t *testing.T) {
 		}
 	}
 }
+
+// Of each profile that ships with a channel that tells whether the device lives: what is served while it stands still is bad, and
+// good again when it moves.
+func TestShippedAlive(t *testing.T) {
+	n := 0
+	for _, p := range shipped(t) {
+		if p.Alive.Within == 0 {
+			continue
+		}
+		n++
+		dec, err := NewDecoder(p, p.Expand(sensors.Device{Name: "d"}, time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale := func(after time.Duration, beat float64) (n int) {
+			raw := make([]Raw, len(p.Channels))
+			for i := range raw {
+				raw[i] = Raw{Words: make([]uint16, p.Channels[i].Type.Words()), At: sensors.Mono(time.Hour + after)}
+			}
+			p.Channels[p.Alive.Channel].Encode(beat, raw[p.Alive.Channel].Words)
+			for i, r := range dec.Decode(raw, nil) {
+				if r.Quality.Reason() == sensors.Stale && i != p.Alive.Channel {
+					n++
+				}
+			}
+			return n
+		}
+		fresh, held, back := stale(0, 7), stale(p.Alive.Within+time.Second, 7), stale(p.Alive.Within+2*time.Second, 8)
+		if fresh != 0 || held == 0 || back != 0 {
+			t.Errorf("%s: %d points stale at first, %d while %q stands still, %d when it moves", p.Name, fresh, held, p.Channels[p.Alive.Channel].Name, back)
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d profiles are watched", n)
+	}
+}

@@ -20,10 +20,13 @@ func variableForm() *regexp.Regexp {
 func (p *Profile) text(t *table, c *Channel) {
 	c.Variable, c.Word = t.str("variable"), t.str("word")
 	c.None = t.texts("none")
+	if p.Bus == SNMP {
+		return // see object
+	}
 	if p.Bus != NUT {
 		for _, k := range []string{"variable", "word", "none"} {
 			if t.has(k) {
-				t.fault(k, "%s belongs to a UPS that is read through NUT: bus = \"nut\"", k)
+				t.fault(k, "%s belongs to what is read through NUT or SNMP: bus = \"nut\" or \"snmp\"", k)
 			}
 		}
 		c.Variable = ""
@@ -68,6 +71,9 @@ func (c *Channel) DecodeText(s string) (float64, sensors.Quality) {
 	words := strings.Fields(s)
 	if len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(c.None, w) }) {
 		return 0, sensors.BadQuality(c.SentinelReason)
+	}
+	if !c.plausible(words) {
+		return 0, sensors.BadQuality(sensors.Implausible)
 	}
 	if c.Word != "" {
 		if slices.Contains(words, c.Word) != c.Invert {

@@ -12,8 +12,16 @@ import sys
 import threading
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
+from pymodbus.device import ModbusDeviceIdentification
 from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
+
+
+# What it calls itself; two of the objects do not fit into one reply.
+IDENTITY = ModbusDeviceIdentification(
+    info_name={"VendorName": "pymodbus", "ProductCode": "PM", "MajorMinorRevision": "3.0"},
+    info={0x80: "a" * 200, 0x81: "b" * 200, 0x82: "1=UPS2000;2=V1"},
+)
 
 
 def lead(unit):
@@ -32,12 +40,12 @@ async def main(kind, where, number):
     context = ModbusServerContext(slaves={number: unit}, single=False)
     if kind in ("tcp", "rtu-over-tcp"):
         framer = ModbusSocketFramer if kind == "tcp" else ModbusRtuFramer
-        server = ModbusTcpServer(context, framer=framer, address=("127.0.0.1", int(where)))
+        server = ModbusTcpServer(context, framer=framer, identity=IDENTITY, address=("127.0.0.1", int(where)))
         running = asyncio.ensure_future(server.serve_forever())
         await server.serving
     else:
         framer = ModbusAsciiFramer if kind == "ascii" else ModbusRtuFramer
-        server = ModbusSerialServer(context, framer, port=where, baudrate=9600, parity="N", stopbits=1)
+        server = ModbusSerialServer(context, framer, identity=IDENTITY, port=where, baudrate=9600, parity="N", stopbits=1)
         await server.start()
         if server.transport is None:
             sys.exit("cannot open " + where)

@@ -1,12 +1,13 @@
 // Package session is one honest MQTT session over one connection: when it ends, it is never
-// mended, and the caller makes another. It is the only importer of the paho client, used without
-// its reconnect and its stores, which report deliveries that never happened.
+// mended, and the caller makes another. It speaks MQTT 3.1.1 in the packets of the paho library,
+// without that library's client, whose reconnect and stores report deliveries that never happened
+// and whose seven goroutines a message has to pass.
 //
 // Concurrency: a Session may be used from any goroutine. Publish never blocks; it takes a bounded
-// number of messages at a time. Failure: an acknowledgement without error means that the broker's
+// number of messages at a time. One goroutine writes, all that waits with one call; one reads, and
+// calls whoever has subscribed, in order and one at a time. Failure: an acknowledgement without error means that the broker's
 // PUBACK was seen on this very connection (for QoS 0: that the message was written); everything
-// else, loss of the connection included, is an error. Nothing waits without an end: whoever
-// waits for an Ack may wait for Lost as well; within the write time-out after it, every Ack is done.
+// else, loss of the connection included, is an error. Nothing waits without an end: at the loss every Ack is done.
 package session
 
 import (
@@ -15,17 +16,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // Errors of an Ack.
 var (
 	ErrLost = errors.New("mqtt connection lost before the acknowledgement")
 	ErrFull = errors.New("too many messages in flight")
+	// ErrTooLarge is of a message that no packet holds.
+	ErrTooLarge = errors.New("message too large for a packet")
 )
 
 // Will is what the broker says when the session is lost.
@@ -43,12 +46,12 @@ type Config struct {
 	Username, Password string
 	TLS                *tls.Config // of mqtts; nil takes the system's roots
 	Will               *Will
-	Ordered            bool // what is subscribed to is handed over in order, one message at a time
 
 	KeepAlive      time.Duration // 5 s; whole seconds
 	PingTimeout    time.Duration // 3 s
 	WriteTimeout   time.Duration // 3 s
 	ConnectTimeout time.Duration // 5 s, from the dial to the CONNACK
+	CloseTimeout   time.Duration // 500 ms, from the farewell until the broker has closed
 	MaxInFlight    int           // 128
 
 	// Dial replaces the network.
@@ -65,6 +68,7 @@ func (c *Config) defaults() {
 	set(&c.PingTimeout, 3*time.Second)
 	set(&c.WriteTimeout, 3*time.Second)
 	set(&c.ConnectTimeout, 5*time.Second)
+	set(&c.CloseTimeout, 500*time.Millisecond)
 	if c.MaxInFlight <= 0 {
 		c.MaxInFlight = 128
 	}
@@ -72,15 +76,29 @@ func (c *Config) defaults() {
 
 // Session is one connection to a broker.
 type Session struct {
-	client mqtt.Client
-	conn   *conn
-	pubs   chan *Ack // to the pump
-	flying chan *Ack // from the pump to the reaper
-	lost   chan struct{}
-	once   sync.Once
-	mu     sync.Mutex
-	cause  error
-	wg     sync.WaitGroup
+	cfg  Config
+	conn *conn
+	wake chan struct{} // capacity 1: something is to be written
+	lost chan struct{}
+	wg   sync.WaitGroup
+
+	wrote, pinged, heard atomic.Int64 // unix ns: the last write; the PINGREQ that waits for its answer, or 0; the last packet
+
+	mu      sync.Mutex // never held across I/O
+	cause   error      // of the loss
+	over    bool       // it is lost
+	pending []sending  // not yet written, in order
+	acks    []*Ack     // not yet done, in the order of Publish
+	flying  map[uint16]*Ack
+	asked   map[uint16]chan byte // subscriptions that wait for their SUBACK
+	lastID  uint16
+	routes  []route
+}
+
+// sending is a message, or another packet.
+type sending struct {
+	ack *Ack
+	raw []byte
 }
 
 // Ack is the fate of one message.
@@ -89,7 +107,7 @@ type Ack struct {
 	payload  []byte
 	qos      byte
 	retained bool
-	token    mqtt.Token
+	known    bool // its fate is; told in its turn. Session.mu
 	done     chan struct{}
 	err      error
 }
@@ -103,6 +121,12 @@ func (a *Ack) Err() error {
 	return a.err
 }
 
+func (a *Ack) finish(err error) {
+	a.err = err
+	a.payload = nil
+	close(a.done)
+}
+
 // Connect opens a session; it returns when the broker has accepted it, with an error, or when the
 // context or the connect time-out ends.
 func Connect(ctx context.Context, cfg Config) (*Session, error) {
@@ -113,57 +137,86 @@ func Connect(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.URL, err)
 	}
-	s := &Session{conn: c, pubs: make(chan *Ack, cfg.MaxInFlight), flying: make(chan *Ack, 2*cfg.MaxInFlight), lost: make(chan struct{})}
-	s.client = mqtt.NewClient(s.options(&cfg))
-	// The handshake on an open connection ends when that is closed; so the wait below has an end.
+	s := newSession(cfg, c)
+	// The handshake on an open connection ends when that is closed; so it has an end.
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	token := s.client.Connect()
-	<-token.Done()
-	if !stop() && token.Error() == nil {
+	err = handshake(c, &cfg)
+	if !stop() {
 		err = ctx.Err()
-	} else {
-		err = token.Error()
 	}
 	if err != nil {
 		_ = c.Close()
-		s.client.Disconnect(0)
 		return nil, fmt.Errorf("connect to %s as %s: %w", cfg.URL, cfg.ClientID, err)
 	}
-	c.ended = s.fail
-	c.idle.Store(int64(3*cfg.KeepAlive + cfg.PingTimeout))
-	s.wg.Add(2)
-	go s.pump()
-	go s.reap()
+	s.begin()
 	return s, nil
 }
 
-// options are the only honest ones: see the package comment.
-func (s *Session) options(cfg *Config) *mqtt.ClientOptions {
-	o := mqtt.NewClientOptions().AddBroker(cfg.URL).SetClientID(cfg.ClientID).
-		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).
-		SetProtocolVersion(4).SetOrderMatters(cfg.Ordered).
-		SetKeepAlive(cfg.KeepAlive).SetPingTimeout(cfg.PingTimeout).
-		SetWriteTimeout(cfg.WriteTimeout).SetConnectTimeout(cfg.ConnectTimeout).
-		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.fail(err) })
-	o.SetCustomOpenConnectionFn(func(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return s.conn, nil })
+func newSession(cfg Config, c *conn) *Session {
+	return &Session{cfg: cfg, conn: c, wake: make(chan struct{}, 1), lost: make(chan struct{}), flying: map[uint16]*Ack{}, asked: map[uint16]chan byte{}}
+}
+
+// begin starts both goroutines of a session that the broker has accepted.
+func (s *Session) begin() {
+	now := time.Now().UnixNano()
+	s.wrote.Store(now)
+	s.heard.Store(now)
+	s.conn.ended = s.fail
+	s.conn.idle.Store(int64(3*s.cfg.KeepAlive + s.cfg.PingTimeout))
+	s.wg.Add(2)
+	go s.write()
+	go s.read()
+}
+
+// handshake is CONNECT and CONNACK.
+func handshake(c *conn, cfg *Config) error {
+	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	p.ProtocolName, p.ProtocolVersion, p.CleanSession = "MQTT", 4, true
+	p.ClientIdentifier, p.Keepalive = cfg.ClientID, uint16(cfg.KeepAlive/time.Second)
 	if cfg.Username != "" {
-		o.SetUsername(cfg.Username).SetPassword(cfg.Password)
+		p.UsernameFlag, p.Username = true, cfg.Username
+		p.PasswordFlag, p.Password = cfg.Password != "", []byte(cfg.Password)
 	}
 	if w := cfg.Will; w != nil {
-		o.SetBinaryWill(w.Topic, w.Payload, w.QoS, w.Retained)
+		p.WillFlag, p.WillTopic, p.WillMessage, p.WillQos, p.WillRetain = true, w.Topic, w.Payload, w.QoS, w.Retained
 	}
-	return o
+	if err := p.Write(c); err != nil {
+		return err
+	}
+	answer, err := next(c.br)
+	if err != nil {
+		return err
+	}
+	ack, ok := answer.(*packets.ConnackPacket)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: it answers a CONNECT with another packet", errProtocol)
+	case ack.ReturnCode != packets.Accepted:
+		if err := packets.ConnErrors[ack.ReturnCode]; err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: CONNACK with code %d", errProtocol, ack.ReturnCode)
+	}
+	return nil
 }
 
 // fail ends the session, once, without the farewell that would withhold the will.
 func (s *Session) fail(err error) {
-	s.once.Do(func() {
-		s.mu.Lock()
-		s.cause = err
-		close(s.lost)
+	s.mu.Lock()
+	if s.over {
 		s.mu.Unlock()
-		_ = s.conn.Close()
-	})
+		return
+	}
+	s.over, s.cause = true, err
+	left := s.acks
+	s.acks, s.pending = nil, nil
+	clear(s.flying)
+	close(s.lost)
+	for _, a := range left {
+		a.finish(ErrLost)
+	}
+	s.mu.Unlock()
+	_ = s.conn.Close()
 }
 
 // Lost is closed when the session has ended, for whatever reason.
@@ -179,100 +232,81 @@ func (s *Session) Cause() error {
 // Publish hands a message over. The payload must not change until the Ack is done.
 func (s *Session) Publish(topic string, qos byte, retained bool, payload []byte) *Ack {
 	a := &Ack{topic: topic, payload: payload, qos: qos, retained: retained, done: make(chan struct{})}
-	// Under the lock that fail takes: nothing is handed to the pump after the loss, so it leaves
-	// nothing behind when it ends.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.lost:
+	switch {
+	case s.over:
 		a.finish(ErrLost)
-		return a
-	default:
-	}
-	select {
-	case s.pubs <- a:
-	default:
+	case len(s.acks) >= s.cfg.MaxInFlight:
 		a.finish(ErrFull)
+	case len(topic) > maxTopic || len(payload) > maxPacket-maxTopic-8:
+		a.finish(ErrTooLarge)
+	default:
+		s.acks = append(s.acks, a)
+		s.post(sending{ack: a})
 	}
 	return a
 }
 
-func (a *Ack) finish(err error) {
-	a.err = err
-	a.payload = nil
-	close(a.done)
-}
-
-// pump feeds the client, whose Publish may block for the write time-out when a connection ends
-// under it. It is the only one that calls it, so the order is kept.
-func (s *Session) pump() {
-	defer s.wg.Done()
-	defer close(s.flying)
-	for {
-		select {
-		case <-s.lost:
-			for { // what is still here was never sent
-				select {
-				case a := <-s.pubs:
-					a.finish(ErrLost)
-				default:
-					return
-				}
-			}
-		case a := <-s.pubs:
-			a.token = s.client.Publish(a.topic, a.qos, a.retained, a.payload)
-			s.flying <- a // the reaper always takes
-		}
-	}
-}
-
-// reap ends acknowledgements in order. A token may stay open for ever when its connection ends
-// under it; so after the loss it is looked at once and not waited for.
-func (s *Session) reap() {
-	defer s.wg.Done()
-	for a := range s.flying {
-		select {
-		case <-a.token.Done():
-		case <-s.lost:
-		}
-		select {
-		case <-a.token.Done():
-			err := a.token.Error()
-			if err != nil {
-				s.fail(fmt.Errorf("publish: %w", err))
-				err = fmt.Errorf("%w: %w", ErrLost, err)
-			}
-			a.finish(err)
-		default:
-			a.finish(ErrLost)
-		}
-	}
-}
-
-// Subscribe asks for messages; got may be called from several goroutines at once and must not
-// block. A refused subscription is an error.
-func (s *Session) Subscribe(ctx context.Context, filter string, qos byte, got func(topic string, payload []byte, retained bool)) error {
-	t := s.client.Subscribe(filter, qos, func(_ mqtt.Client, m mqtt.Message) {
-		got(m.Topic(), m.Payload(), m.Retained())
-	})
+// post leaves something for the writer. The lock is held.
+func (s *Session) post(p sending) {
+	s.pending = append(s.pending, p)
 	select {
-	case <-t.Done():
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settled notes the fate of a message and tells what is known of the oldest. The lock is held.
+func (s *Session) settled(a *Ack) {
+	a.known = true
+	n := 0
+	for ; n < len(s.acks) && s.acks[n].known; n++ {
+		s.acks[n].finish(nil)
+	}
+	s.acks = append(s.acks[:0], s.acks[n:]...)
+}
+
+// newID is a packet id that is not in use. The lock is held.
+func (s *Session) newID() uint16 {
+	for {
+		s.lastID++
+		if _, asked := s.asked[s.lastID]; s.lastID != 0 && s.flying[s.lastID] == nil && !asked {
+			return s.lastID
+		}
+	}
+}
+
+// Subscribe asks for messages; got is called by the goroutine that reads, in order, one message at a
+// time: it must not block, and not subscribe. A refused subscription is an error.
+func (s *Session) Subscribe(ctx context.Context, filter string, qos byte, got func(topic string, payload []byte, retained bool)) error {
+	answer := make(chan byte, 1)
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return fmt.Errorf("subscribe to %s: %w", filter, ErrLost)
+	}
+	id := s.newID()
+	s.asked[id] = answer
+	s.routes = withRoute(s.routes, filter, got)
+	s.post(sending{raw: appendSubscribe(nil, id, filter, qos)})
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.asked, id)
+		s.mu.Unlock()
+	}()
+	select {
+	case code := <-answer:
+		if code > 2 {
+			return fmt.Errorf("subscribe to %s: refused by the broker (0x%02x): allow it in its access list", filter, code)
+		}
+		return nil
 	case <-s.lost:
 		return fmt.Errorf("subscribe to %s: %w", filter, ErrLost)
 	case <-ctx.Done():
 		return fmt.Errorf("subscribe to %s: %w", filter, ctx.Err())
 	}
-	if err := t.Error(); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", filter, err)
-	}
-	if st, ok := t.(*mqtt.SubscribeToken); ok {
-		for f, code := range st.Result() {
-			if code > 2 {
-				return fmt.Errorf("subscribe to %s: refused by the broker (0x%02x): allow it in its access list", f, code)
-			}
-		}
-	}
-	return nil
 }
 
 // Abort ends the session without a farewell: the broker publishes the will. It does not block;
@@ -283,33 +317,30 @@ func (s *Session) Abort(cause error) { s.fail(cause) }
 // takes the write time-out at most.
 func (s *Session) Wait() {
 	<-s.lost
-	s.client.Disconnect(0)
 	s.wg.Wait()
 }
 
 // Close says farewell, which withholds the will, and ends the session. Messages still in flight
-// when the context ends are reported as lost.
+// when the context ends are reported as lost. A broker closes the connection when it has read the
+// farewell: to close before it could take that away from it.
 func (s *Session) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case <-s.lost:
-			s.client.Disconnect(0)
-		default:
-			s.client.Disconnect(500)
-		}
-		s.fail(errClosed)
-		s.wg.Wait()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		_ = s.conn.Close() // unblocks the client's writer, and with it the farewell
-		<-done
-		return fmt.Errorf("close mqtt session: %w", ctx.Err())
+	s.mu.Lock()
+	if !s.over {
+		s.post(sending{raw: []byte{packets.Disconnect << 4, 0}})
 	}
+	s.mu.Unlock()
+	t := time.NewTimer(s.cfg.CloseTimeout)
+	defer t.Stop()
+	var err error
+	select {
+	case <-s.lost:
+	case <-t.C:
+	case <-ctx.Done():
+		err = fmt.Errorf("close mqtt session: %w", ctx.Err())
+	}
+	s.fail(errClosed)
+	s.wg.Wait()
+	return err
 }
 
 var errClosed = errors.New("closed by the agent")

@@ -5,8 +5,8 @@
 // action of the helper's own list, over a Unix socket: the agent names it, and has no say in what is
 // run. With "command" it runs a command itself. Both run it through the same Runner.
 //
-// Each command is the child of a shim: the program of the Runner started again as "exec-shim", in a
-// session of its own. The shim holds a lock for the key, starts the command, enforces the time-out and stores
+// Each command is the child of a shim (package shim): firebreak-shim, or the program of the Runner started
+// again as "exec-shim", in a session of its own. The shim holds a lock for the key, starts the command, enforces the time-out and stores
 // the outcome in the run directory, so that the death or the upgrade of agent or helper neither ends
 // nor doubles a command. Under systemd the units need KillMode=process for that. The run directory
 // belongs on tmpfs, to one owner (as a RuntimeDirectory= of systemd it needs
@@ -36,12 +36,10 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 
 	"golang.org/x/sys/unix"
 )
-
-// ShimCommand is the first argument that package main answers with ShimMain.
-const ShimCommand = "exec-shim"
 
 // Limits that the agent's own configuration and the helper's list share.
 const (
@@ -51,9 +49,8 @@ const (
 )
 
 const (
-	killBound = 2 * time.Second // for killed processes to be gone, and seen to be
-	margin    = time.Second     // for a loaded machine to tell it
-	endBound  = MaxGrace + killBound + margin
+	margin    = time.Second // for a loaded machine to tell it
+	endBound  = MaxGrace + shim.KillBound + margin
 	maxSpawns = 3 // shims that may end before their command was started, for one Do
 )
 
@@ -205,7 +202,7 @@ var (
 	_ plugins.Declarer = Config{}
 )
 
-// New makes the hook. self is the program that answers ShimCommand, normally os.Executable(); an
+// New makes the hook. self is the program that answers shim.Command, normally os.Executable(); an
 // action needs none. A nil log is silent.
 func New(name string, cfg Config, self string, log *slog.Logger) (*Hook, error) {
 	err := cfg.Validate()
@@ -233,13 +230,13 @@ func New(name string, cfg Config, self string, log *slog.Logger) (*Hook, error) 
 		h.cfg.Dir = "/"
 	}
 	h.cfg.RunDir = filepath.Clean(cfg.RunDir)
-	h.run = &Runner{Dir: h.cfg.RunDir, Self: self, Small: smallBeside(self), Log: h.log}
+	h.run = &Runner{Dir: h.cfg.RunDir, Self: self, Small: SmallBeside(self), Log: h.log}
 	return h, nil
 }
 
 // Do runs the command or action of this hook under the key of c, or attaches to it.
 func (h *Hook) Do(ctx context.Context, c plugins.Call, _ func(plugins.Evidence)) plugins.Outcome {
-	a := Ask{ID: c.ID(), AskedNs: MonoNow(), Timeout: c.Timeout}
+	a := Ask{ID: c.ID(), AskedNs: shim.MonoNow(), Timeout: c.Timeout}
 	if o, yes := h.skip(c); yes {
 		return o
 	}
@@ -289,9 +286,9 @@ func (h *Hook) Probe(ctx context.Context) error {
 // Probe looks whether a task could be started: the run directory and the shim.
 func (r *Runner) Probe(ctx context.Context) error {
 	err := probeRunDir(r.Dir, r.Log)
-	r.tryOut(ctx)
+	r.TryOut(ctx)
 	if ok, shimErr := answers(ctx, r.Self); !ok {
-		err = errors.Join(err, fmt.Errorf("%s %s does not answer as the shim (%v): start the program anew, from its own unchanged file", r.Self, ShimCommand, shimErr))
+		err = errors.Join(err, fmt.Errorf("%s %s does not answer as the shim (%v): start the program anew, from its own unchanged file", r.Self, shim.Command, shimErr))
 	}
 	return err
 }
@@ -320,7 +317,7 @@ func probeRunDir(dir string, log *slog.Logger) error {
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err == nil && fs.Type != unix.TMPFS_MAGIC {
 		log.Warn("run_dir is not on tmpfs: hooks start several times slower, and what it holds outlives a reboot", "run_dir", dir)
 	}
-	if got, err := tryLock(f); err != nil || !got {
+	if got, err := shim.TryLock(f); err != nil || !got {
 		return fmt.Errorf("run_dir %s: its file system cannot lock (%v): use tmpfs", dir, err)
 	}
 	return nil

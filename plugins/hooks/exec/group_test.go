@@ -1,17 +1,15 @@
 package exec
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"os"
-	osexec "os/exec"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,7 +83,7 @@ func killedShim(t *testing.T, w way) {
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
-	m := b.dir(call("x")).readMarker()
+	m := b.marked(call("x"))
 	if m.Session == 0 || m.Group == 0 || m.StartAt == 0 || m.Boot == "" {
 		t.Fatalf("marker %+v", m)
 	}
@@ -112,7 +110,7 @@ func shimHeedsNoStopOfTheAgent(t *testing.T, w way) {
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
-	m := b.dir(call("x")).readMarker()
+	m := b.marked(call("x"))
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
 		if err := unix.Kill(m.Session, sig); err != nil {
 			t.Fatal(err)
@@ -122,91 +120,17 @@ func shimHeedsNoStopOfTheAgent(t *testing.T, w way) {
 	want(t, <-out, plugins.Done, false, "done")
 }
 
-// A recorded group whose number belongs to somebody else now is nobody of ours.
-func TestRecycledGroupIsSpared(t *testing.T) {
-	cmd := osexec.Command("sh", "-c", "echo up; read x")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	outp, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	if _, err := outp.Read(make([]byte, 3)); err != nil {
-		t.Fatal(err)
-	}
-	p, err := readProc(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
-		m    marker
-		want int
-	}{
-		"same":            {marker{Session: p.session, Group: p.group, StartAt: p.start}, 1},
-		"another age":     {marker{Session: p.session, Group: p.group, StartAt: p.start - 1}, 0},
-		"another session": {marker{Session: p.session + 1, Group: p.group, StartAt: p.start}, 0},
-		"no group":        {marker{}, 0},
-	} {
-		if got, err := survivors(tc.m, "no such cookie"); err != nil || len(got) != tc.want {
-			t.Errorf("%s: %v, %v, want %d", name, got, err, tc.want)
+// marked waits until the shim has told the command's group: from then on it heeds no signal either.
+func (b *bench) marked(c plugins.Call) (m shim.Marker) {
+	b.t.Helper()
+	for m.Group == 0 {
+		if b.t.Context().Err() != nil {
+			b.t.Fatal("the shim does not tell the group of its command")
 		}
+		runtime.Gosched()
+		m = b.dir(c).ReadMarker()
 	}
-	other := p
-	other.start--
-	other.signal(unix.SIGKILL)
-	if _, err := in.Write([]byte("go\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil { // it ended by itself, with 0
-		t.Errorf("a process of another age was hit: %v", err)
-	}
-}
-
-func TestParseStat(t *testing.T) {
-	p, err := parseStat(7, []byte("7 (a) S (b) R 5 6 4 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1"))
-	if err != nil || p != (proc{pid: 7, ppid: 5, group: 6, session: 4, state: 'R', start: 12345}) {
-		t.Errorf("%+v, %v", p, err)
-	}
-	for _, s := range []string{"", "7 (a", "7 (a) R 1 2", "7 (a) R x 6 4 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99"} {
-		if _, err := parseStat(7, []byte(s)); err == nil {
-			t.Errorf("%q was taken", s)
-		}
-	}
-}
-
-func TestDamagedOutcomeIsNeverBelieved(t *testing.T) {
-	e := ending{ID: "a/b/1/c/2/do/0", Result: "done", Detail: "done", ElapsedNs: 5, Output: []byte("out\nput")}
-	whole, err := e.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeEnding(whole, e.ID)
-	if a, _ := json.Marshal(got); err != nil || !bytes.Equal(got.Output, e.Output) || got.Result != "done" {
-		t.Fatalf("%s, %v", a, err)
-	}
-	if _, err := decodeEnding(whole, "another"); err == nil {
-		t.Error("the outcome of another call was taken")
-	}
-	for i := range whole {
-		if _, err := decodeEnding(whole[:i], e.ID); err == nil {
-			t.Errorf("cut at %d: taken", i)
-		}
-		flipped := bytes.Clone(whole)
-		flipped[i] ^= 0x10
-		if g, err := decodeEnding(flipped, e.ID); err == nil {
-			t.Errorf("flipped at %d: taken as %+v", i, g)
-		}
-	}
-	if _, err := decodeEnding(append(bytes.Clone(whole), 0), e.ID); err == nil {
-		t.Error("extended: taken")
-	}
+	return m
 }
 
 // A process that cannot be killed makes the shim list all processes 400 times: without its collector

@@ -21,6 +21,9 @@ const binaryDir = "FIREBREAK_TEST_BINARIES"
 // helperBinary builds bin/firebreak-helper once, as make build does it.
 var helperBinary = sync.OnceValues(func() (string, error) { return built("firebreak-helper", "./helper") })
 
+// shimBinary builds bin/firebreak-shim once.
+var shimBinary = sync.OnceValues(func() (string, error) { return built(smallName, "./shim/standalone") })
+
 func built(name, dir string) (string, error) {
 	bin := filepath.Join(os.Getenv(binaryDir), name)
 	cmd := osexec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, dir)
@@ -63,6 +66,10 @@ func (l *lockedBuffer) String() string {
 // startHelper gives the command of cfg to a helper, and makes cfg name it there.
 func startHelper(b *bench, cfg *Config) *helper {
 	b.t.Helper()
+	_, err := shimBinary() // beside the helper, as it is installed
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	bin, err := helperBinary()
 	if err != nil {
 		b.t.Fatal(err)

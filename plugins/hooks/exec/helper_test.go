@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 )
 
 // The helper is killed while a command runs: the command goes on, the call that waits gets its
@@ -26,7 +27,7 @@ func TestHelperKilledInTheMiddle(t *testing.T) {
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	b.read("up")
 	b.helper.stop(syscall.SIGKILL)
-	if m := b.dir(call("x")).readMarker(); syscall.Kill(m.Group, 0) != nil {
+	if m := b.marked(call("x")); syscall.Kill(m.Group, 0) != nil {
 		t.Fatal("the command ended with the helper")
 	}
 	b.helper.start()
@@ -175,7 +176,7 @@ func TestHelperRefuses(t *testing.T) {
 			}
 			b.helper.start()
 			want(t, b.do(call("x")), tc.result, false, tc.detail)
-			if b.dir(call("x")).exists(startedFile) != (tc.result == plugins.Done) {
+			if b.dir(call("x")).Exists(shim.StartedFile) != (tc.result == plugins.Done) {
 				t.Error("the marker of a start does not fit the outcome")
 			}
 			probe := b.hook.Probe(t.Context())
@@ -389,7 +390,7 @@ func TestTellOver(t *testing.T) {
 	b.settled()
 	then := time.Now().Add(-2 * time.Hour)
 	for _, c := range cs {
-		if err := os.Chtimes(b.dir(c).path(outcomeFile), then, then); err != nil {
+		if err := os.Chtimes(b.dir(c).Path(shim.OutcomeFile), then, then); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -444,20 +445,20 @@ func TestKilledShimOfAnotherUser(t *testing.T) {
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.hook.Do(context.Background(), call("x"), nil) }()
 	d := b.dir(call("x"))
-	var m marker
+	var m shim.Marker
 	b.helper.until("two processes", func() bool {
-		m = d.readMarker()
+		m = d.ReadMarker()
 		if m.Session == 0 {
 			return false
 		}
-		ps, err := descendants(m.Session)
+		ps, err := shim.Descendants(m.Session)
 		return err == nil && len(ps) >= 3
 	})
 	if err := syscall.Kill(m.Session, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	want(t, <-out, plugins.Failed, true, "the shim died")
-	if left, err := survivors(m, d.cookie()); err != nil || len(left) > 0 {
+	if left, err := shim.Survivors(m, cookieOf(d)); err != nil || len(left) > 0 {
 		t.Errorf("%v still live, %v", left, err)
 	}
 }

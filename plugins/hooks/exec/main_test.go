@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,8 +23,8 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case ShimCommand:
-			os.Exit(ShimMain(os.Args[2:]))
+		case shim.Command:
+			os.Exit(shim.Main(os.Args[2:]))
 		case "test-agent":
 			os.Exit(agentMain(os.Args[2]))
 		case "test-listener":
@@ -149,7 +150,7 @@ func (b *bench) settled() {
 	if err := b.hook.Close(ctx); err != nil {
 		b.t.Error(err)
 	}
-	locks, _ := filepath.Glob(filepath.Join(b.keys, "k-*", lockFile))
+	locks, _ := filepath.Glob(filepath.Join(b.keys, "k-*", shim.LockFile))
 	for _, l := range locks {
 		f, err := os.Open(l)
 		if err != nil {
@@ -192,7 +193,7 @@ func call(step string) plugins.Call {
 
 func (b *bench) do(c plugins.Call) plugins.Outcome { return b.hook.Do(b.t.Context(), c, nil) }
 
-func (b *bench) dir(c plugins.Call) keyDir { return dirOf(b.keys, c.ID()) }
+func (b *bench) dir(c plugins.Call) shim.Dir { return dirOf(b.keys, c.ID()) }
 
 func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
 
@@ -229,6 +230,11 @@ func (b *bench) lines(name string) int {
 	return strings.Count(string(s), "\n")
 }
 
+func (b *bench) words(name string) []string {
+	s, _ := os.ReadFile(b.path(name))
+	return strings.Fields(string(s))
+}
+
 // agent starts a second agent on the same run directory.
 func (b *bench) agent(c plugins.Call, times int) (*osexec.Cmd, *strings.Builder) {
 	b.t.Helper()
@@ -260,7 +266,7 @@ func (b *bench) mustBeDead(name string, want int) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if p, err := readProc(pid); err == nil && !p.dead() {
+		if p, err := shim.ReadProc(pid); err == nil && !p.Dead() {
 			b.t.Errorf("process %d still lives: %+v", pid, p)
 		}
 	}

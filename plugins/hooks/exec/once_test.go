@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 )
 
 func TestKilledAgentNeitherEndsNorDoubles(t *testing.T) { killedAgentNeitherEndsNorDoubles(t, direct) }
@@ -103,19 +103,19 @@ func manyAtOnceFromTwoAgentsStartOnce(t *testing.T, w way) {
 func TestWhatIsFoundOfADeadAgent(t *testing.T) { whatIsFoundOfADeadAgent(t, direct) }
 
 func whatIsFoundOfADeadAgent(t *testing.T, w way) {
-	boot := bootID()
+	boot := shim.BootID()
 	for name, tc := range map[string]struct {
 		files  map[string]string
 		starts int
 		result plugins.Result
 	}{
 		"empty directory":            {nil, 1, plugins.Done},
-		"files, no marker":           {map[string]string{lockFile: "", stdinFile: "x", specFile: "{", outcomeFile + ".new": "torn"}, 1, plugins.Done},
-		"marker without group":       {map[string]string{startedFile: `{"boot":"` + boot + `","session":999999}`}, 0, plugins.Failed},
-		"marker torn":                {map[string]string{startedFile: ""}, 0, plugins.Failed},
-		"marker of another boot":     {map[string]string{startedFile: fmt.Sprintf(`{"boot":"other","session":%d,"group":%d}`, os.Getpid(), os.Getpid())}, 0, plugins.Failed},
-		"outcome torn":               {map[string]string{startedFile: "{}", outcomeFile: "firebreak-outc"}, 0, plugins.Failed},
-		"outcome torn and no marker": {map[string]string{outcomeFile: ""}, 0, plugins.Failed},
+		"files, no marker":           {map[string]string{shim.LockFile: "", shim.StdinFile: "x", shim.SpecFile: "{", shim.OutcomeFile + ".new": "torn"}, 1, plugins.Done},
+		"marker without group":       {map[string]string{shim.StartedFile: `{"boot":"` + boot + `","session":999999}`}, 0, plugins.Failed},
+		"marker torn":                {map[string]string{shim.StartedFile: ""}, 0, plugins.Failed},
+		"marker of another boot":     {map[string]string{shim.StartedFile: fmt.Sprintf(`{"boot":"other","session":%d,"group":%d}`, os.Getpid(), os.Getpid())}, 0, plugins.Failed},
+		"outcome torn":               {map[string]string{shim.StartedFile: "{}", shim.OutcomeFile: "firebreak-outc"}, 0, plugins.Failed},
+		"outcome torn and no marker": {map[string]string{shim.OutcomeFile: ""}, 0, plugins.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := w.bench(t, `echo start >>$W/starts`)
@@ -124,7 +124,7 @@ func whatIsFoundOfADeadAgent(t *testing.T, w way) {
 				t.Fatal(err)
 			}
 			for f, s := range tc.files {
-				if err := os.WriteFile(d.path(f), []byte(s), 0o600); err != nil {
+				if err := os.WriteFile(d.Path(f), []byte(s), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -142,7 +142,7 @@ func TestUnreadableIsUnknown(t *testing.T) { unreadableIsUnknown(t, direct) }
 func unreadableIsUnknown(t *testing.T, w way) {
 	b := w.bench(t, `echo start >>$W/starts`)
 	d := b.dir(call("x"))
-	if err := os.MkdirAll(d.path(outcomeFile), 0o700); err != nil { // a directory in its place: cannot be read
+	if err := os.MkdirAll(d.Path(shim.OutcomeFile), 0o700); err != nil { // a directory in its place: cannot be read
 		t.Fatal(err)
 	}
 	want(t, b.do(call("x")), plugins.Unknown, false, "cannot be read")
@@ -159,7 +159,7 @@ func unreadableIsUnknown(t *testing.T, w way) {
 // Whoever waits for a held key can stop waiting, and goes on when the holder is gone.
 func TestWaitingForAHeldKey(t *testing.T) {
 	b := newBench(t, `echo start >>$W/starts`)
-	lock, err := b.dir(call("x")).lock()
+	lock, err := b.dir(call("x")).Lock()
 	if err != nil || lock == nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func (b *bench) burst(n int, name string) time.Duration {
 
 // startedAfter is the time from Do to the started command, on the clock that agent and shim share.
 func (b *bench) startedAfter(c plugins.Call) time.Duration {
-	e, err := b.dir(c).readEnding(c.ID())
+	e, err := b.dir(c).ReadEnding(c.ID())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -293,74 +293,13 @@ func measureStart(b *testing.B, h *bench) {
 		}
 		started = append(started, h.startedAfter(c))
 	}
-	slices.Sort(started)
-	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
-	b.ReportMetric(ms(started[len(started)/2]), "p50-ms")
-	b.ReportMetric(ms(started[len(started)*99/100]), "p99-ms")
-	b.ReportMetric(ms(started[len(started)-1]), "max-ms")
+	quantiles(b, started)
 }
 
-// A lock that was taken on a directory which is then swept guards nothing: nobody may hold it
-// beside the holder of the new one.
-func TestSweepNeverSplitsALock(t *testing.T) {
-	b := newBench(t, "true")
-	want(t, b.do(call("x")), plugins.Done, false, "")
-	if err := b.hook.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	d := b.dir(call("x"))
-	early, err := d.openLock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ok, err := d.sweep(nil); !ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	if f, err := d.takeLock(early); f != nil || err != nil {
-		t.Errorf("a swept lock was taken: %v", err)
-	}
-	var holders atomic.Int32
-	var lockers, sweeper sync.WaitGroup
-	stop := make(chan struct{})
-	for range 4 {
-		lockers.Go(func() {
-			for range 300 {
-				f, err := d.lock()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if f == nil {
-					continue
-				}
-				if n := holders.Add(1); n != 1 {
-					t.Errorf("%d hold the lock at once", n)
-				}
-				_ = d.write(specFile, []byte(`{"v":1}`))
-				holders.Add(-1)
-				f.Close()
-			}
-		})
-	}
-	swept := 0
-	sweeper.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if ok, err := d.sweep(nil); err != nil {
-				t.Error(err)
-			} else if ok {
-				swept++
-			}
-		}
-	})
-	lockers.Wait()
-	close(stop)
-	sweeper.Wait()
-	if swept == 0 {
-		t.Error("nothing was swept: nothing is proved")
-	}
+func quantiles(b *testing.B, d []time.Duration) {
+	slices.Sort(d)
+	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	b.ReportMetric(ms(d[len(d)/2]), "p50-ms")
+	b.ReportMetric(ms(d[len(d)*99/100]), "p99-ms")
+	b.ReportMetric(ms(d[len(d)-1]), "max-ms")
 }

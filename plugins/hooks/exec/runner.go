@@ -2,22 +2,19 @@ package exec
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 )
-
-const envCookie = "FIREBREAK_RUN"
 
 // Task is what is run under a key.
 type Task struct {
@@ -33,11 +30,7 @@ type Task struct {
 }
 
 // User is whom a command runs as. Only root can become another.
-type User struct {
-	UID    uint32   `json:"uid"`
-	GID    uint32   `json:"gid"`
-	Groups []uint32 `json:"groups"`
-}
+type User = shim.User
 
 // Ask is the asking for one call.
 type Ask struct {
@@ -50,14 +43,19 @@ type Ask struct {
 // that it remembers: any number of Runners in any number of processes may share it.
 type Runner struct {
 	Dir  string // absolute
-	Self string // the program that answers ShimCommand, absolute
+	Self string // the program that answers shim.Command, absolute
 	Log  *slog.Logger
 
-	// Small answers ShimCommand too and starts faster, or is empty. When it cannot be started Self is.
+	// Small answers shim.Command too and starts faster, or is empty. When it cannot be started Self is.
 	Small string
 	small atomic.Bool // the last probe has seen it answer
 
 	reapers sync.WaitGroup // one for each shim that this process has started
+
+	spareMu   sync.Mutex
+	spare     *spare // nil: none
+	refilling bool   // one is on its way
+	over      bool   // none is wanted any more
 }
 
 // try is what one look at a key has come to.
@@ -92,7 +90,7 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 			r.small.Store(false) // it may have been replaced by one that reads another task
 			if spawns++; spawns == maxSpawns {
 				return plugins.Outcome{Result: plugins.Failed, Elapsed: time.Since(begin),
-					Detail: fmt.Sprintf("not started: the shim ended %d times before it could start the command: %s", spawns, d.lastWords())}
+					Detail: fmt.Sprintf("not started: the shim ended %d times before it could start the command: %s", spawns, d.LastWords())}
 			}
 			continue
 		}
@@ -114,12 +112,12 @@ func stillRuns(ctx context.Context) string {
 	return "the end is not known: the agent stopped waiting; the command goes on, and a call under the same key attaches to it"
 }
 
-func (r *Runner) once(ctx context.Context, d keyDir, a Ask, task func() (Task, error)) try {
+func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task, error)) try {
 	id, asked := a.ID, a.AskedNs
-	if e, err := d.readEnding(id); err == nil {
+	if e, err := d.ReadEnding(id); err == nil {
 		return attached(e)
 	}
-	lock, err := d.lock()
+	lock, err := d.Lock()
 	if err != nil { // a shim may live under it
 		return answer(plugins.Unknown, asked, "the key cannot be locked: %v: make the run directory writable; call again under the same key", err)
 	}
@@ -127,22 +125,26 @@ func (r *Runner) once(ctx context.Context, d keyDir, a Ask, task func() (Task, e
 		return try{}
 	}
 	defer lock.Close()
-	e, err := d.readEnding(id) // once more: it may have been written between the first look and the lock
+	e, err := d.ReadEnding(id) // once more: it may have been written between the first look and the lock
 	switch {
 	case err == nil:
 		return attached(e)
-	case errors.Is(err, errTorn), errors.Is(err, os.ErrNotExist) && d.exists(startedFile):
+	case errors.Is(err, shim.ErrTorn), errors.Is(err, os.ErrNotExist) && d.Exists(shim.StartedFile):
 		return try{ended: true, out: r.settle(d, id)}
 	case !errors.Is(err, os.ErrNotExist):
 		return answer(plugins.Unknown, asked, "the stored outcome cannot be read: %v; call again under the same key", err)
 	case ctx.Err() != nil:
 		return answer(plugins.Unknown, asked, "not started: the agent is stopping; call again under the same key")
 	}
-	done, err := r.spawn(d, lock, a, task)
+	done, p, err := r.spawn(d, lock, a, task)
 	if err != nil { // known: the lock is ours and there is no marker
 		return answer(plugins.Failed, asked, "not started: %v", err)
 	}
 	defer done.Close()
+	said := make(chan struct{}) // all that the shim says
+	defer close(said)
+	r.reap(d, p, said)
+	r.refill(said)
 	lock.Close() // the shim has its own
 	if dl, ok := ctx.Deadline(); ok {
 		_ = done.SetReadDeadline(dl)
@@ -150,72 +152,73 @@ func (r *Runner) once(ctx context.Context, d keyDir, a Ask, task func() (Task, e
 	stop := context.AfterFunc(ctx, func() { _ = done.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_, _ = io.Copy(io.Discard, done) // the shim says nothing here: its end is that the outcome is written, or it is dead
-	if e, err := d.readEnding(id); err == nil {
-		return try{ended: true, out: e.outcome()}
+	if e, err := d.ReadEnding(id); err == nil {
+		return try{ended: true, out: e.Outcome()}
 	}
 	if ctx.Err() != nil {
 		return answer(plugins.Unknown, asked, "%s", stillRuns(ctx))
 	}
 	// Dead, or the room for the outcome is gone. Once its lock is free the next look finds out.
-	return try{spawn: !d.exists(startedFile)}
+	return try{spawn: !d.Exists(shim.StartedFile)}
 }
 
 func answer(r plugins.Result, asked int64, format string, a ...any) try {
-	return try{ended: true, out: plugins.Outcome{Result: r, Detail: fmt.Sprintf(format, a...), Elapsed: time.Duration(MonoNow() - asked)}}
+	return try{ended: true, out: plugins.Outcome{Result: r, Detail: fmt.Sprintf(format, a...), Elapsed: time.Duration(shim.MonoNow() - asked)}}
 }
 
-func attached(e ending) try {
-	o := e.outcome()
+func attached(e shim.Ending) try {
+	o := e.Outcome()
 	o.Attached = true
 	return try{ended: true, out: o}
 }
 
 // spawn starts the shim and gives the pipe that closes when it has written the outcome.
-func (r *Runner) spawn(d keyDir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, error) {
+func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, *os.Process, error) {
 	t, err := task()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s := spec{
-		V: specVersion, ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, envCookie+"="+d.cookie()), Dir: t.Dir,
+	s := shim.Spec{
+		ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,
 		AskedNs: a.AskedNs, DeadlineNs: a.AskedNs + int64(t.Timeout), TimeoutNs: int64(t.Timeout),
 		GraceNs: int64(t.Grace), OutputLimit: t.OutputLimit, User: t.User,
 	}
-	if t.User != nil {
-		s.V = specVersionUser
-	}
-	sp, err := json.Marshal(s)
+	sp, err := s.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("task of the shim: %w", err)
+		return nil, nil, fmt.Errorf("task of the shim: %w", err)
 	}
-	if err := errors.Join(d.write(stdinFile, t.Stdin), d.write(specFile, sp)); err != nil {
-		return nil, fmt.Errorf("run directory: %w: make room in it, and let its owner write", err)
+	if err := errors.Join(d.Write(shim.StdinFile, t.Stdin), d.Write(shim.SpecFile, sp)); err != nil {
+		return nil, nil, fmt.Errorf("run directory: %w: make room in it, and let its owner write", err)
 	}
 	done, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer w.Close()
-	if err := r.startShim(d, lock, w); err != nil {
+	p, err := r.startShim(d, lock, w)
+	if err != nil {
 		done.Close()
-		return nil, fmt.Errorf("start the shim: %w", err)
+		return nil, nil, fmt.Errorf("start the shim: %w", err)
 	}
-	return done, nil
+	return done, p, nil
 }
 
-func (r *Runner) startShim(d keyDir, lock, done *os.File) error {
+func (r *Runner) startShim(d shim.Dir, lock, done *os.File) (*os.Process, error) {
+	if p := r.handOver(d, lock, done); p != nil {
+		return p, nil
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
-	say, err := os.OpenFile(d.path(shimLogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	say, err := os.OpenFile(d.Path(shim.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer say.Close()
 	start := func(program string) (*os.Process, error) {
-		return os.StartProcess(program, []string{program, ShimCommand, string(d)}, &os.ProcAttr{
+		return os.StartProcess(program, []string{program, shim.Command, string(d)}, &os.ProcAttr{
 			Dir: "/", Env: shimEnv(), Files: []*os.File{null, null, say, lock, done},
 			Sys: &syscall.SysProcAttr{Setsid: true},
 		})
@@ -226,15 +229,18 @@ func (r *Runner) startShim(d keyDir, lock, done *os.File) error {
 		r.small.Store(false)
 		p, err = start(r.Self)
 	}
-	if err != nil {
-		return err
-	}
+	return p, err
+}
+
+// reap takes the shim when it has ended. The wait for it holds a thread, and two hundred shims may live
+// at once: so it begins when the shim has nothing more to say, which is shortly before its end.
+func (r *Runner) reap(d shim.Dir, p *os.Process, said <-chan struct{}) {
 	r.reapers.Go(func() {
+		<-said
 		if st, err := p.Wait(); err != nil || !st.Success() {
 			r.Log.Warn("exec shim did not end well: the next call under this key finds out", "dir", string(d), "state", st, "err", err)
 		}
 	})
-	return nil
 }
 
 // shimEnv keeps the runtime of the shim small: many may start at once on few cores. It collects
@@ -246,47 +252,28 @@ func shimEnv() []string {
 
 // settle answers for a call that may have been started and whose shim is dead. The caller holds
 // the lock, so nobody else answers or starts. The end is stored: it is the same for all who ask.
-func (r *Runner) settle(d keyDir, id string) plugins.Outcome {
-	m := d.readMarker()
-	if boot := bootID(); m.Boot == "" || boot == "" || m.Boot == boot {
-		left, err := killAll(func() ([]proc, error) { return survivors(m, d.cookie()) }, killBound)
+func (r *Runner) settle(d shim.Dir, id string) plugins.Outcome {
+	m := d.ReadMarker()
+	if boot := shim.BootID(); m.Boot == "" || boot == "" || m.Boot == boot {
+		left, err := shim.KillAll(func() ([]shim.Proc, error) { return shim.Survivors(m, cookieOf(d)) }, shim.KillBound)
 		if err != nil || len(left) > 0 {
 			return plugins.Outcome{Result: plugins.Unknown, Attached: true,
-				Detail: fmt.Sprintf("the shim died and what it started cannot be ended (%s, %v): end it by hand", pids(left), err)}
+				Detail: fmt.Sprintf("the shim died and what it started cannot be ended (%s, %v): end it by hand", shim.Pids(left), err)}
 		}
 	}
-	e := ending{ID: id, Result: plugins.Failed.String(), ExitCode: -1,
+	e := shim.Ending{ID: id, Result: plugins.Failed.String(), ExitCode: -1,
 		Detail: "the shim died before the end of the command was known; nothing of it runs any more; part of its work may have been done"}
-	if err := d.writeEnding(e); err != nil {
+	if err := d.WriteEnding(e); err != nil {
 		r.Log.Warn("the end of a call cannot be stored; it is found out again at the next call", "call", id, "err", err)
 	}
-	r.Log.Warn("exec shim died", "call", id, "said", d.lastWords())
+	r.Log.Warn("exec shim died", "call", id, "said", d.LastWords())
 	return attached(e).out
-}
-
-func pids(ps []proc) string {
-	if len(ps) == 0 {
-		return "no process known"
-	}
-	s := make([]string, 0, len(ps))
-	for _, p := range ps[:min(len(ps), 20)] {
-		s = append(s, fmt.Sprint(p.pid))
-	}
-	return "pid " + strings.Join(s, " ")
-}
-
-// lastWords is the end of what the shims of this key said.
-func (d keyDir) lastWords() string {
-	b, err := os.ReadFile(d.path(shimLogFile))
-	if err != nil || len(b) == 0 {
-		return "it said nothing"
-	}
-	return strings.Join(strings.Fields(string(b[max(0, len(b)-500):])), " ")
 }
 
 // Wait waits until the shims that this process has started have ended, or ctx ends. It ends none of
 // them: they are meant to outlive the process.
 func (r *Runner) Wait(ctx context.Context) error {
+	r.cool()
 	done := make(chan struct{})
 	go func() { r.reapers.Wait(); close(done) }()
 	select {

@@ -7,15 +7,19 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"firebreak/plugins/hooks/exec/shim"
 )
 
-// smallName is the program that makes a lighter shim than the agent, which brings all its packages: its
-// start costs half of the processor time. It is installed beside the agent anyway.
-const smallName = "firebreak-helper"
+// smallName is the program that is a shim and nothing else. Agent and helper bring all their packages
+// along, and their start takes several times as much processor time.
+const smallName = "firebreak-shim"
 
-// smallBeside gives the path of the small program in the directory of self, or nothing if there is none that
+const tryBound = 2 * time.Second // for it to answer
+
+// SmallBeside gives the path of the small program in the directory of self, or nothing if there is none that
 // only those can replace who can replace self.
-func smallBeside(self string) string {
+func SmallBeside(self string) string {
 	path := filepath.Join(filepath.Dir(self), smallName)
 	mine, err := os.Stat(self)
 	if err != nil || path == self {
@@ -40,20 +44,24 @@ func ownerOf(fi os.FileInfo) uint32 {
 
 // answers tells whether program is a shim that reads and writes what this one does.
 func answers(ctx context.Context, program string) (bool, error) {
-	cmd := osexec.CommandContext(ctx, program, ShimCommand, shimProbe)
+	cmd := osexec.CommandContext(ctx, program, shim.Command, shim.ProbeArg)
 	cmd.Env = shimEnv()
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
-	return err == nil && string(out) == shimAnswer, err
+	return err == nil && string(out) == shim.Answer, err
 }
 
-// tryOut looks whether the small shim can be used until the next probe. Nothing is lost without it but time.
-func (r *Runner) tryOut(ctx context.Context) {
+// TryOut looks whether the small shim can be used until the next probe. Nothing is lost without it but time.
+func (r *Runner) TryOut(ctx context.Context) {
 	if r.Small == "" {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, tryBound)
+	defer cancel()
 	ok, err := answers(ctx, r.Small)
-	if r.small.Swap(ok) && !ok && ctx.Err() == nil {
+	was := r.small.Swap(ok)
+	r.warm(true)
+	if was && !ok && ctx.Err() == nil {
 		r.Log.Warn("the small shim answers no more: the agent's own program is started, more slowly", "shim", r.Small, "err", err)
 	}
 }

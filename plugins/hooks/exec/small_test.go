@@ -56,13 +56,14 @@ func shimOf(t *testing.T, b *bench, step string) string {
 // The shim is the small program beside the agent's once a probe has seen it answer, and the agent's own
 // before, after it is gone, and whenever it does not take the task: a step never fails for it.
 func TestSmallShim(t *testing.T) {
-	bin, err := helperBinary()
+	bin, err := shimBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	self, helper := beside(t, bin)
 	b := newBench(t, `readlink /proc/$PPID/exe >"$W/$FIREBREAK_STEP"`)
-	b.hook.run.Self, b.hook.run.Small = self, smallBeside(self)
+	b.hook.run.Self, b.hook.run.Small = self, SmallBeside(self)
+	b.hook.run.over = true // without spares
 	if got := shimOf(t, b, "unproven"); got != self {
 		t.Errorf("before any probe the shim is %s", got)
 	}
@@ -115,7 +116,7 @@ func TestSmallBeside(t *testing.T) {
 		if name == "as it should be" {
 			want = helper
 		}
-		if got := smallBeside(self); got != want {
+		if got := SmallBeside(self); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"firebreak/plugins"
+	"firebreak/plugins/hooks/exec/shim"
 )
 
 // How long ended keys are kept once the agent says which episodes are open.
@@ -70,12 +71,12 @@ func Sweep(runDir string, olderThan time.Duration, keep func(id string) bool) (i
 		faults = append(faults, os.RemoveAll(p))
 	}
 	for _, p := range dirs {
-		d := keyDir(p)
-		fi, err := os.Stat(d.path(outcomeFile))
+		d := shim.Dir(p)
+		fi, err := os.Stat(d.Path(shim.OutcomeFile))
 		if err != nil || time.Since(fi.ModTime()) < olderThan {
 			continue
 		}
-		ok, err := d.sweep(keep)
+		ok, err := d.Sweep(keep)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("sweep %s: %w", p, err))
 		}
@@ -84,22 +85,4 @@ func Sweep(runDir string, olderThan time.Duration, keep func(id string) bool) (i
 		}
 	}
 	return removed, errors.Join(faults...)
-}
-
-func (d keyDir) sweep(keep func(string) bool) (bool, error) {
-	sp, err := d.readSpec()
-	if err != nil || keep != nil && keep(sp.ID) {
-		return false, nil // one that does not tell its key is left to a person
-	}
-	lock, err := d.lock()
-	if lock == nil {
-		return false, err
-	}
-	defer lock.Close()
-	// Renamed first, under the lock: one who waits for the lock then sees that it is another file.
-	gone := filepath.Join(filepath.Dir(string(d)), ".gone-"+strings.TrimPrefix(filepath.Base(string(d)), "k-"))
-	if err := os.Rename(string(d), gone); err != nil {
-		return false, err
-	}
-	return true, os.RemoveAll(gone)
 }

@@ -223,7 +223,7 @@ func TestHelperUnderItsUnits(t *testing.T) {
 		}
 		s.current(i + 1)
 	}
-	if m := b.dir(call("x")).readMarker(); syscall.Kill(m.Group, 0) != nil {
+	if m := b.marked(call("x")); syscall.Kill(m.Group, 0) != nil {
 		t.Fatal("the command ended with a helper")
 	}
 	count := func() (fed, killed int) {
@@ -244,26 +244,5 @@ func TestHelperUnderItsUnits(t *testing.T) {
 	}
 	if err := b.hook.Probe(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-// What a command has said is not lost when the shim gets no processor until its time for reading is over.
-func TestOutputOfABusyMachine(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if _, err := w.WriteString(strings.Repeat("said ", 4000)); err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close() // a process left behind holds it open
-	if err := r.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		t.Fatal(err)
-	}
-	c := &capture{from: r, limit: 12000, eof: make(chan struct{})}
-	c.drain()
-	if got := string(c.first()); got != strings.Repeat("said ", 2400) {
-		t.Errorf("%d bytes: %.40q", len(got), got)
 	}
 }

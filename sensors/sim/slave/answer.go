@@ -47,6 +47,9 @@ func answer(bank *Bank, req Request, pdu []byte, f Fault) []byte {
 	if req.Function == writeCoil || req.Function == writeRegister {
 		return acknowledge(bank, req, pdu)
 	}
+	if req.Function == identification {
+		return bank.identify(pdu)
+	}
 	if req.Function < byte(Coils) || req.Function > byte(Inputs) {
 		return []byte{req.Function | 0x80, IllegalFunction}
 	}

@@ -26,6 +26,8 @@ type Bank struct {
 	tables [Inputs + 1]map[uint16]uint16
 	onRead func()
 	write  WriteFunc
+
+	objects map[byte][]byte // of the device identification
 }
 
 // WriteFunc decides what a write of one coil or holding register does. It returns an exception code,

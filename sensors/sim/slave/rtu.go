@@ -18,7 +18,8 @@ type Line interface {
 }
 
 const (
-	requestSize = 8                     // a request of function codes 1 to 4, with its CRC
+	requestSize = 8                     // a request of function codes 1 to 6, with its CRC
+	identSize   = 7                     // one of function 0x2B
 	frameGap    = 20 * time.Millisecond // a silence that ends a frame. t3.5 is 4 ms at 9600 baud; a pty has no baud rate and the scheduler may split a write.
 )
 
@@ -64,7 +65,7 @@ func (s *RTU) Close() error {
 	return s.err
 }
 
-// serve finds requests by their length and CRC: all that a bank can answer is 8 bytes long. What
+// serve finds requests by their length and CRC: all that a bank can answer is 8 bytes long, or 7. What
 // does not fit is dropped byte by byte, and whole after a silence.
 func (s *RTU) serve() {
 	var buf []byte
@@ -86,16 +87,23 @@ func (s *RTU) serve() {
 		case err != nil:
 			return
 		}
-		for len(buf) >= requestSize {
-			frame := buf[:requestSize]
-			if CRC16(frame[:6]) != binary.LittleEndian.Uint16(frame[6:]) {
+		for len(buf) >= identSize {
+			size := requestSize
+			if buf[1] == identification {
+				size = identSize
+			}
+			if len(buf) < size {
+				break
+			}
+			frame := buf[:size]
+			if CRC16(frame[:size-2]) != binary.LittleEndian.Uint16(frame[size-2:]) {
 				buf = buf[1:]
 				continue
 			}
 			if !s.handle(frame, &hung) {
 				return
 			}
-			buf = buf[requestSize:]
+			buf = buf[size:]
 		}
 	}
 }
@@ -106,7 +114,7 @@ func (s *RTU) handle(frame []byte, hung *bool) bool {
 	if !ok {
 		return true
 	}
-	pdu := frame[1:6]
+	pdu := frame[1 : len(frame)-2]
 	req := parse(frame[0], pdu, s.count.Add(1)-1)
 	var f Fault
 	if hook := s.fault.Load(); hook != nil {

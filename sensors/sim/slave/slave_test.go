@@ -20,6 +20,10 @@ func bank() *Bank {
 	b.Set(Coils, 19, 1, 0, 1, 1, 0, 0, 1, 1, 1)
 	b.Set(Discretes, 0, 1, 0, 1)
 	b.Define(Holdings, 10, 2)
+	b.Say(0, []byte("FB"))
+	b.Say(2, []byte("V1"))
+	b.Say(0x87, []byte{0, 0, 0, 1})
+	b.Say(0x88, bytes.Repeat([]byte{'x'}, 300)) // cut to what one reply holds
 	return b
 }
 
@@ -76,6 +80,13 @@ var exchanges = []struct{ name, request, answer string }{
 	{"2001 bits", "000B 0000 0006 01 01 0000 07D1", "000B 0000 0003 01 81 03"},
 	{"write refused", "000C 0000 0006 01 06 006B 0001", "000C 0000 0003 01 86 01"},
 	{"write many refused", "000D 0000 0009 01 10 006B 0001 02 0001", "000D 0000 0003 01 90 01"},
+	{"basic identification", "000F 0000 0005 01 2B 0E 01 00", "000F 0000 0010 01 2B 0E 01 03 00 00 02 00 02 4642 02 02 5631"},
+	{"more follows", "0010 0000 0005 01 2B 0E 03 87", "0010 0000 000E 01 2B 0E 03 03 FF 88 01 87 04 0000 0001"},
+	{"the last", "0011 0000 0005 01 2B 0E 03 88", "0011 0000 00FE 01 2B 0E 03 03 00 00 01 88 F4" + strings.Repeat("78", 244)},
+	{"no such object", "0012 0000 0005 01 2B 0E 01 01", "0012 0000 0010 01 2B 0E 01 03 00 00 02 00 02 4642 02 02 5631"},
+	{"no such read code", "0013 0000 0005 01 2B 0E 05 00", "0013 0000 0003 01 AB 03"},
+	{"another MEI type", "0014 0000 0005 01 2B 0D 01 00", "0014 0000 0003 01 AB 01"},
+	{"no identification", "0015 0000 0005 07 2B 0E 01 00", "0015 0000 0003 07 AB 01"},
 	{"no such unit", "000E 0000 0006 02 03 0000 0001", "000E 0000 0003 02 83 0B"},
 }
 
@@ -274,6 +285,8 @@ func TestRTU(t *testing.T) {
 		send(holding)
 		expect(t, line, "silent", "")
 		s.SetFault(nil)
+		send("01 2B 0E 03 87 31 75")
+		expect(t, line, "no identification", "01 AB 01 9E F0")
 		send("01 03 00 00 00 02 C4 0B")
 		expect(t, line, "hole", "01 83 02 C0 F1")
 	})

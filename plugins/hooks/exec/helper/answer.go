@@ -17,6 +17,7 @@ import (
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/hooks/exec/frame"
+	"firebreak/plugins/hooks/exec/shim"
 )
 
 const maxName = 512 // of what the agent tells, in one variable
@@ -37,7 +38,7 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, r *exec.Runner, req *
 	})
 	defer watch.Wait()
 	defer func() { _ = c.SetReadDeadline(time.Unix(1, 0)) }()
-	now := exec.MonoNow()
+	now := shim.MonoNow()
 	asked := req.AskedNs
 	if asked <= 0 || asked > now { // another clock than ours
 		asked = now

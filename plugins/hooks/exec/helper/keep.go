@@ -23,6 +23,7 @@ func (s *server) keep(ctx context.Context) {
 	defer t.Stop()
 	for {
 		for _, r := range s.runners {
+			r.TryOut(ctx) // until it has answered, starts take longer: no agent's probe is waited for
 			s.sweep(r.Dir, tight(r.Dir))
 		}
 		select {

@@ -1,7 +1,7 @@
 // Command firebreak-helper runs the actions of its own list for the firebreak agent, and nothing
 // else. The agent runs without rights and can only name an action; program, arguments, user and
-// limits stand in a file that root alone can write. Each action is the child of a shim, this program
-// started again, so that the end of the helper neither ends nor doubles an action (S10).
+// limits stand in a file that root alone can write. Each action is the child of a shim, firebreak-shim or
+// this program started again, so that the end of the helper neither ends nor doubles an action (S10).
 //
 // Concurrency: each connection has a goroutine of its own and asks once; the keys are guarded by
 // their locks in the run directory, also against another helper. Failure: a list with a fault keeps
@@ -24,7 +24,7 @@ import (
 	"strings"
 	"syscall"
 
-	"firebreak/plugins/hooks/exec"
+	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 )
 
@@ -46,8 +46,8 @@ const usage = `firebreak-helper runs the actions of its own list for the firebre
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == exec.ShimCommand {
-		return exec.ShimMain(args[1:]) // first of all: an action waits for it
+	if len(args) > 0 && args[0] == shim.Command {
+		return shim.Main(args[1:]) // first of all: an action waits for it
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

@@ -68,7 +68,7 @@ func (o *options) run(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("run directory: %w", err)
 		}
-		s.runners[uid] = &exec.Runner{Dir: dir, Self: self, Log: o.log}
+		s.runners[uid] = &exec.Runner{Dir: dir, Self: self, Small: exec.SmallBeside(self), Log: o.log}
 	}
 	s.reload(true)
 	ln, err := listen(filepath.Join(o.dir, socketName), o.group)

@@ -18,12 +18,13 @@ import (
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/hooks/exec/frame"
+	"firebreak/plugins/hooks/exec/shim"
 )
 
 // The test binary stands in for the helper: it is started again as the shim.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == exec.ShimCommand {
-		os.Exit(exec.ShimMain(os.Args[2:]))
+	if len(os.Args) > 1 && os.Args[1] == shim.Command {
+		os.Exit(shim.Main(os.Args[2:]))
 	}
 	os.Exit(m.Run())
 }

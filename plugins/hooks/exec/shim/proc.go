@@ -1,4 +1,4 @@
-package exec
+package shim
 
 import (
 	"bytes"
@@ -12,53 +12,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// proc is one process as /proc/PID/stat tells it. pid and start together are never used twice in
+// Proc is one process as /proc/PID/stat tells it. PID and Start together are never used twice in
 // one boot.
-type proc struct {
-	pid, ppid, group, session int
-	state                     byte
-	start                     uint64 // clock ticks since boot
+type Proc struct {
+	PID, PPID, Group, Session int
+	State                     byte
+	Start                     uint64 // clock ticks since boot
 }
 
-func (p proc) dead() bool { return p.state == 'Z' || p.state == 'X' }
+// Dead tells whether it has ended.
+func (p Proc) Dead() bool { return p.State == 'Z' || p.State == 'X' }
 
 // errGone: there is no such process. Any other error says nothing about it.
 var errGone = errors.New("the process is gone")
 
-func readProc(pid int) (proc, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// ReadProc reads one process; that there is none is an error too.
+func ReadProc(pid int) (Proc, error) {
+	b, err := readFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return proc{}, errGone
+		return Proc{}, errGone
 	}
 	if err != nil {
-		return proc{}, err
+		return Proc{}, err
 	}
 	return parseStat(pid, b)
 }
 
 // parseStat reads proc(5) stat. The second field is the name in parentheses, which may itself
 // hold blanks and parentheses: the last one ends it.
-func parseStat(pid int, b []byte) (proc, error) {
+func parseStat(pid int, b []byte) (Proc, error) {
 	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
-		return proc{}, fmt.Errorf("stat of process %d holds no name", pid)
+		return Proc{}, fmt.Errorf("stat of process %d holds no name", pid)
 	}
 	f := strings.Fields(string(b[i+1:]))
 	if len(f) < 20 || len(f[0]) != 1 {
-		return proc{}, fmt.Errorf("stat of process %d is short", pid)
+		return Proc{}, fmt.Errorf("stat of process %d is short", pid)
 	}
 	ppid, err1 := strconv.Atoi(f[1])
 	group, err2 := strconv.Atoi(f[2])
 	session, err3 := strconv.Atoi(f[3])
 	start, err4 := strconv.ParseUint(f[19], 10, 64)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return proc{}, fmt.Errorf("stat of process %d: %w", pid, err)
+		return Proc{}, fmt.Errorf("stat of process %d: %w", pid, err)
 	}
-	return proc{pid: pid, ppid: ppid, group: group, session: session, state: f[0][0], start: start}, nil
+	return Proc{PID: pid, PPID: ppid, Group: group, Session: session, State: f[0][0], Start: start}, nil
 }
 
 // allProcs lists the processes that live now, zombies left out.
-func allProcs() ([]proc, error) {
+func allProcs() ([]Proc, error) {
 	d, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -68,64 +70,67 @@ func allProcs() ([]proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ps []proc
+	var ps []Proc
 	for _, n := range names {
 		pid, err := strconv.Atoi(n)
 		if err != nil {
 			continue
 		}
-		p, err := readProc(pid)
+		p, err := ReadProc(pid)
 		if err != nil && !errors.Is(err, errGone) {
 			return nil, err
 		}
-		if err == nil && !p.dead() {
+		if err == nil && !p.Dead() {
 			ps = append(ps, p)
 		}
 	}
 	return ps, nil
 }
 
-// descendants lists the children of root, their children, and so on.
-func descendants(root int) ([]proc, error) {
+// Descendants lists the children of root, their children, and so on.
+func Descendants(root int) ([]Proc, error) {
 	ps, err := allProcs()
 	if err != nil {
 		return nil, err
 	}
-	children := make(map[int][]proc, len(ps))
+	children := make(map[int][]Proc, len(ps))
 	for _, p := range ps {
-		children[p.ppid] = append(children[p.ppid], p)
+		children[p.PPID] = append(children[p.PPID], p)
 	}
-	todo, found := children[root], []proc(nil)
+	todo, found := children[root], []Proc(nil)
 	for len(todo) > 0 && len(found) <= len(ps) { // a list read while pids are reused might hold a ring
 		p := todo[0]
 		found = append(found, p)
-		todo = append(todo[1:], children[p.pid]...)
+		todo = append(todo[1:], children[p.PID]...)
 	}
 	return found, nil
 }
 
-// survivors lists what lives on of a call whose shim is dead: what carries the cookie, and what
+// Cookie is the variable in the environment of everything that is started under a key, which tells its run.
+const Cookie = "FIREBREAK_RUN"
+
+// Survivors lists what lives on of a call whose shim is dead: what carries the cookie, and what
 // is in the recorded process group. A number may have been given to somebody else since. As long
 // as a group has a member the kernel gives its number to nobody, so: a leader of another age, or
 // another session, is another group.
-func survivors(m marker, cookie string) ([]proc, error) {
+func Survivors(m Marker, cookie string) ([]Proc, error) {
 	ps, err := allProcs()
 	if err != nil {
 		return nil, err
 	}
-	mark := []byte(envCookie + "=" + cookie)
+	mark := []byte(Cookie + "=" + cookie)
 	ours := false
 	if m.Group > 1 {
-		leader, err := readProc(m.Group)
-		ours = errors.Is(err, errGone) || err == nil && leader.start == m.StartAt
+		leader, err := ReadProc(m.Group)
+		ours = errors.Is(err, errGone) || err == nil && leader.Start == m.StartAt
 	}
-	var found []proc
+	var found []Proc
 	for _, p := range ps {
-		if p.pid == os.Getpid() {
+		if p.PID == os.Getpid() {
 			continue
 		}
-		inGroup := ours && p.group == m.Group && p.session == m.Session && p.start >= m.StartAt
-		marked, err := hasEnv(p.pid, mark)
+		inGroup := ours && p.Group == m.Group && p.Session == m.Session && p.Start >= m.StartAt
+		marked, err := hasEnv(p.PID, mark)
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +142,7 @@ func survivors(m marker, cookie string) ([]proc, error) {
 }
 
 func hasEnv(pid int, mark []byte) (bool, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	b, err := readFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrPermission) {
 		return false, nil // gone, or another user's: the package comment states that limit
 	}
@@ -154,13 +159,13 @@ func hasEnv(pid int, mark []byte) (bool, error) {
 
 // signal sends sig to this very process: the pidfd is opened before the age is looked at again,
 // so that a number that was given away is never hit.
-func (p proc) signal(sig unix.Signal) {
-	fd, err := unix.PidfdOpen(p.pid, 0)
+func (p Proc) signal(sig unix.Signal) {
+	fd, err := unix.PidfdOpen(p.PID, 0)
 	if err == nil {
 		defer unix.Close(fd)
 	}
-	now, readErr := readProc(p.pid)
-	if readErr != nil || now.start != p.start {
+	now, readErr := ReadProc(p.PID)
+	if readErr != nil || now.Start != p.Start {
 		return
 	}
 	if err == nil {
@@ -168,13 +173,13 @@ func (p proc) signal(sig unix.Signal) {
 		return
 	}
 	if errors.Is(err, unix.ENOSYS) { // before Linux 5.3
-		_ = unix.Kill(p.pid, sig)
+		_ = unix.Kill(p.PID, sig)
 	}
 }
 
-// killAll kills what list finds until it finds nothing twice in a row, since a process may fork
+// KillAll kills what list finds until it finds nothing twice in a row, since a process may fork
 // while the list is read. It gives what is left at the bound.
-func killAll(list func() ([]proc, error), bound time.Duration) ([]proc, error) {
+func KillAll(list func() ([]Proc, error), bound time.Duration) ([]Proc, error) {
 	end := time.Now().Add(bound)
 	for none := 0; ; {
 		ps, err := list()
@@ -196,4 +201,16 @@ func killAll(list func() ([]proc, error), bound time.Duration) ([]proc, error) {
 		}
 		time.Sleep(5 * time.Millisecond) // nothing tells of the end of a process that is not our child
 	}
+}
+
+// Pids names processes for a person.
+func Pids(ps []Proc) string {
+	if len(ps) == 0 {
+		return "no process known"
+	}
+	s := make([]string, 0, len(ps))
+	for _, p := range ps[:min(len(ps), 20)] {
+		s = append(s, fmt.Sprint(p.PID))
+	}
+	return "pid " + strings.Join(s, " ")
 }
