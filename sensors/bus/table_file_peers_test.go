@@ -32,6 +32,7 @@ type read struct {
 	value  float64
 	bad    bool
 	reason string // of bad; empty: any
+	any    bool   // the documents do not tell
 	unit   string
 }
 
@@ -211,6 +212,9 @@ func (tb *table) bits(g registers, size int, w []string) error {
 }
 
 func parseRead(text string) (r read, err error) {
+	if text == "any" {
+		return read{any: true}, nil
+	}
 	if reason, bad := strings.CutPrefix(text, "bad"); bad {
 		return read{bad: true, reason: strings.TrimPrefix(reason, ":")}, nil
 	}
@@ -218,9 +222,15 @@ func parseRead(text string) (r read, err error) {
 	return r, err
 }
 
-// parseWords takes 7, -7, 0x7, u32:7, i32:-7, f32:7.5 and f32s:7.5.
+// parseWords takes 7, -7, 0x7, u32:7, i32:-7, f32:7.5, f32s:7.5, and "text", of which each byte is one.
 func parseWords(w []string) (out []uint16, err error) {
 	for _, text := range w {
+		if quoted, err := strconv.Unquote(text); err == nil {
+			for _, b := range []byte(quoted) {
+				out = append(out, uint16(b))
+			}
+			continue
+		}
 		kind, number, wide := strings.Cut(text, ":")
 		if !wide {
 			n, err := strconv.ParseInt(text, 0, 32)
