@@ -49,29 +49,6 @@ func TestTablesLibmodbus(t *testing.T) {
 	readTables(t, []string{"huawei-ups2000"}, bin)
 }
 
-// allTables are the tables by unit; each has a number of its own, whatever its document says.
-func allTables(t *testing.T, without []string) map[byte]*table {
-	t.Helper()
-	files, _ := filepath.Glob("testdata/tables/*.txt")
-	if len(files) < 10 {
-		t.Fatalf("only %d tables", len(files))
-	}
-	tables := map[byte]*table{}
-	for i, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".txt")
-		if slices.Contains(without, name) {
-			continue
-		}
-		tb, err := readTable(file, name)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		tables[byte(11+i)] = tb
-	}
-	return tables
-}
-
 // readTables starts a server with one unit for each table, and reads them all at once.
 func readTables(t *testing.T, without []string, command ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), tableTime)

@@ -1,5 +1,3 @@
-//go:build peers
-
 package bus_test
 
 import (
@@ -7,12 +5,79 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
+	"firebreak/configs"
 	"firebreak/sensors/profile"
 )
+
+// Each table has all points of its profile, each with a value that is not what an empty register reads, its sentinel
+// where it has one, and another device where the profile asks who answers. What is read of it: TestTablesPymodbus,
+// TestTablesLibmodbus.
+func TestTablesWhole(t *testing.T) {
+	for _, tb := range allTables(t, nil) {
+		p, err := profile.Load(configs.Profiles(), tb.name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		channels := map[string]bool{}
+		for i := range p.Channels {
+			c := &p.Channels[i]
+			channels[c.Name] = true
+			want, known := tb.want[c.Name]
+			if tb.beyond[c.Name] {
+				continue
+			}
+			rows := func(is func(r read) bool) bool {
+				return is(want) || slices.ContainsFunc(tb.rows, func(row tableRow) bool { return is(row.reads[c.Name]) })
+			}
+			switch {
+			case !known:
+				t.Errorf("%s: %s is not in the table", tb.name, c.Name)
+			case !rows(func(r read) bool { return r.value != 0 }):
+				t.Errorf("%s: %s is never other than 0", tb.name, c.Name)
+			case len(c.Sentinels) > 0 && !tb.untold[c.Name] && !rows(func(r read) bool { return r.bad }):
+				t.Errorf("%s: %s is never without a value, which the profile knows: %#x", tb.name, c.Name, c.Sentinels)
+			}
+		}
+		for name := range tb.want {
+			if !channels[name] {
+				t.Errorf("%s: the profile has no %s", tb.name, name)
+			}
+		}
+		if wrong := func(r tableRow) bool { return r.wrong }; len(p.Identity) > 0 && !slices.ContainsFunc(tb.rows, wrong) {
+			t.Errorf("%s: no line `wrong`, though the profile asks who answers", tb.name)
+		}
+	}
+}
+
+// allTables are the tables by unit; each has a number of its own, whatever its document says.
+func allTables(t *testing.T, without []string) map[byte]*table {
+	t.Helper()
+	files, _ := filepath.Glob("testdata/tables/*.txt")
+	if len(files) < 10 {
+		t.Fatalf("only %d tables", len(files))
+	}
+	tables := map[byte]*table{}
+	for i, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if slices.Contains(without, name) {
+			continue
+		}
+		tb, err := readTable(file, name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		tables[byte(11+i)] = tb
+	}
+	return tables
+}
 
 // identification is what function 43 tells; the others are the functions that read a table.
 func tableFunctions() map[string]profile.Function {
@@ -51,6 +116,7 @@ type table struct {
 	want   map[string]read
 	rows   []tableRow
 	beyond map[string]bool
+	untold map[string]bool // what it reads when there is no value
 }
 
 func readTable(file, name string) (*table, error) {
@@ -58,7 +124,7 @@ func readTable(file, name string) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	tb := &table{name: name, want: map[string]read{}, beyond: map[string]bool{}}
+	tb := &table{name: name, want: map[string]read{}, beyond: map[string]bool{}, untold: map[string]bool{}}
 	lines := strings.Split(string(text), "\n")
 	var faults []error
 	// The points of all lines `want` are known before a row may name them.
@@ -85,6 +151,11 @@ func (tb *table) line(line, verb string, w []string) error {
 		return nil
 	case "beyond":
 		tb.beyond[w[0]] = true
+		return nil
+	case "untold":
+		for _, point := range w {
+			tb.untold[point] = true
+		}
 		return nil
 	case "want":
 		r, err := parseRead(w[1])
