@@ -101,6 +101,18 @@ type read struct {
 	unit   string
 }
 
+func (r read) String() string {
+	switch {
+	case r.any:
+		return "anything"
+	case r.bad && r.reason == "":
+		return "bad"
+	case r.bad:
+		return "bad:" + r.reason
+	}
+	return strings.TrimSpace(fmt.Sprint(r.value, " ", r.unit))
+}
+
 // tableRow is registers that differ from the base, and what differs of what is read.
 type tableRow struct {
 	text  string

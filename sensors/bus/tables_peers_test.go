@@ -27,6 +27,7 @@ import (
 
 const (
 	tableTime = 90 * time.Second // for all tables: whatever hangs ends then
+	maxFaults = 20               // of a table: the rest would say the same
 	patience  = 20 * time.Second // for a reply: how long a device may take is held elsewhere
 )
 
@@ -158,7 +159,12 @@ func (s *store) play(ctx context.Context, t *testing.T, tb *table, unit byte, wa
 		}
 	}
 	rows := append([]tableRow{{text: "healthy"}}, tb.rows...)
+	faults := 0
 	for i, row := range rows {
+		if faults > maxFaults {
+			t.Errorf("%s: it is left here, before: %s", tb.name, row.text)
+			return
+		}
 		last := rows[max(i-1, 0)]
 		for _, g := range []registers{tb.healthy(last.set), row.set} {
 			if len(g.words) == 0 {
@@ -176,6 +182,7 @@ func (s *store) play(ctx context.Context, t *testing.T, tb *table, unit byte, wa
 			select {
 			case b := <-r.got:
 				for _, fault := range r.against(tb, row, b) {
+					faults++
 					t.Errorf("%s over %s: %s: %s", tb.name, way, row.text, fault)
 				}
 			case <-ctx.Done():
@@ -290,7 +297,7 @@ func (r *reader) against(tb *table, row tableRow, b sensors.Batch) (faults []str
 		case want.any:
 		case want.bad && (usable || want.reason != "" && want.reason != got.Quality.Reason().String()),
 			!want.bad && (!usable || math.Abs(got.Value-want.value) > 1e-9*max(1, math.Abs(want.value))):
-			faults = append(faults, fmt.Sprintf("%s is %v (%s), want %+v", name, got.Value, got.Quality, want))
+			faults = append(faults, fmt.Sprintf("%s is %v (%s), want %v", name, got.Value, got.Quality, want))
 		}
 	}
 	return faults
