@@ -428,7 +428,7 @@ func TestLicences(t *testing.T) {
 		rows[m[1]] = row{m[2], m[3], m[4]}
 	}
 	required := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*([a-zA-Z0-9./_-]+\.[a-z]+/\S+|[a-z.]+/\S+) (v\S+)`).FindAllStringSubmatch(readFile(t, "go.mod"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*([a-zA-Z0-9./_-]+\.[a-z]+(?:/\S+)?|[a-z.]+/\S+) (v\S+)`).FindAllStringSubmatch(readFile(t, "go.mod"), -1) {
 		required[m[1]] = true
 		if rows[m[1]].version != m[2] {
 			t.Errorf("go.mod requires %s %s; docs/licences.md has version %q of it: read its licence and correct the row", m[1], m[2], rows[m[1]].version)
@@ -444,6 +444,17 @@ func TestLicences(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	linked := strings.Fields(string(out))
+	cmd = exec.Command("go", "list", "-deps", "-tags", "telegraf", "-f", "{{with .Module}}{{.Path}}{{end}}", "./plugins/telegraf")
+	cmd.Dir = repo
+	hosted, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list of the companion: %v", err)
+	}
+	for _, m := range strings.Fields(string(hosted)) {
+		if rows[m].licence == "" && m != "firebreak" {
+			t.Errorf("docs/licences.md lacks %s, which the companion links", m)
+		}
+	}
 	for m, r := range rows {
 		if !required[m] {
 			t.Errorf("docs/licences.md has %s, which go.mod does not require", m)

@@ -106,12 +106,7 @@ It is not a fire alarm or extinguishing system, and replaces none: on a fire ala
 the fire service; it does not call them.
 `
 
-func main() {
-	if len(os.Args) > 1 && os.Args[1] == "run" {
-		app.NoHub()
-	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == shim.Command {

@@ -55,6 +55,7 @@ var floors = map[string]int{
 	"plugins/telegraf/mapping":   3, // what inputs bring to readings
 	"plugins/telegraf/schema":    3, // what is told to metrics
 	"plugins/telegraf/companion": 3, // the agent's side: start, feed, limit, end
+	"plugins/telegraf/rig":       4, // for tests of it
 	"plugins/telegraf":           4, // package main of the companion, the fourth binary
 
 	"plugins/hooks/exec/frame":  2, // what the exec hook and the helper say to each other
@@ -135,7 +136,7 @@ var bans = []ban{
 		reason: "system calls stay at the edges"},
 	{what: "github.com/influxdata/telegraf", except: []string{"plugins/telegraf"},
 		reason: "its plugins may hang, panic, leak and flood: they run in a process of their own, and are in no other"},
-	{what: "firebreak/plugins/telegraf/companion", except: []string{"agent/app", "agent"}, tests: true,
+	{what: "firebreak/plugins/telegraf/companion", except: []string{"agent/app", "agent", "plugins/telegraf", "plugins/telegraf/rig"}, tests: true,
 		reason: "app starts it; main answers for the start that limits it"},
 	{what: "firebreak/plugins/telegraf/pipe", in: []string{"agent"}, except: []string{"agent/app"}, tests: true,
 		reason: "only the app joins the companion to the loop"},
@@ -175,7 +176,7 @@ var bans = []ban{
 		reason: "a file system with faults is for tests"},
 	{what: "firebreak/agent/wire/brokertest", except: []string{}, tests: true,
 		reason: "a broker with faults is for tests"},
-	{what: "testing", except: []string{"agent/wire/brokertest"}, tests: true,
+	{what: "testing", except: []string{"agent/wire/brokertest", "plugins/telegraf/rig"}, tests: true,
 		reason: "its flags would become the agent's"},
 	{what: "log", exact: true, except: []string{}, tests: true,
 		reason: "logs go to the slog.Logger that was handed in"},

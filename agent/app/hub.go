@@ -26,9 +26,6 @@ const (
 	historyIdle  = 10 * time.Second
 )
 
-// NoHub ends what the hub's library does beside, in a process that runs an agent. It is to be called first.
-func NoHub() { hub.Still() }
-
 // RunHub serves a site until ctx ends. ready is called once clients can connect; nil: nobody waits for it.
 func RunHub(ctx context.Context, c *config.Hub, log *slog.Logger, ready func(*hub.Hub)) error {
 	h, err := hub.Open(hubConfig(c, log))

@@ -13,10 +13,10 @@ import (
 // before what waits for brokers.
 const outboxReserve = 16 << 20
 
-// outboxStore opens the directory of what brokers have not acknowledged: one of its own below the journal's.
-// The uplink calls it in a goroutine that may wait for the disk.
-func outboxStore(journalDir string) func() (journal.FS, func() error, error) {
-	dir := filepath.Join(journalDir, "outbox")
+// outboxStore opens a directory of what brokers have not acknowledged: one of its own below the journal's, for
+// decisions or for readings. The uplink calls it in a goroutine that may wait for the disk.
+func outboxStore(journalDir, name string) func() (journal.FS, func() error, error) {
+	dir := filepath.Join(journalDir, name)
 	return func() (journal.FS, func() error, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, nil, err

@@ -30,6 +30,8 @@ type firing struct {
 	arrived chan arrival  // what was started, and when
 	gate    chan struct{} // those whose step begins with h wait for it
 	steps   []string
+	guard   *guard.Guard
+	config  *config.Config
 	self    string       // the program that is started again as the shim of a command
 	sync    atomic.Int64 // ns that the disk took to make things durable
 }
@@ -87,6 +89,7 @@ func (f *firing) run(c *config.Config) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.guard, f.config = g, c
 	if r, ok := hooks[0].(plugins.Runner); ok {
 		runHook(f.t, r, func(plugins.Evidence) {})
 	}

@@ -39,7 +39,11 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	c.Heard, c.Twin, c.Tamper, c.Buses = p.heard.peer, p.twins.twin, p.twins.tamper, p.loads.told
 	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
 	c.Answered = newAnswerers(p.heard.receipt).answered
-	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal), p.twins.unkept, o.Clock.Now
+	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal, "outbox"), p.twins.unkept, o.Clock.Now
+	c.StoreReadings = outboxStore(o.Config.Journal, "readings")
+	if len(o.Config.Brokers) > 0 && !o.Drill {
+		c.Memory = openMemory(o.Config.Run, boot.Epoch, inMemory, o.Log)
+	}
 	c.Consumers, c.TrustedKeys = o.Config.Rules.Consumers, o.Config.TrustedKeys
 	if c.TrustedKeys == "" {
 		c.Consumers = nil // nobody's receipt could be believed, so none is missed

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,6 +112,13 @@ func (l *loadLab) set(b *testing.B, address, value int) {
 	l.devices.out.await(b, "answer of the devices", func(all []line) bool { return len(all) > n })
 }
 
+// all is what came so far.
+func (f *feed) all() []line {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.lines)
+}
+
 func (f *feed) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -121,6 +129,13 @@ func (f *feed) count() int {
 type starter func(b *testing.B, l *loadLab, poll string) *process
 
 func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
+	b.Helper()
+	return l.start(b, binary, "run", "-c", l.configure(b, poll, ""))
+}
+
+// configure writes the configuration of an agent of its own, on its own Modbus or with a companion whose
+// inputs.modbus reads the same.
+func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) {
 	b.Helper()
 	dir, err := os.MkdirTemp(l.Dir, "agent-")
 	if err != nil {
@@ -133,12 +148,19 @@ func startFirebreak(b *testing.B, l *loadLab, poll string) *process {
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
-	file := filepath.Join(dir, "firebreak.toml")
+	file = filepath.Join(dir, "firebreak.toml")
 	write(b, file, text.String())
-	return l.start(b, binary, "run", "-c", file)
+	return file
+}
+
+func registers() (all []int) {
+	for i := range loadRegisters {
+		all = append(all, i)
+	}
+	return all
 }
 
 func startPlain(b *testing.B, l *loadLab, poll string) *process {
@@ -150,7 +172,12 @@ func startPlain(b *testing.B, l *loadLab, poll string) *process {
 // peak memory in MiB.
 func (p *process) cpu(b *testing.B) (used time.Duration, peak float64) {
 	b.Helper()
-	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	return usage(b, p.cmd.Process.Pid)
+}
+
+func usage(b *testing.B, pid int) (used time.Duration, peak float64) {
+	b.Helper()
+	proc := fmt.Sprintf("/proc/%d/", pid)
 	threads, err := filepath.Glob(proc + "task/*/schedstat")
 	if err != nil || len(threads) == 0 {
 		b.Fatalf("no threads below %s: %v", proc, err)

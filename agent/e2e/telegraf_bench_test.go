@@ -72,3 +72,44 @@ func BenchmarkHookBesideTelegraf(b *testing.B) {
 		report(b, how, d)
 	}
 }
+
+// BenchmarkLoadByTelegraf is BenchmarkLoad of firebreak's own Modbus, and of inputs.modbus in the companion, on the same
+// devices and broker in one run: processor time of a million points and peak of memory, of the agent and its companion
+// together. An iteration is a second of each.
+func BenchmarkLoadByTelegraf(b *testing.B) {
+	binary := filepath.Join(b.TempDir(), "firebreak-telegraf")
+	run(b, "bash", "../../.ci/companion", binary, "inputs.modbus")
+	for _, poll := range []string{"1s", "100ms"} {
+		b.Run(poll, func(b *testing.B) {
+			l := newLoadLab(b, loadDevices)
+			for how, companion := range map[string]string{"native": "", "telegraf": binary} {
+				first := l.told.count()
+				p := l.start(b, binary, "run", "-c", l.configure(b, poll, companion))
+				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > first+2*loadDevices })
+				pids := []int{p.cmd.Process.Pid}
+				if companion != "" {
+					pids = append(pids, companionOf(b, pids[0]))
+				}
+				sum := func() (used time.Duration, peak float64) {
+					for _, pid := range pids {
+						u, m := usage(b, pid)
+						used, peak = used+u, peak+m
+					}
+					return used, peak
+				}
+				from := l.told.count()
+				before, _ := sum()
+				<-time.After(time.Duration(b.N) * time.Second)
+				after, peak := sum()
+				points := float64((l.told.count() - from) * loadRegisters)
+				b.ReportMetric((after-before).Seconds()/points*1e6, how+"-cpu-s/Mpoints")
+				b.ReportMetric(points/float64(b.N), how+"-points/s")
+				b.ReportMetric(peak, how+"-peak-MiB")
+				if err := p.stop(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

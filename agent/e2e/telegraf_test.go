@@ -31,6 +31,7 @@ type foreign struct {
 	*lab
 	Companion, OID        string
 	NUT, SNMP, Prometheus int
+	Victoria              int
 	Duct                  string
 	duct                  *slave.Bank
 	upsd, snmpd           *process
@@ -40,9 +41,9 @@ const oid = ".1.3.6.1.4.1.318.1.1.10.2.3.2.1.4.1"
 
 func newForeign(t *testing.T) *foreign {
 	t.Helper()
-	f := &foreign{lab: newLab(t, "", "", ""), OID: oid, NUT: freePort(t), SNMP: freePort(t), Prometheus: freePort(t), duct: slave.NewBank()}
+	f := &foreign{lab: newLab(t, "", "", ""), OID: oid, NUT: freePort(t), SNMP: freePort(t), Prometheus: freePort(t), Victoria: freePort(t), duct: slave.NewBank()}
 	f.Companion = filepath.Join(t.TempDir(), "firebreak-telegraf")
-	build(t, "companion", f.Companion, "inputs.upsd", "inputs.snmp", "outputs.prometheus_client")
+	build(t, "companion", f.Companion, "inputs.upsd", "inputs.snmp", "outputs.prometheus_client", "outputs.influxdb_v2")
 	f.duct.Set(slave.Discretes, 0, 1, 0, 0, 0)
 	srv, err := slave.ListenTCP("127.0.0.1:0", map[byte]*slave.Bank{3: f.duct})
 	if err != nil {
@@ -52,6 +53,7 @@ func newForeign(t *testing.T) *foreign {
 	f.Duct = srv.Addr()
 	f.nut(t)
 	f.startUPSD(t)
+	f.startVictoria(t)
 	f.heat(t, 25)
 	tmpl, err := template.ParseFiles("testdata/telegraf.toml.tmpl")
 	if err != nil {
@@ -146,6 +148,11 @@ func TestTelegrafSources(t *testing.T) {
 	f.prometheus(t, `firebreak_reading{`, `device="ups-b"`, `61`)
 	f.prometheus(t, `firebreak_plan_level{`, `plan="on-with-probe"`, `1`)
 
+	f.victoria(t, `"__name__":"firebreak_reading_value"`, `"device":"ups-b"`, `61`) // by outputs.influxdb_v2, so without a job
+	f.victoria(t, `"__name__":"firebreak_plan_level","agent"`, `"plan":"on-with-probe"`, `1`)
+	f.victoria(t, `"__name__":"firebreak_reading"`, `"job":"firebreak"`, `"device":"ups-b"`, `61`) // scraped from outputs.prometheus_client
+	f.victoria(t, `"__name__":"firebreak_plan_level"`, `"job":"firebreak"`, `"plan":"on-with-probe"`, `1`)
+
 	if err := f.upsd.stop(); err != nil {
 		t.Logf("upsd: %v", err)
 	}
@@ -173,7 +180,7 @@ func TestTelegrafSources(t *testing.T) {
 }
 
 // companionOf finds the child of the agent that is its companion.
-func companionOf(t *testing.T, agent int) int {
+func companionOf(t testing.TB, agent int) int {
 	t.Helper()
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", agent))
 	for _, l := range lists {
@@ -193,11 +200,16 @@ func companionOf(t *testing.T, agent int) int {
 // prometheus waits for a line with all the parts in what outputs.prometheus_client serves.
 func (f *foreign) prometheus(t *testing.T, parts ...string) {
 	t.Helper()
+	f.served(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", f.Prometheus), parts)
+}
+
+func (f *foreign) served(t *testing.T, url string, parts []string) {
+	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	last := ""
 	for late := time.After(patience); ; {
-		if r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", f.Prometheus)); err == nil {
+		if r, err := http.Get(url); err == nil {
 			b, _ := io.ReadAll(r.Body)
 			_ = r.Body.Close()
 			last = string(b)
@@ -213,6 +225,20 @@ func (f *foreign) prometheus(t *testing.T, parts ...string) {
 			t.Fatalf("no metric with %q in\n%s", parts, last)
 		}
 	}
+}
+
+// startVictoria starts VictoriaMetrics, which takes what outputs.influxdb_v2 writes, and scrapes outputs.prometheus_client.
+func (f *foreign) startVictoria(t *testing.T) {
+	t.Helper()
+	scrape := filepath.Join(f.Dir, "scrape.yml")
+	put(t, scrape, fmt.Sprintf("scrape_configs:\n- job_name: firebreak\n  scrape_interval: 1s\n  static_configs:\n  - targets: [\"127.0.0.1:%d\"]\n", f.Prometheus))
+	start(t, "/usr/bin/victoria-metrics", fmt.Sprintf("-httpListenAddr=127.0.0.1:%d", f.Victoria), "-storageDataPath="+filepath.Join(f.Dir, "victoria"), "-promscrape.config="+scrape).errs.line(t, 0, "started VictoriaMetrics")
+}
+
+// victoria waits for a series with all the parts in what VictoriaMetrics has.
+func (f *foreign) victoria(t *testing.T, parts ...string) {
+	t.Helper()
+	f.served(t, fmt.Sprintf("http://127.0.0.1:%d/api/v1/export?match[]=%%7B__name__=~%%22firebreak.*%%22%%7D", f.Victoria), parts)
 }
 
 // A stock Telegraf, built by its own build tags, runs `firebreak telegraf` as the document shows, and prints what

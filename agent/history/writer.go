@@ -51,6 +51,9 @@ func (w *writer) run() {
 			err := w.flush()
 			if err == nil {
 				w.wrote()
+				if !closing && !w.due() {
+					break // what has come meanwhile has time, and goes with what comes after it
+				}
 				continue
 			}
 			w.failed(err)
@@ -86,6 +89,12 @@ func (w *writer) wait() (closing bool) {
 			return true
 		}
 	}
+}
+
+// due tells whether something that waits has waited long enough.
+func (w *writer) due() bool {
+	at, any := w.h.q.due(pollDelay, otherDelay)
+	return any && !time.Now().Before(at)
 }
 
 // take gets the next group in hand, unless one is.

@@ -239,3 +239,17 @@ func TestClusterLosesNoAlarm(t *testing.T) {
 	}
 	t.Logf("%d alarms, %d messages of them heard", count, len(noc.seqs))
 }
+
+// Nodes in plain text are for tests on one host: whoever can reach one is let in.
+func TestClusterNeedsTLS(t *testing.T) {
+	for _, c := range []Cluster{{Listen: "0.0.0.0:0"}, {Listen: ":0"}, {Listen: "10.0.5.1:6222"}, {Listen: "localhost:0"}, {Listen: "127.0.0.1:0", Routes: []string{"127.0.0.1:1", "hub2.b1.example:6222"}}} {
+		c.Name = "pangyo"
+		h, err := Open(Config{Name: "hub", Listen: "127.0.0.1:0", Dir: t.TempDir(), Cluster: &c})
+		if err == nil {
+			h.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "plain text") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

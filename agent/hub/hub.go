@@ -174,6 +174,13 @@ func (c *Cluster) apply(opts *server.Options, t *TLS) error {
 	if err != nil {
 		return err
 	}
+	if t == nil {
+		for _, at := range append([]string{c.Listen}, c.Routes...) {
+			if h, _, err := net.SplitHostPort(at); err != nil || !net.ParseIP(h).IsLoopback() {
+				return fmt.Errorf("the cluster is to speak with %s, and in plain text it may with a loopback address alone: whoever reaches a node would be one; give the hub cert, key and ca", at)
+			}
+		}
+	}
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}

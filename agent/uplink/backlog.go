@@ -19,6 +19,7 @@ type backlog struct {
 	snapshot                   []*wire.Message
 	older                      queue       // transitions and events of lives before this one: see outbox
 	states                     queue       // readings of now
+	elder                      queue       // readings of lives before this one: see spill
 	history                    queue       // readings that waited for a session: told after those of now
 	allow                      func() bool // may one of history be sent now; nil: always
 	dropped                    wire.Drops
@@ -52,6 +53,7 @@ const (
 	fromEvents
 	fromOlder
 	fromStates
+	fromElder
 	fromHistory
 )
 
@@ -105,9 +107,7 @@ func (b *backlog) put(m *wire.Message) {
 		t.events.push(m)
 	default:
 		b.states.push(m)
-		for b.unsentStates() > 0 && (b.states.n+b.history.n > b.maxState || b.states.bytes+b.history.bytes > b.maxStateBytes || b.full()) {
-			b.dropState()
-		}
+		b.limitStates()
 		return
 	}
 	for b.full() && b.makeRoom() {
@@ -117,7 +117,8 @@ func (b *backlog) put(m *wire.Message) {
 // full is true while all queues together hold more than their bounds together.
 func (b *backlog) full() bool {
 	n, bytes := b.lane()
-	return n+b.states.n+b.history.n > b.maxCount+b.maxState || bytes+b.states.bytes+b.history.bytes > b.maxBytes+b.maxStateBytes
+	polls, size := b.polls()
+	return n+polls > b.maxCount+b.maxState || bytes+size > b.maxBytes+b.maxStateBytes
 }
 
 // lane sums up the queues of the alarm lane.
@@ -129,18 +130,6 @@ func (b *backlog) lane() (n, bytes int) {
 		bytes += t.alarms.bytes + t.events.bytes
 	}
 	return n, bytes
-}
-
-func (b *backlog) unsentStates() int { return b.states.unsent() + b.history.unsent() }
-
-// dropState drops the oldest readings.
-func (b *backlog) dropState() {
-	q := &b.history
-	if q.unsent() == 0 {
-		q = &b.states
-	}
-	b.lost(q.drop(q.sent))
-	b.dropped.State++
 }
 
 // makeRoom drops one message, in the order that the package comment states; false when all that is
@@ -201,23 +190,6 @@ func (b *backlog) reconnected() {
 	}
 	b.older.rewind()
 	b.present()
-}
-
-// past makes history of the readings that have waited for a session, and drops what is too old.
-func (b *backlog) past() {
-	b.history.rewind()
-	b.states.rewind()
-	now := time.Now()
-	for b.states.n > 0 && now.Sub((*b.states.at(0)).Made) >= b.after {
-		b.history.push(b.states.drop(0))
-	}
-	for b.maxAge > 0 && b.history.n > 0 {
-		if m := *b.history.at(0); m.Made.IsZero() || now.Sub(m.Made) <= b.maxAge {
-			return
-		}
-		b.lost(b.history.drop(0))
-		b.dropped.State++
-	}
 }
 
 // present makes the state of all plans and alarms due to be told.
@@ -299,10 +271,7 @@ func (b *backlog) next(inFlight int) (*wire.Message, source) {
 	if m := b.states.next(); m != nil {
 		return m, fromStates
 	}
-	if b.history.unsent() == 0 || b.allow != nil && !b.allow() {
-		return nil, fromNowhere
-	}
-	return b.history.next(), fromHistory
+	return b.nextPast()
 }
 
 // superseded: a newer state of the same alarm waits behind this transition, or was told by a later life.
@@ -343,6 +312,8 @@ func (b *backlog) acked(m *wire.Message, from source) {
 		b.older.acked()
 	case fromStates:
 		b.states.acked()
+	case fromElder:
+		b.elder.acked()
 	case fromHistory:
 		b.history.acked()
 	}
@@ -351,5 +322,6 @@ func (b *backlog) acked(m *wire.Message, from source) {
 // waiting counts the messages that were not acknowledged and are not in flight outside a queue.
 func (b *backlog) waiting() int {
 	n, _ := b.lane()
-	return n + b.states.n + b.history.n + b.pendingPlans + len(b.snapshot)
+	polls, _ := b.polls()
+	return n + polls + b.pendingPlans + len(b.snapshot)
 }

@@ -38,9 +38,11 @@ type Config struct {
 	Order    func(context.Context, Order) error // carries out a verified command; nil: none is
 	Answered func(wire.ReceiptMessage)          // must not wait: a consumer has it, accepts, declines, or is done
 
-	Store  func() (journal.FS, func() error, error) // opens the directory of what waits for brokers, and may hang; nil: it waits in memory alone
-	Unkept func(error)                              // must not wait: what waits is in memory alone, and why; nil: it is on the disk again
-	Mono   func() sensors.Mono                      // the clock of this boot, by which what waits is dated
+	Store         func() (journal.FS, func() error, error) // opens the directory of what waits for brokers, and may hang; nil: it waits in memory alone
+	Memory        Memory                                   // has what a kill finds on its way to there; nil: it is lost then
+	StoreReadings func() (journal.FS, func() error, error) // the same of the readings that wait; nil: in memory alone
+	Unkept        func(error)                              // must not wait: what waits is in memory alone, and why; nil: it is on the disk again
+	Mono          func() sensors.Mono                      // the clock of this boot, by which what waits is dated
 
 	SigningKey string // file of the private key; empty: messages are not signed
 	SignState  bool   // the readings too
@@ -71,6 +73,14 @@ type Config struct {
 	Buses func() map[string]wire.BusLoad // how the buses keep up, for the hello; must not wait
 	// Dial replaces the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// mono is the clock of this boot; 0: none was given.
+func (c *Config) mono() sensors.Mono {
+	if c.Mono == nil {
+		return 0
+	}
+	return c.Mono()
 }
 
 // Broker is one broker. The files are read at each connection, so that they can be changed.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/journal"
 	"firebreak/agent/journal/faultfs"
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/brokertest"
@@ -92,5 +93,63 @@ func TestCorrectedTimes(t *testing.T) {
 	}
 	if corrected != 4 {
 		t.Errorf("%d were corrected, of 4", corrected)
+	}
+}
+
+// The clock is set after an event, and the power lost before a broker was there: the next boot knows when that event was,
+// by what the log says of the clocks of the boot before.
+func TestCorrectedAfterAReboot(t *testing.T) {
+	var set atomic.Bool
+	clock := func(c *Config, boot string) {
+		begin := time.Now()
+		c.Boot, c.Mono = boot, func() sensors.Mono { return sensors.Mono(time.Since(begin)) }
+		c.Clock = func() string { return map[bool]string{true: "synced", false: "unset"}[set.Load()] }
+		c.Now = func() time.Time {
+			if set.Load() {
+				return time.Now()
+			}
+			return time.UnixMilli(1000)
+		}
+	}
+	fs, readings := faultfs.New(), faultfs.New()
+	cfg := spilling(1, readings, brokertest.Start(t, away).URL())
+	cfg.Store = func() (journal.FS, func() error, error) { return fs, func() error { return nil }, nil }
+	clock(&cfg, "a")
+	u, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.outbox.run(t.Context())
+	u.spill.open(t.Context(), u.spill.resume)
+	from := time.Now().UnixMilli()
+	u.Offer(event(1))
+	u.Offer(state(1))
+	to := time.Now().UnixMilli()
+	later := time.Now().Add(time.Hour)
+	u.spill.keep(later)
+	set.Store(true)
+	u.unset.Store(false) // as the next second does
+	u.outbox.look(later)
+	u.spill.look(later)
+	u.outbox.end()
+	u.spill.end()
+
+	in := newInbox()
+	next := spilling(2, readings.Kill(), brokertest.Start(t, acker(in)).URL())
+	left := fs.Kill()
+	next.Store = func() (journal.FS, func() error, error) { return left, func() error { return nil }, nil }
+	clock(&next, "b")
+	start(t, next)
+	got := in.await(t, "both", func(got []received) bool { return count(got, "event") == 1 && count(got, "state") == 1 })
+	for _, r := range got {
+		var p struct {
+			Corrected int64 `json:"corrected_ts"`
+		}
+		if err := json.Unmarshal([]byte(r.payload), &p); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(r.topic, "/status/") && (p.Corrected < from-1000 || p.Corrected > to+1000) {
+			t.Errorf("%d, want %d to %d: %s", p.Corrected, from, to, r.payload)
+		}
 	}
 }

@@ -232,7 +232,7 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 		held = now.Sub(m.Made)
 	}
 	topic, payload := m.Topic, m.Aged(held, replayed)
-	if from == fromHistory {
+	if from == fromElder || from == fromHistory {
 		topic, payload = m.Past()
 	}
 	if m.Unset && !m.Made.IsZero() && !f.u.unset.Load() {

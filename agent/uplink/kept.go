@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"firebreak/agent/wire"
@@ -120,13 +121,42 @@ func readKept(b []byte) (k kept, err error) {
 // keeps tells which classes are kept: what somebody acts on. Readings are in the history.
 func keeps(c wire.Class) bool { return c == wire.Alarm || c == wire.Plan || c == wire.Event }
 
-// age dates a message of an earlier life by the clock that still counts: that of the same boot, or the
-// wall clock if it was set then and is now. Otherwise nobody knows how old it is.
-func (k *kept) age(boot string, mono sensors.Mono, now time.Time, set bool) {
-	switch {
-	case boot != "" && k.boot == boot && k.mono <= mono:
+// age dates a message of an earlier life by the clock that still counts: that of the same boot; that of the boot in
+// which it was made, if that one's wall clock was set at last; or the wall clock if it was set then and is now.
+// Otherwise nobody knows how old it is.
+func (k *kept) age(boot string, mono sensors.Mono, now time.Time, set bool, clocks []clockMark) {
+	if boot != "" && k.boot == boot && k.mono <= mono {
 		k.m.Made = time.Now().Add(-mono.Sub(k.mono))
-	case !k.m.Unset && set && k.wall <= now.UnixMilli():
-		k.m.Made = time.Now().Add(-now.Sub(time.UnixMilli(k.wall)))
+		return
 	}
+	made, known := time.UnixMilli(k.wall), !k.m.Unset
+	for _, c := range clocks {
+		if c.Boot == k.boot {
+			made, known = time.UnixMilli(c.Wall).Add(-c.Mono.Sub(k.mono)), true
+		}
+	}
+	if known && set && !made.After(now) {
+		k.m.Made = time.Now().Add(-now.Sub(made))
+	}
+}
+
+// clockMark is one instant of a boot by both of its clocks, when the wall clock was set: what was made before
+// that is dated by it.
+type clockMark struct {
+	Boot string       `json:"boot"`
+	Wall int64        `json:"wall"` // Unix milliseconds
+	Mono sensors.Mono `json:"mono"`
+}
+
+// maxClocks bounds the boots of which it is known.
+const maxClocks = 8
+
+// clocked adds the present boot, once, when its wall clock is set.
+func clocked(clocks []clockMark, u *Uplink) (_ []clockMark, added bool) {
+	boot := u.cfg.Boot
+	if boot == "" || u.cfg.Mono == nil || u.unset.Load() || slices.ContainsFunc(clocks, func(c clockMark) bool { return c.Boot == boot }) {
+		return clocks, false
+	}
+	clocks = append(clocks, clockMark{boot, u.cfg.Now().UnixMilli(), u.cfg.mono()})
+	return clocks[max(0, len(clocks)-maxClocks):], true
 }

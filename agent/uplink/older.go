@@ -12,14 +12,16 @@ type stored struct {
 	msg *wire.Message // shared by the links
 }
 
-func (o *outbox) read(records []journal.Record) (list []stored, last place) {
-	now, mono, set := o.u.cfg.Now(), o.mono(), o.u.clockSet()
+// read gives what lives before this one have told behind a place, in order.
+func (o *outbox) read(records []journal.Record, last place) ([]stored, place) {
+	var list []stored
+	now, mono, set := o.u.cfg.Now(), o.u.cfg.mono(), o.u.clockSet()
 	for _, r := range records {
 		k, err := readKept(r.Payload)
 		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {
 			continue
 		}
-		k.age(o.u.cfg.Boot, mono, now, set)
+		k.age(o.u.cfg.Boot, mono, now, set, o.clocks)
 		list, last = append(list, stored{k, r.Seq, wire.Reread(k.m)}), k.place
 	}
 	return list, last

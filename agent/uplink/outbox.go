@@ -3,16 +3,11 @@ package uplink
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"firebreak/agent/journal"
 	"firebreak/agent/wire"
-	"firebreak/sensors"
 )
 
 // Limits of the outbox.
@@ -34,11 +29,9 @@ const (
 // put only copies into the journal's bounded queue, and look only asks; a goroutine opens, and the journal's
 // own writes. What cannot be kept is told all the same, from memory: it is counted, and problem says why.
 type outbox struct {
-	u *Uplink
+	diskLog // its lock is taken after the uplink's and never around a link's
+	u       *Uplink
 
-	mu     sync.Mutex // taken after the uplink's and never around a link's
-	j      *journal.Journal
-	shut   func() error
 	last   place            // given last
 	early  []kept           // given before the log was open
 	size   int              // of those
@@ -48,9 +41,11 @@ type outbox struct {
 	dirty  bool // places moved since the last snapshot
 	wrote  time.Time
 	unkept uint64 // messages that are in memory alone
-	err    error  // why it is not open
-	since  time.Time
-	known  bool // the problem was told
+	known  bool   // the problem was told
+	clocks []clockMark
+	buf    []byte
+	words  words  // what a SIGKILL leaves, whether or not the log has it
+	left   uint64 // number in the log of the last that came from the words of lives before this one
 }
 
 // mark is where a message stands in the journal; seq 0: it was refused.
@@ -62,13 +57,15 @@ type mark struct {
 // cursors is the snapshot of the log.
 type cursors struct {
 	Brokers map[string]place `json:"brokers"`
+	Clocks  []clockMark      `json:"clocks,omitempty"`
 }
 
 func newOutbox(u *Uplink) *outbox {
 	if u.cfg.Store == nil || u.cfg.Drill || len(u.links) == 0 {
 		return nil
 	}
-	return &outbox{u: u, last: place{Epoch: u.cfg.Epoch}, at: map[string]place{}, since: time.Now()}
+	return &outbox{u: u, last: place{Epoch: u.cfg.Epoch}, at: map[string]place{}, words: words{to: u.cfg.Memory}, diskLog: diskLog{store: u.cfg.Store, log: u.cfg.Log, since: time.Now(),
+		opt: journal.Options{SegmentBytes: min(outboxSegment, max(u.cfg.MaxLogBytes/8, 1)), KeepBytes: u.cfg.MaxLogBytes, MaxRecord: wire.MaxPayload + 8<<10, SyncAfter: outboxSync}}}
 }
 
 // put numbers a message and keeps it. It never waits for the disk.
@@ -86,8 +83,12 @@ func (o *outbox) put(m *wire.Message) {
 		o.last.Event = m.Seq
 	}
 	m.Log = o.last.N
-	k := kept{place: o.last, boot: o.u.cfg.Boot, wall: o.u.cfg.Now().UnixMilli(), mono: o.mono(), m: *m}
+	k := kept{place: o.last, boot: o.u.cfg.Boot, wall: o.u.cfg.Now().UnixMilli(), mono: o.u.cfg.mono(), m: *m}
 	k.m.Instance = o.u.cfg.Instance
+	if o.words.to != nil {
+		o.buf = k.append(o.buf[:0])
+		o.words.put(o.buf)
+	}
 	switch size := o.size + len(m.Payload); {
 	case o.j != nil:
 		o.write(&k)
@@ -107,90 +108,38 @@ func (o *outbox) write(k *kept) {
 	o.marks = append(o.marks, mark{k.place, seq})
 }
 
-func (o *outbox) mono() sensors.Mono {
-	if o.u.cfg.Mono == nil {
-		return 0
-	}
-	return o.u.cfg.Mono()
-}
-
-// run opens the log, again and again until that succeeds, and keeps it until the context ends.
+// run opens the log, and keeps it until the context ends.
 func (o *outbox) run(ctx context.Context) {
-	pause := outboxRetry
-	for {
-		err := o.open(ctx)
-		if err == nil {
-			return
-		}
-		o.mu.Lock()
-		o.err = err
-		o.mu.Unlock()
-		t := time.NewTimer(pause/2 + rand.N(pause))
+	if o.open(ctx, o.resume); o.u.cfg.Memory == nil {
+		return
+	}
+	o.mu.Lock()
+	j, left := o.j, o.left
+	o.mu.Unlock()
+	for j != nil && j.DurableSeq() < left {
 		select {
+		case <-j.Durable():
 		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
+			return // the next life finds it again
 		}
-		pause = min(2*pause, time.Minute)
 	}
-}
-
-// opened is a log and what it held, or why it is not.
-type opened struct {
-	j    *journal.Journal
-	rec  *journal.Recovered
-	shut func() error
-	err  error
-}
-
-// discard closes a log that came too late.
-func (a *opened) discard() {
-	if a.err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), outboxClose)
-		defer cancel()
-		_ = errors.Join(a.j.Close(ctx), a.shut())
+	if j == nil {
+		return
 	}
-}
-
-// open reads what the life before has left. A disk may hang in any call, so it is asked in a goroutine of
-// its own, which is left behind when the context ends before it answers.
-func (o *outbox) open(ctx context.Context) error {
-	ch := make(chan opened, 1)
-	go func() {
-		fs, shut, err := o.u.cfg.Store()
-		if err != nil {
-			ch <- opened{err: err}
-			return
-		}
-		j, rec, err := journal.Open(ctx, fs, journal.Options{SegmentBytes: min(outboxSegment, max(o.u.cfg.MaxLogBytes/8, 1)),
-			KeepBytes: o.u.cfg.MaxLogBytes, MaxRecord: wire.MaxPayload + 8<<10, SyncAfter: outboxSync})
-		if err != nil {
-			err = errors.Join(err, shut())
-		}
-		ch <- opened{j, rec, shut, err}
-	}()
-	select {
-	case a := <-ch:
-		if a.err != nil {
-			return a.err
-		}
-		if a.rec.Repaired != "" {
-			o.u.cfg.Log.Warn("the log of what waits for brokers was repaired", "component", "uplink", "what", a.rec.Repaired)
-		}
-		o.resume(a)
-		return nil
-	case <-ctx.Done():
-		go func() { a := <-ch; a.discard() }()
-		return ctx.Err()
+	if err := o.u.cfg.Memory.Forget(); err != nil {
+		o.log.Warn("what the life before has left in memory stays there", "component", "uplink", "error", err)
 	}
 }
 
 // resume hands the brokers what they lacked when the life before ended, and takes the log into use.
 func (o *outbox) resume(a opened) {
-	list, last := o.read(a.rec.Records)
 	var c cursors
 	first := a.rec.Snapshot == nil || json.Unmarshal(a.rec.Snapshot, &c) != nil
+	o.clocks = c.Clocks // before it is in use: look leaves them alone
+	list, last := o.read(a.rec.Records, place{})
+	if o.u.cfg.Memory != nil {
+		list, last = o.complete(a.j, list, last)
+	}
 	at := map[string]place{}
 	for _, l := range o.u.links {
 		p, known := c.Brokers[l.b.Name]
@@ -202,7 +151,8 @@ func (o *outbox) resume(a opened) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.j, o.shut, o.err, o.at, o.covers, o.dirty = a.j, a.shut, nil, at, a.rec.SnapshotSeq, true
+	o.use(a)
+	o.at, o.covers, o.dirty = at, a.rec.SnapshotSeq, true
 	for i := range list {
 		o.marks = append(o.marks, mark{list[i].place, list[i].seq})
 	}
@@ -210,6 +160,25 @@ func (o *outbox) resume(a opened) {
 		o.write(&o.early[i])
 	}
 	o.early, o.size = nil, 0
+}
+
+// complete adds what the log's writer had not handed to the kernel when the life before was killed.
+func (o *outbox) complete(j *journal.Journal, list []stored, last place) ([]stored, place) {
+	var said []journal.Record
+	for _, b := range o.u.cfg.Memory.Left() {
+		for _, r := range readWords(b) {
+			said = append(said, journal.Record{Payload: r})
+		}
+	}
+	more, last := o.read(said, last)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range more {
+		if more[i].seq = j.Append(more[i].append(nil)); more[i].seq != 0 {
+			o.left = more[i].seq
+		}
+	}
+	return append(list, more...), last
 }
 
 // look moves the place of each broker to what it has acknowledged, lets go what all have, and tells when the
@@ -233,6 +202,9 @@ func (o *outbox) look(now time.Time) {
 		for i, l := range o.u.links {
 			o.move(l.b.Name, fronts[i].epoch, fronts[i].n)
 		}
+		var added bool
+		o.clocks, added = clocked(o.clocks, o.u)
+		o.dirty = o.dirty || added
 		o.trim(now)
 	}
 	problem := o.problem(now)
@@ -279,30 +251,10 @@ func (o *outbox) trim(now time.Time) {
 		o.covers = max(o.covers, m.seq)
 	}
 	o.marks = slices.Delete(o.marks, 0, n)
-	b, err := json.Marshal(cursors{o.at}) // strings and numbers: it cannot fail
+	b, err := json.Marshal(cursors{o.at, o.clocks}) // strings and numbers: it cannot fail
 	if err == nil && o.j.Snapshot(b, o.covers) == nil {
 		o.dirty, o.wrote = false, now
 	}
-}
-
-// problem is why what waits is not on the disk. The lock is held.
-func (o *outbox) problem(now time.Time) error {
-	const what = "what waits for brokers is in memory only, and a kill of the agent loses it: "
-	switch {
-	case o.j == nil && o.err != nil:
-		return fmt.Errorf(what+"%w", o.err)
-	case o.j == nil && now.Sub(o.since) > outboxSilent:
-		return errors.New(what + "the disk does not answer; see that it is mounted and not worn out")
-	case o.j == nil:
-		return nil
-	}
-	switch s := o.j.Stats(); {
-	case s.Err != nil:
-		return fmt.Errorf(what+"%w; make room, or see to the disk", s.Err)
-	case s.Waiting > outboxSilent:
-		return fmt.Errorf(what+"the disk has not answered for %v (%s)", s.Waiting.Round(time.Second), s.Doing)
-	}
-	return nil
 }
 
 // KeptStats is how it stands with the log of what waits for brokers.
@@ -334,15 +286,5 @@ func (o *outbox) close() {
 	o.wrote = time.Time{}
 	o.mu.Unlock()
 	o.look(time.Now())
-	o.mu.Lock()
-	j, shut := o.j, o.shut
-	o.mu.Unlock()
-	if j == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), outboxClose)
-	defer cancel()
-	if err := errors.Join(j.Close(ctx), shut()); err != nil {
-		o.u.cfg.Log.Warn("the log of what waits for brokers did not end as it should", "component", "uplink", "error", err)
-	}
+	o.end()
 }

@@ -17,11 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"firebreak/agent/journal"
 	"firebreak/agent/wire"
-	"firebreak/agent/wire/brokertest"
 	"firebreak/plugins"
-	"firebreak/sensors"
 )
 
 // mosquitto is a broker that we did not write, and keeps its sessions and retained messages over a
@@ -31,6 +28,7 @@ type mosquitto struct {
 	conf string
 	port int
 	cmd  *exec.Cmd
+	run  func(name string, args ...string) *exec.Cmd // starts clients elsewhere; nil: here
 }
 
 func newMosquitto(t testing.TB) *mosquitto {
@@ -89,7 +87,11 @@ func (m *mosquitto) address() string { return fmt.Sprintf("127.0.0.1:%d", m.port
 // subscribe runs mosquitto_sub with a lasting session; it finds the broker again by itself.
 func (m *mosquitto) subscribe(in *inbox, filter string) {
 	m.t.Helper()
-	cmd := exec.Command("mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-q", "1", "-c", "-i", "watcher", "-t", filter, "-F", "%t %r %p")
+	run := m.run
+	if run == nil {
+		run = exec.Command
+	}
+	cmd := run("mosquitto_sub", "-h", "127.0.0.1", "-p", fmt.Sprint(m.port), "-q", "1", "-c", "-i", "watcher", "-t", filter, "-F", "%t %r %p")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)
@@ -218,41 +220,6 @@ func TestMosquittoTellsTheWill(t *testing.T) {
 	}
 }
 
-// BenchmarkMosquitto is the processor time of this process alone, from Offer to PUBACK, for polls
-// of 100 readings.
-func BenchmarkMosquitto(b *testing.B) {
-	m := newMosquitto(b)
-	m.start()
-	const n = 100
-	cfg := config("mqtt://" + m.address())
-	cfg.Points = nil
-	rs := make([]sensors.Reading, n)
-	for i := range rs {
-		cfg.Points = append(cfg.Points, sensors.Point{ID: sensors.PointID(i), Name: fmt.Sprintf("ups-a.module.%d.temperature", i)})
-		rs[i] = sensors.Reading{Point: sensors.PointID(i), Value: 20 + float64(i)*0.1, Quality: sensors.GoodQuality}
-	}
-	u, _ := start(b, cfg)
-	awaitStats(b, u, func(s BrokerStats) bool { return s.Connected }) // what waits for it is told more slowly
-	up := plugins.Update{State: &sensors.Batch{Readings: rs}}
-	before := cpu()
-	for b.Loop() {
-		u.Offer(up)
-		for u.Stats().Brokers[0].Queued > 1000 {
-			<-time.After(time.Millisecond)
-		}
-	}
-	for u.Stats().Brokers[0].Queued > 0 {
-		<-time.After(time.Millisecond)
-	}
-	b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N)/n, "cpu-ns/reading")
-}
-
-func cpu() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
 // mosquitto acknowledges what its access list forbids: the echo finds it out.
 func TestMosquittoGrants(t *testing.T) {
 	m := newMosquitto(t)
@@ -274,85 +241,4 @@ func TestMosquittoGrants(t *testing.T) {
 	awaitStats(t, u, func(s BrokerStats) bool {
 		return s.Connected && strings.Contains(s.Refused, "firebreak/1/plan/site/zone/agent/_echo") && !strings.Contains(s.Refused, "alarm/")
 	})
-}
-
-// BenchmarkFleet lets 500 agents lose their broker together: how long until all have a session again and
-// their alarms through, and how far apart they came. Each has two sessions.
-func BenchmarkFleet(b *testing.B) {
-	const agents = 500
-	m := newMosquitto(b)
-	m.start()
-	var all []*Uplink
-	for i := range agents {
-		c := config("mqtt://" + m.address())
-		c.Agent, c.Instance, c.HelloEvery = fmt.Sprint("a", i), fmt.Sprint("i", i), 2*time.Second
-		c.BackoffMin, c.BackoffMax = 0, 0 // as in the field
-		c.Brokers[0].Sessions = 2
-		u, _ := start(b, c)
-		all = append(all, u)
-	}
-	through := func(connected bool) {
-		for _, u := range all {
-			for s := u.Stats().Brokers[0]; s.Connected != connected || connected && s.Queued > 0; s = u.Stats().Brokers[0] {
-				<-time.After(5 * time.Millisecond)
-			}
-		}
-	}
-	through(true)
-	for b.Loop() {
-		m.stop()
-		through(false)
-		for _, u := range all {
-			u.Offer(alarm("smoke", 1, 1, true))
-		}
-		m.start()
-		begin := time.Now()
-		through(true)
-		b.ReportMetric(time.Since(begin).Seconds(), "s-until-all-through")
-	}
-}
-
-// BenchmarkFlapping is the time of an alarm to a healthy broker beside one that accepts and falls, again
-// and again, and beside one that takes connections and is dead. What waits is kept on the disk.
-func BenchmarkFlapping(b *testing.B) {
-	b.Run("flapping", func(b *testing.B) {
-		benchBeside(b, func(_ int, c *brokertest.Conn) {
-			if c.Accept(0) == nil {
-				_, _ = c.Next()
-			}
-		})
-	})
-	b.Run("dead", func(b *testing.B) {
-		benchBeside(b, func(_ int, c *brokertest.Conn) {
-			for {
-				if _, err := c.Next(); err != nil {
-					return
-				}
-			}
-		})
-	})
-}
-
-func benchBeside(b *testing.B, script func(int, *brokertest.Conn)) {
-	m := newMosquitto(b)
-	m.start()
-	dir, err := journal.OS(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	u, _ := start(b, lifeOf(1, dir, brokertest.Start(b, script).URL(), "mqtt://"+m.address()))
-	got := make(chan struct{}, 16)
-	listen(b, "mqtt://"+m.address(), "watcher", "firebreak/1/alarm/+/+/+/smoke", func(string, []byte, bool) { got <- struct{}{} })
-	u.Offer(alarm("smoke", 1, 1, true))
-	<-got
-	var took []time.Duration
-	for b.Loop() {
-		begin := time.Now()
-		u.Offer(alarm("smoke", 1, 1, true))
-		<-got
-		took = append(took, time.Since(begin))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }

@@ -53,6 +53,7 @@ type Uplink struct {
 	orders     *orders
 	receipts   *receipts
 	outbox     *outbox     // nil: what waits is in memory alone
+	spill      *spill      // the same of readings
 	unset      atomic.Bool // the wall clock is not set
 	untold     uint64      // updates that could not be encoded
 	lastErr    error
@@ -79,7 +80,7 @@ func New(cfg Config) (*Uplink, error) {
 		l.mate = newLink(u, b, telemetry)
 		u.links, u.lanes = append(u.links, l), append(u.lanes, l, l.mate)
 	}
-	u.outbox = newOutbox(u)
+	u.outbox, u.spill = newOutbox(u), newSpill(u)
 	u.unset.Store(!u.clockSet())
 	return u, nil
 }
@@ -112,7 +113,11 @@ func (u *Uplink) Offer(up plugins.Update) {
 // Run serves the brokers until the context ends; then it tells what is still queued, within the
 // stop time-out, says that the agent has stopped, and returns when all that it started has ended.
 func (u *Uplink) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	var wg, spilling sync.WaitGroup
+	ended := make(chan struct{}) // the sessions, and what goes with them
+	if u.spill != nil {
+		spilling.Go(func() { u.spill.run(ctx, ended) })
+	}
 	for _, l := range u.lanes {
 		wg.Go(func() { l.run(ctx) })
 	}
@@ -128,7 +133,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			wg.Wait()
+			close(ended)
 			u.outbox.close()
+			spilling.Wait()
 			return nil
 		case now := <-t.C:
 			u.hello(now)

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,123 +12,29 @@ import (
 	"firebreak/plugins"
 	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/line"
-	"firebreak/plugins/telegraf/pipe"
+	"firebreak/plugins/telegraf/rig"
 
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 )
 
-const enough = 60 * time.Second
-
-type told struct {
-	metric *line.Metric
-	age    time.Duration
-	gather *pipe.Gathered
-	health *string
-	ended  bool
-}
-
-// rig is a companion of real Telegraf code under the agent's side of it.
-type rig struct {
-	*companion.Companion
-	t     *testing.T
-	told  chan told
-	stop  context.CancelFunc
-	ended chan error
-}
-
-type lives struct {
-	slog.Handler
-	put func(told)
-}
-
-func (l lives) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l lives) Handle(_ context.Context, r slog.Record) error {
-	if strings.Contains(r.Message, "has ended") {
-		l.put(told{ended: true})
-	}
-	return nil
-}
-
-func hosted(t *testing.T, text string, change func(*companion.Config)) *rig {
+// hosted is a companion of real Telegraf code under the agent's side of it.
+func hosted(t *testing.T, text string, change func(*companion.Config)) *rig.Rig {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, told: make(chan told, 10000), ended: make(chan error, 1)}
-	put := func(x told) {
-		select {
-		case r.told <- x:
-		default: // a flood
+	return rig.New(t, "FIREBREAK_COMPANION=1", func(c *companion.Config) {
+		c.Setup.Text = "[agent]\ninterval = \"100ms\"\nomit_hostname = true\n" + text
+		c.Setup.Want = []string{"good", "tracked", "delivered", "counted", "flood"}
+		if change != nil {
+			change(c)
 		}
-	}
-	c := companion.Config{Path: self, Self: self, Env: []string{"FIREBREAK_COMPANION=1"}, Pause: 50 * time.Millisecond,
-		Setup: pipe.Setup{Name: "rack-1", Text: "[agent]\ninterval = \"100ms\"\nomit_hostname = true\n" + text, Want: []string{"good", "tracked", "delivered", "counted", "flood"}},
-		Take: func(ms pipe.Metrics) {
-			_ = ms.Each(func(m line.Metric) { put(told{metric: &m, age: time.Duration(ms.Wall - m.Time)}) })
-		},
-		Gathered: func(g pipe.Gathered) { put(told{gather: &g}) },
-		Health: func(_ context.Context, err error) {
-			s := ""
-			if err != nil {
-				s = err.Error()
-			}
-			put(told{health: &s})
-		},
-		Log: slog.New(lives{slog.DiscardHandler, put})}
-	if change != nil {
-		change(&c)
-	}
-	if r.Companion, err = companion.New(c); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = cancel
-	go func() { r.ended <- r.Run(ctx) }()
-	t.Cleanup(cancel)
-	return r
-}
-
-func (r *rig) until(what string, is func(told) bool) {
-	r.t.Helper()
-	var seen []string
-	for late := time.After(enough); ; {
-		select {
-		case x := <-r.told:
-			if is(x) {
-				return
-			}
-			if x.health != nil {
-				seen = append(seen, *x.health)
-			}
-		case <-late:
-			r.t.Fatalf("not within %v: %s; seen: %q", enough, what, seen)
-		}
-	}
-}
-
-func (r *rig) untilHealth(part string) {
-	r.t.Helper()
-	r.until("health "+part, func(x told) bool {
-		return x.health != nil && (part == "" && *x.health == "" || part != "" && strings.Contains(*x.health, part))
 	})
 }
 
-func (r *rig) end() {
-	r.t.Helper()
-	began := time.Now()
-	r.stop()
-	if err := <-r.ended; err != nil && !strings.Contains(err.Error(), "left to the kernel") { // a busy machine
-		r.t.Error(err)
+// ended stops it within its bound, and without an error.
+func ended(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	if err := r.End(); err != nil {
+		t.Error(err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
-		r.t.Errorf("the end took %v", took)
-	}
-}
-
-func isMetric(name string) func(told) bool {
-	return func(x told) bool { return x.metric != nil && x.metric.Name == name }
 }
 
 // A working input, a processor, an aggregator and an output: metrics come with their tags, types and own
@@ -159,19 +63,19 @@ func TestHost(t *testing.T) {
 			return []line.Metric{{Name: "firebreak_event", Fields: []line.Field{{Key: "detail", Value: u.Event.Type}}, Time: 1}}
 		}
 	})
-	r.untilHealth("")
-	r.until("a good metric", func(x told) bool {
-		m := x.metric
-		return isMetric("good")(x) && m.Tag("dev") == "a b" && m.Tag("room") == "b3" && m.Tag("seen") == "yes" && m.Field("v") == 31.5 && m.Field("n") == int64(3) && m.Field("on") == true && m.Field("text") == "OL" && x.age < 30*time.Second
+	r.UntilHealth("")
+	r.Until("a good metric", func(x rig.Told) bool {
+		m := x.Metric
+		return rig.IsMetric("good")(x) && m.Tag("dev") == "a b" && m.Tag("room") == "b3" && m.Tag("seen") == "yes" && m.Field("v") == 31.5 && m.Field("n") == int64(3) && m.Field("on") == true && m.Field("text") == "OL" && x.Age < 30*time.Second
 	})
-	r.until("an old one", func(x told) bool { return isMetric("good")(x) && x.age >= time.Minute })
-	r.until("the end of a gather", func(x told) bool {
-		return x.gather != nil && x.gather.Input == "test_old::late" && x.gather.Errors == nil
+	r.Until("an old one", func(x rig.Told) bool { return rig.IsMetric("good")(x) && x.Age >= time.Minute })
+	r.Until("the end of a gather", func(x rig.Told) bool {
+		return x.Gather != nil && x.Gather.Input == "test_old::late" && x.Gather.Errors == nil
 	})
-	r.until("what was aggregated", func(x told) bool { return isMetric("counted")(x) && x.metric.Field("n").(int64) > 0 })
+	r.Until("what was aggregated", func(x rig.Told) bool { return rig.IsMetric("counted")(x) && x.Metric.Field("n").(int64) > 0 })
 	r.Offer(plugins.Update{Event: &plugins.Event{Type: "stage.opened"}})
-	r.until("a gather after that", func(x told) bool { return x.gather != nil })
-	r.end()
+	r.Until("a gather after that", func(x rig.Told) bool { return x.Gather != nil })
+	ended(t, r)
 	b, err := os.ReadFile(out)
 	if err != nil || !strings.Contains(string(b), `firebreak_event,seen=yes detail="stage.opened" 1`) || !strings.Contains(string(b), "counted,seen=yes n=") || !strings.Contains(string(b), "good,dev=a\\ b,room=b3,seen=yes ") {
 		t.Errorf("the output has %v: %.2000s", err, b)
@@ -184,9 +88,9 @@ func TestHost(t *testing.T) {
 // An input that tracks its metrics hears that they were delivered.
 func TestTracking(t *testing.T) {
 	r := hosted(t, "[[inputs.test_service]]\nstopped = \""+filepath.Join(t.TempDir(), "s")+"\"\n", nil)
-	r.until("the tracked metric", isMetric("tracked"))
-	r.until("its delivery", func(x told) bool { return isMetric("delivered")(x) && x.metric.Field("ok") == true })
-	r.end()
+	r.Until("the tracked metric", rig.IsMetric("tracked"))
+	r.Until("its delivery", func(x rig.Told) bool { return rig.IsMetric("delivered")(x) && x.Metric.Field("ok") == true })
+	ended(t, r)
 }
 
 // Whatever one input does, the others go on as long as the process does, the alarm says it, and a new
@@ -209,13 +113,13 @@ func TestFaultyInputs(t *testing.T) {
 					k.Setup.HangMs = 2000
 				}
 			})
-			r.until("a good metric", isMetric("good"))
-			r.untilHealth(c.health)
+			r.Until("a good metric", rig.IsMetric("good"))
+			r.UntilHealth(c.health)
 			if c.ends {
-				r.until("another life", func(x told) bool { return x.ended || r.Stats().Lives > 1 })
+				r.Until("another life", func(x rig.Told) bool { return x.Ended || r.Stats().Lives > 1 })
 			}
-			r.until("a good metric after that", isMetric("good"))
-			r.end()
+			r.Until("a good metric after that", rig.IsMetric("good"))
+			ended(t, r)
 		})
 	}
 }
@@ -223,14 +127,14 @@ func TestFaultyInputs(t *testing.T) {
 // An input that says what went wrong, one that panics where it can be caught, and an output that fails.
 func TestTold(t *testing.T) {
 	r := hosted(t, "[[inputs.test_failing]]\n[[inputs.test_panic]]\n[[inputs.test_good]]\n[[outputs.test_file]]\nfail = true\nflush_interval = \"50ms\"\n", nil)
-	r.until("errors", func(x told) bool {
-		return x.gather != nil && x.gather.Input == "test_failing" && strings.Join(x.gather.Errors, "|") == "one of two is gone|no answer"
+	r.Until("errors", func(x rig.Told) bool {
+		return x.Gather != nil && x.Gather.Input == "test_failing" && strings.Join(x.Gather.Errors, "|") == "one of two is gone|no answer"
 	})
-	r.until("a panic", func(x told) bool {
-		return x.gather != nil && x.gather.Input == "test_panic" && strings.Contains(strings.Join(x.gather.Errors, "|"), "in Gather")
+	r.Until("a panic", func(x rig.Told) bool {
+		return x.Gather != nil && x.Gather.Input == "test_panic" && strings.Contains(strings.Join(x.Gather.Errors, "|"), "in Gather")
 	})
-	r.untilHealth("these outputs cannot write: test_file: no room")
-	r.end()
+	r.UntilHealth("these outputs cannot write: test_file: no room")
+	ended(t, r)
 }
 
 // What cannot be built is told with its reason, and where it stands.
@@ -252,8 +156,8 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 		{"[[inputs.test_good]\n", "", "line"},
 	} {
 		r := hosted(t, c.text, func(k *companion.Config) { k.Setup.File = c.file })
-		r.untilHealth(c.want)
-		r.end()
+		r.UntilHealth(c.want)
+		ended(t, r)
 	}
 }
 

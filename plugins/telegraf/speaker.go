@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	defaultCache = 10000 // metrics that wait for the agent; when full, the oldest goes
-	maxReports   = 256   // ends of gathers that wait; when full, the oldest goes
-	batch        = 500   // metrics between two looks at what else is to be said
+	defaultCache = 10000         // metrics that wait for the agent; when full, the oldest goes
+	maxReports   = 256           // ends of gathers that wait; when full, the oldest goes
+	batch        = pipe.MaxBatch // metrics between two looks at what else is to be said
 	beatEvery    = time.Second
 )
 

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 
 	"firebreak/sensors"
@@ -97,6 +98,10 @@ const maxLines = 64 // GPIO_V2_LINES_MAX
 
 // kernel asks for lines as inputs.
 func kernel(r request) (lines, error) {
+	chip, err := filepath.EvalSymlinks(r.chip) // the library refuses a name that udev has given, which alone stays the same
+	if err != nil {
+		return nil, err
+	}
 	opts := []gpiocdev.LineReqOption{gpiocdev.AsInput, gpiocdev.WithConsumer("firebreak")}
 	for i, pull := range r.pulls {
 		switch pull {
@@ -106,7 +111,7 @@ func kernel(r request) (lines, error) {
 			opts = append(opts, gpiocdev.WithLines([]int{r.offsets[i]}, gpiocdev.WithPullDown))
 		}
 	}
-	l, err := gpiocdev.RequestLines(r.chip, r.offsets, opts...)
+	l, err := gpiocdev.RequestLines(chip, r.offsets, opts...)
 	if err != nil {
 		return nil, err // not l: a nil pointer in an interface is not nil
 	}

@@ -75,10 +75,10 @@ func (r Request) identPDU(pdu []byte) error {
 
 // pdu is what r asks, on the wire.
 func (r Request) pdu() *modbus.ProtocolDataUnit {
-	body := []byte{meiIdentification, byte(r.Address >> 8), byte(r.Address)}
-	if !r.identifies() {
-		body = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, r.Address), r.Quantity)
+	if r.identifies() {
+		return &modbus.ProtocolDataUnit{FunctionCode: r.code(), Data: []byte{meiIdentification, byte(r.Address >> 8), byte(r.Address)}}
 	}
+	body := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, r.Address), r.Quantity)
 	return &modbus.ProtocolDataUnit{FunctionCode: r.code(), Data: body}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ const patience = 3 * time.Minute
 
 // A real kernel and a real bus: firebreak on an emulated i.MX6 board reads an LM75 class chip through
 // /dev/i2c-0. The temperature is changed from outside; the reading follows over MQTT, the alarm rises,
-// the hook runs, and the chip that is not there is reported as bad.
+// the hook runs, and the chip that is not there is reported as bad. Contacts at the lines of an I/O expander follow too.
 func TestBoard(t *testing.T) {
 	kernel := os.Getenv("BOARD_KERNEL")
 	if kernel == "" {
@@ -44,6 +45,17 @@ func TestBoard(t *testing.T) {
 	messages.want(t, "/alarm/", `"cabinet-hot"`, `"active":true`)
 	b.console.want(t, "BOARD hook ", "evacuate/board/1/proof/")
 	messages.want(t, "/plan/", `"stage":"1"`)
+
+	// Contacts at a GPIO chip of the kernel, changed from outside as well.
+	b.lines(1)
+	messages.want(t, "/state/", `"device":"panel-1"`, `"fire.alarm":false`, `"door.open":false`)
+	b.lines(1, 7)
+	messages.want(t, "/state/", `"device":"panel-1"`, `"fire.alarm":false`, `"door.open":true`)
+	b.lines(0, 7)
+	messages.want(t, "/state/", `"device":"panel-1"`, `"fire.alarm":true`)
+	messages.want(t, "/alarm/", `"panel-alarm"`, `"active":true`)
+	b.lines(7) // the wire is cut: a line and its guard read alike
+	messages.want(t, "/state/", `"device":"panel-1"`, `"bad":"fire.alarm:sentinel"`)
 }
 
 // hostBroker runs mosquitto and mosquitto_sub on a port of loopback.
@@ -90,6 +102,9 @@ func boot(t *testing.T, kernel, initrd string, port int) *board {
 		"-kernel", filepath.Join(kernel, "vmlinuz"), "-dtb", filepath.Join(kernel, "imx6q-sabrelite.dtb"), "-initrd", initrd,
 		"-append", fmt.Sprintf("console=ttymxc1 panic=-1 broker=10.0.2.2:%d", port), "-serial", "null", "-serial", "stdio", "-monitor", "none",
 		"-device", "tmp105,id=cab1,bus=i2c-bus.0,address=0x48",
+		// It drives lamps; its first register has the levels of eight lines as that of a PCA9554, the kernel's driver of
+		// which writes to it what moves none of them. A lamp that is on draws its line low.
+		"-device", "pca9552,id=lines,bus=i2c-bus.0,address=0x22",
 		"-nic", "user",
 		"-qmp", "unix:"+sock))
 	if err := ln.(*net.UnixListener).SetDeadline(time.Now().Add(patience)); err != nil {
@@ -109,6 +124,14 @@ func boot(t *testing.T, kernel, initrd string, port int) *board {
 func (b *board) chip(c float64) {
 	b.t.Helper()
 	b.do("qom-set", map[string]any{"path": "/machine/peripheral/cab1", "property": "temperature", "value": int(c * 1000)})
+}
+
+// lines sets these lines high, and the other ones low.
+func (b *board) lines(high ...int) {
+	b.t.Helper()
+	for i := range 8 {
+		b.do("qom-set", map[string]any{"path": "/machine/peripheral/lines", "property": fmt.Sprintf("led%d", i), "value": map[bool]string{true: "on", false: "off"}[slices.Contains(high, i)]})
+	}
 }
 
 func (b *board) do(command string, arguments map[string]any) {

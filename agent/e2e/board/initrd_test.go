@@ -31,15 +31,16 @@ func initrd(t *testing.T, kernel string) string {
 	build("firebreak", "firebreak/agent")
 	build("init", "firebreak/agent/e2e/board")
 	var a archive
-	for _, d := range []string{"dev", "etc", "modules"} {
+	for _, d := range []string{"dev", "etc", "etc/profiles", "modules"} {
 		a.add(d, 0o040755, nil)
 	}
 	for _, name := range []string{"firebreak", "init"} {
 		a.add(name, 0o100755, read(t, filepath.Join(dir, name)))
 	}
 	a.add("etc/firebreak.toml", 0o100600, read(t, "firebreak.toml"))
+	a.add("etc/profiles/panel.toml", 0o100600, read(t, "panel.toml"))
 	var order []string
-	for _, path := range modules(t, filepath.Join(kernel, "modules"), "gpio-mxc", "i2c-dev", "i2c-imx", "micrel", "fec") {
+	for _, path := range modules(t, filepath.Join(kernel, "modules"), "gpio-mxc", "i2c-dev", "i2c-imx", "gpio-pca953x", "micrel", "fec") {
 		a.add("modules/"+filepath.Base(path), 0o100644, read(t, path))
 		order = append(order, filepath.Base(path))
 	}

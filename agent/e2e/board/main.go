@@ -53,6 +53,7 @@ func main() {
 	for _, name := range strings.Fields(string(modules)) {
 		must(load(filepath.Join("/modules", name)))
 	}
+	must(expander())
 	must(up("lo", [4]byte{127, 0, 0, 1}, [4]byte{255, 0, 0, 0}))
 	must(there("/sys/class/net/eth0"))
 	must(up("eth0", [4]byte{10, 0, 2, 15}, [4]byte{255, 255, 255, 0}))
@@ -79,6 +80,25 @@ func must(err error) {
 		say("failed: %v", err)
 		wait()
 	}
+}
+
+// expander lets the kernel find an I/O expander on its I2C bus, whose lines it offers as a GPIO chip of some number, and
+// gives that a name.
+func expander() error {
+	const bus, chip = "/sys/bus/i2c/devices/i2c-0", "/sys/bus/i2c/devices/0-0022"
+	if err := there(bus); err != nil {
+		return err
+	}
+	if err := os.WriteFile(bus+"/new_device", []byte("pca9554 0x22"), 0o200); err != nil {
+		return err
+	}
+	for range 100 {
+		if found, _ := filepath.Glob(chip + "/gpiochip*"); len(found) > 0 {
+			return os.Symlink("/dev/"+filepath.Base(found[0]), "/dev/gpiochip-panel")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("%s offers no GPIO chip", chip)
 }
 
 func load(path string) error {

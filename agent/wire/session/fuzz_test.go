@@ -40,9 +40,9 @@ func againstBroker(t *testing.T, says []byte) {
 	broker.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
 	broker.Go(func() {
 		_, _ = theirs.Write(says[:min(4, len(says))])
-		time.Sleep(time.Second) // what the agent asks for is on its way
+		<-time.After(time.Second) // what the agent asks for is on its way
 		_, _ = theirs.Write(says[min(4, len(says)):])
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		_ = theirs.Close()
 	})
 	defer broker.Wait()

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -134,28 +133,5 @@ func TestReceivedIsAcknowledged(t *testing.T) {
 		s.Abort(errors.New("enough"))
 		s.Wait()
 		far.Close()
-	})
-}
-
-// Whatever a broker sends, the reader neither panics nor takes a packet that is larger than it may be.
-func FuzzStream(f *testing.F) {
-	f.Add([]byte{0x40, 2, 0, 1, 0xd0, 0, 0x90, 3, 0, 1, 0, 0x32, 8, 0, 3, 't', '/', 'x', 0, 7, 'p'})
-	f.Add([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		s := newSession(Config{MaxInFlight: 4}, newConn(nil, time.Second))
-		br := bufio.NewReaderSize(bytes.NewReader(in), 4096)
-		for {
-			if id, ok := puback(br); ok {
-				s.acked(id)
-				continue
-			}
-			p, err := next(br)
-			if err != nil {
-				return
-			}
-			if s.take(p) != nil {
-				return
-			}
-		}
 	})
 }

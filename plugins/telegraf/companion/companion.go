@@ -43,6 +43,9 @@ const (
 	steady     = time.Minute // a life that lasts so long makes the next pause short again
 )
 
+// EndLimit is within what Run returns when its context has ended.
+const EndLimit = quitLimit + 2*killLimit
+
 // Config of a companion. Path, Take and Gathered are needed; without Self no life begins.
 type Config struct {
 	Path   string // of the companion's binary
@@ -183,8 +186,7 @@ func (c *Companion) tell(ctx context.Context) {
 	}
 }
 
-// Run starts companions until ctx ends, and then ends the last one. It returns within quitLimit and twice
-// killLimit; a process that not even SIGKILL ends by then is named in the error and left to the kernel.
+// Run starts companions until ctx ends, and then ends the last one. It returns within EndLimit; a process that not even SIGKILL ends by then is named in the error and left to the kernel.
 func (c *Companion) Run(ctx context.Context) error {
 	telling, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -1,7 +1,6 @@
 package companion
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,15 +58,20 @@ func (c *Companion) life(ctx context.Context) error {
 	cancel()
 	p.kill()
 	p.close() // ends every read and write
+	select {
+	case <-p.gone:
+	case <-time.After(killLimit / 2):
+		p.hasten()
+	}
 	var left error
 	select {
 	case <-p.gone:
 		if fatal := (*fatalError)(nil); err != nil && !errors.As(err, &fatal) && p.state.Exited() { // by itself
 			err = fmt.Errorf("%w (%s)", err, p.state)
 		}
-	case <-time.After(killLimit):
+	case <-time.After(killLimit / 2):
 		// In the idle class even its end has to wait for a free moment of the machine; or the kernel holds it.
-		left = fmt.Errorf("process %d, %w", p.pid, errLeft)
+		left = fmt.Errorf("process %d, %w", p.pid, ErrLeft)
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
@@ -89,12 +93,19 @@ func caught(do func() error) (err error) {
 	return do()
 }
 
-var errLeft = errors.New("killed, has not ended within " + killLimit.String() + ": it is left to the kernel")
+// ErrLeft is in the error of a Run whose last process has not ended in time.
+var ErrLeft = errors.New("killed, has not ended within " + killLimit.String() + ": it is left to the kernel")
 
 // fatalError is what the companion itself says why it ends.
 type fatalError struct{ text string }
 
 func (f *fatalError) Error() string { return f.text }
+
+// What counts against the rate besides metrics: so many bytes are one, and a frame is so many at least.
+const (
+	costOfMetric = 256
+	costOfFrame  = 20
+)
 
 // read takes what the companion says, at a bounded rate.
 func (l *life) read() error {
@@ -114,6 +125,8 @@ func (l *life) read() error {
 		case !greeted && kind != pipe.HelloKind && kind != pipe.FatalKind:
 			return fmt.Errorf("it began with a frame %c, not with a greeting", kind)
 		}
+		// Whatever it is takes time of this process: a flood of small frames, or one of long ones, counts too.
+		cost := max(1, min(costOfFrame, l.c.Rate/10), len(body)/costOfMetric)
 		switch kind {
 		case pipe.HelloKind:
 			h, err := pipe.Decode[pipe.Hello](body)
@@ -146,16 +159,16 @@ func (l *life) read() error {
 			if err != nil {
 				return err
 			}
+			cost = max(cost, m.Count())
 			l.c.Take(m)
-			n := bytes.Count(m.Lines, []byte{'\n'})
-			now := time.Now()
-			if free.Before(now) {
-				free = now
-			}
-			free = free.Add(time.Duration(n) * time.Second / time.Duration(l.c.Rate))
-			if !l.pause(free.Sub(now) - 100*time.Millisecond) { // a tenth of a second is taken at once
-				return nil
-			}
+		}
+		now := time.Now()
+		if free.Before(now) {
+			free = now
+		}
+		free = free.Add(time.Duration(cost) * time.Second / time.Duration(l.c.Rate))
+		if !l.pause(free.Sub(now) - 100*time.Millisecond) { // a tenth of a second is taken at once
+			return nil
 		}
 	}
 }

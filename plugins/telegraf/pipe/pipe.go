@@ -45,6 +45,7 @@ const (
 const (
 	MaxSetup = 2 << 20
 	MaxFrame = 256 << 10
+	MaxBatch = 500 // metrics in one frame: who takes it has no moment in between
 )
 
 func limit(k Kind) int {
@@ -101,6 +102,11 @@ type Gathered struct {
 type Metrics struct {
 	Mono, Wall int64
 	Lines      []byte
+}
+
+// Count is how many there are, by their ends, without reading them.
+func (m *Metrics) Count() int {
+	return bytes.Count(bytes.TrimSuffix(m.Lines, []byte{'\n'}), []byte{'\n'}) + 1
 }
 
 // Each calls take for each metric; it goes on after a line that is none, and returns the last error.
@@ -177,7 +183,7 @@ func (w *Writer) Metrics(ms []line.Metric) (unfit int, err error) {
 		w.begin(MetricsKind)
 		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(Now()))
 		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(time.Now().UnixNano()))
-		for len(ms) > 0 && len(w.buf)+line.MaxLine+1-headLen <= MaxFrame {
+		for n := 0; len(ms) > 0 && n < MaxBatch && len(w.buf)+line.MaxLine+1-headLen <= MaxFrame; n++ {
 			b, bad := ms[0].Append(w.buf)
 			ms = ms[1:]
 			if w.buf = b; bad != nil {
@@ -246,5 +252,9 @@ func DecodeMetrics(body []byte) (Metrics, error) {
 	if len(body) < stampLen {
 		return Metrics{}, errors.New("a frame of metrics without its times")
 	}
-	return Metrics{Mono: int64(binary.BigEndian.Uint64(body)), Wall: int64(binary.BigEndian.Uint64(body[8:])), Lines: body[stampLen:]}, nil
+	m := Metrics{Mono: int64(binary.BigEndian.Uint64(body)), Wall: int64(binary.BigEndian.Uint64(body[8:])), Lines: body[stampLen:]}
+	if n := m.Count(); n > MaxBatch {
+		return Metrics{}, fmt.Errorf("a frame of %d metrics, at most %d", n, MaxBatch)
+	}
+	return m, nil
 }

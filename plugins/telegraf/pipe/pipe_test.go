@@ -81,6 +81,13 @@ func TestFramesAreBounded(t *testing.T) {
 	if _, err := DecodeMetrics(make([]byte, 15)); err == nil {
 		t.Error("metrics without times were taken")
 	}
+	many := append(make([]byte, stampLen), strings.Repeat("a v=1\n", MaxBatch+1)...)
+	if _, err := DecodeMetrics(many); err == nil || !strings.Contains(err.Error(), "501 metrics") {
+		t.Errorf("a frame of too many metrics: %v", err)
+	}
+	if m, err := DecodeMetrics(many[:len(many)-6]); err != nil || m.Count() != MaxBatch {
+		t.Errorf("a full frame has %d metrics: %v", m.Count(), err)
+	}
 	m := Metrics{Lines: []byte("bad\n\na v=1\n")}
 	n := 0
 	if err := m.Each(func(line.Metric) { n++ }); err == nil || n != 1 {

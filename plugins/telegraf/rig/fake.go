@@ -1,4 +1,8 @@
-package companion
+// Package rig is what tests of the Telegraf companion share: fake companions, each wrong in one way, and a Rig that runs
+// one under the agent's side and waits for what it brings about. It is linked into no program.
+//
+// Concurrency: a Rig belongs to the goroutine of its test. Failure: what does not come fails the test, with what came.
+package rig
 
 import (
 	"fmt"
@@ -6,22 +10,24 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/line"
 	"firebreak/plugins/telegraf/pipe"
 )
 
-// TestMain makes this test binary what the agent would start: itself first, and then the companion.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == StartCommand {
-		os.Exit(StartMain(os.Args[2:]))
+// Variable of the environment that says which fake a process is to be.
+const Variable = "FIREBREAK_FAKE"
+
+// Main makes a test binary what the agent would start: itself first, and then a fake. It does not return then.
+func Main() {
+	if len(os.Args) > 1 && os.Args[1] == companion.StartCommand {
+		os.Exit(companion.StartMain(os.Args[2:]))
 	}
-	if how := os.Getenv("FIREBREAK_FAKE"); how != "" {
+	if how := os.Getenv(Variable); how != "" {
 		os.Exit(fake(how))
 	}
-	os.Exit(m.Run())
 }
 
 // fake is a companion that misbehaves in one way.
@@ -70,8 +76,12 @@ func fake(how string) int {
 			}
 			<-time.After(5 * time.Millisecond)
 		}
+	case "chatter":
+		for w.JSON(pipe.GatheredKind, pipe.Gathered{Input: "m", Errors: []string{strings.Repeat("x", 100)}}) == nil {
+		}
+		return 1
 	case "flood":
-		ms := make([]line.Metric, 500)
+		ms := make([]line.Metric, pipe.MaxBatch)
 		for i := range ms {
 			ms[i] = point(1)
 		}

@@ -1,0 +1,6 @@
+package companion
+
+// What tests from outside look at.
+const QueueRoom = queueRoom
+
+var Resident = resident
