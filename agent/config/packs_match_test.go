@@ -126,6 +126,32 @@ func TestPacksFindProfiles(t *testing.T) {
 	}
 }
 
+// A room with one of each shipped Modbus device is free of faults under the pack of its chemistry: what a
+// role finds has one kind and one unit, and each device that shows a hazard is in a vote that opens a stage.
+func TestPacksTakeEveryDevice(t *testing.T) {
+	for pack, others := range map[string][]string{
+		lithium:       {"alber-bdsu"},
+		"vrla-string": {"byd-c130", "jk-bms", "soltaro-c"},
+	} {
+		others = append(others, "daly-bms", "load-controller") // a number of unit of its own; there already
+		room := packRooms[pack]
+		room.devices, room.roles = smokeDevices+heatDevices+panelDevices, "" // each kind of evidence on two paths
+		for i, name := range profile.List(configs.Profiles()) {
+			p, err := profile.Load(configs.Profiles(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Bus == profile.Modbus && p.Template == "" && !slices.Contains(others, name) {
+				room.devices += fmt.Sprintf("one-%s=%s@%c ", name, name, "ab"[i%2])
+			}
+		}
+		if n := len(strings.Fields(room.devices)); n < 30 {
+			t.Errorf("%s: only %d devices", pack, n)
+		}
+		checkRules(t, mustParse(t, pack, room.config(pack, ""), packKinds(t)))
+	}
+}
+
 // A point that is dangerous when it falls meets no detector that waits for it to rise, nor the other way round.
 func TestPacksWaitTheRightWay(t *testing.T) {
 	side := map[string]int8{}
