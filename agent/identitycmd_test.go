@@ -9,7 +9,7 @@ import (
 func TestScanIdentification(t *testing.T) {
 	where, _, _ := served(t, "huawei-ups2000", "--unit", "1", "--listen", "127.0.0.1:0")
 	code, out, errs := firebreak("scan", "modbus", where, "--units", "1", "--pace", "1ms")
-	for _, want := range []string{"calls itself \"1=UPS2000\"\n", "huawei-ups2000: Huawei UPS2000, UPS2000-A and UPS2000-G; 44 of 44 points usable; its identity matches\n"} {
+	for _, want := range []string{"calls itself \"1=UPS2000\"\n", "huawei-ups2000: Huawei UPS2000, UPS2000-A and UPS2000-G; 45 of 45 points usable; its identity matches\n"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, want %q: %s\n%s", code, want, errs, out)
 		}
