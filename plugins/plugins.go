@@ -207,6 +207,12 @@ type Runner interface {
 	Run(ctx context.Context, seen func(Evidence)) error
 }
 
+// Keeper is a hook that keeps something ready between its calls, without a Run. StandDown ends that for
+// good; what a call has started goes on, and the hook works without it.
+type Keeper interface {
+	StandDown()
+}
+
 // StandbyError is what Probe returns when a call would work now, and one of the ways that it has
 // would not: the alarm comes before the last one is gone.
 type StandbyError struct{ Lost string }

@@ -239,6 +239,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 // at once or later (S22), the rest.
 func (p *parts) start(ends *cleanups) {
 	o := p.o
+	ends.push("what hooks keep ready", stopLimit, func(context.Context) error { standDown(p.hooks...); return nil })
 	ends.task("mirror", stopLimit, p.mem.run)
 	for _, b := range p.buses {
 		ends.task("bus "+b.Name(), stopLimit, runBus(b, p.inbox.Put, p.loads, o.Log))

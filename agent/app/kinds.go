@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"firebreak/agent/config"
@@ -220,20 +221,40 @@ func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, n
 // lateHook builds its hook when it is first needed, and again after a failure: building may read
 // files, and one hook without its certificate must not keep the agent from protecting with the
 // others, nor a disk that hangs.
-type lateHook struct{ built *reread.File[plugins.Hook] }
+type lateHook struct {
+	built *reread.File[plugins.Hook]
+	made  atomic.Pointer[plugins.Hook] // nil: not yet
+}
 
 func newLateHook(build func() (plugins.Hook, error)) *lateHook {
-	var made plugins.Hook
-	return &lateHook{reread.New(func() (plugins.Hook, error) {
-		if made != nil {
-			return made, nil
+	l := &lateHook{}
+	l.built = reread.New(func() (plugins.Hook, error) {
+		if h := l.made.Load(); h != nil {
+			return *h, nil
 		}
 		h, err := build()
 		if err == nil {
-			made = h
+			l.made.Store(&h)
 		}
 		return h, err
-	})}
+	})
+	return l
+}
+
+// StandDown builds nothing.
+func (l *lateHook) StandDown() {
+	if h := l.made.Load(); h != nil {
+		standDown(*h)
+	}
+}
+
+// standDown ends what hooks keep ready.
+func standDown(hooks ...plugins.Hook) {
+	for _, h := range hooks {
+		if k, ok := h.(plugins.Keeper); ok {
+			k.StandDown()
+		}
+	}
 }
 
 func (l *lateHook) get() (plugins.Hook, error) {

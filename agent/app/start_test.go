@@ -102,6 +102,7 @@ func (f *firing) run(c *config.Config) {
 		if err := <-done; err != nil {
 			f.t.Error(err)
 		}
+		standDown(hooks...)
 	})
 	f.say(false)
 }

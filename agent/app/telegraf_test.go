@@ -108,7 +108,8 @@ func TestCompanionsThatFail(t *testing.T) {
 	if took := time.Since(began); took > companionLimit+stopLimit+uplinkLimit {
 		t.Errorf("the end took %v", took)
 	}
-	// It has been killed, and ends when it gets a moment: it is of the idle class.
+	// It has been killed, and ends when it gets a moment: it is of the idle class. No other child is there: hooks that
+	// another test has run have stood down.
 	late(t, "nothing is left of it", func() bool { return len(rig.Children(t)) == 0 })
 }
 

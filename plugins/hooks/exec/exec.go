@@ -200,6 +200,7 @@ type Hook struct {
 var (
 	_ plugins.Hook     = (*Hook)(nil)
 	_ plugins.Declarer = Config{}
+	_ plugins.Keeper   = (*Hook)(nil)
 )
 
 // New makes the hook. self is the program that answers shim.Command, normally os.Executable(); an
@@ -333,6 +334,13 @@ func (h *Hook) skip(c plugins.Call) (plugins.Outcome, bool) {
 		return plugins.Outcome{Result: plugins.Failed, Detail: "not run: it switches power on, and only the order of an engineer does that, at stage 0 after a reset (S1)"}, true
 	}
 	return c.Spared(h.cfg.Drill, would)
+}
+
+// StandDown ends the shim that is kept ready.
+func (h *Hook) StandDown() {
+	if h.run != nil {
+		h.run.cool()
+	}
 }
 
 // Close waits until the shims that this process has started have ended, or ctx ends. It ends none

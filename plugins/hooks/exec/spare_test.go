@@ -120,10 +120,11 @@ func TestSpareThatDiesWithTheOrder(t *testing.T) {
 	}
 }
 
-// Nothing is left when the hook is closed.
+// Nothing is left when the hook stands down, while a command that runs goes on.
 func TestSpareEndsWithTheHook(t *testing.T) {
 	b := withSpare(t)
 	pid := b.spareIsReady()
+	b.hook.StandDown()
 	if err := b.hook.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
