@@ -28,7 +28,7 @@ func Order(socket int, d Dir, lock, done *os.File) error {
 	})
 }
 
-// await says that this process is ready, and waits until it gets a key or is needed no more.
+// awaitOrder says that this process is ready, and waits until it gets a key or is needed no more: then d is empty.
 func awaitOrder() (d Dir, err error) {
 	const socket = lockFD // before there is a lock
 	unix.CloseOnExec(socket)
