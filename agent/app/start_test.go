@@ -234,22 +234,28 @@ func TestHungHooksChangeNoOther(t *testing.T) {
 // exec and 5 ms of the others. What the disk took of it is shown apart.
 func BenchmarkDecisionToStart(b *testing.B) {
 	for _, kind := range []string{"exec", "command", "webhook", "mqtt"} {
-		b.Run(kind, func(b *testing.B) {
-			f := newFiring(b, kind, "s000")
-			var total, disk, rest []time.Duration
-			for b.Loop() {
-				took, d := f.fire()
-				total, disk, rest = append(total, took[0]), append(disk, d), append(rest, took[0]-d)
-			}
-			quantiles(b, total)
-			for what, d := range map[string][]time.Duration{"fsync": disk, "rest": rest} {
-				slices.Sort(d)
-				b.ReportMetric(d[len(d)/2].Seconds()*1e3, what+"-p50-ms")
-				b.ReportMetric(d[len(d)*99/100].Seconds()*1e3, what+"-p99-ms")
-			}
-			b.ReportMetric(0, "ns/op") // of a whole episode: says nothing
-		})
+		b.Run(kind, func(b *testing.B) { decisionToStart(b, kind, 0) })
+		b.Run(kind+"-after-a-pause", func(b *testing.B) { decisionToStart(b, kind, 20*time.Millisecond) })
 	}
+}
+
+func decisionToStart(b *testing.B, kind string, pause time.Duration) {
+	f := newFiring(b, kind, "s000")
+	var total, disk, rest []time.Duration
+	for b.Loop() {
+		if pause > 0 { // the processors go to sleep meanwhile, as in a building they do
+			<-time.After(pause)
+		}
+		took, d := f.fire()
+		total, disk, rest = append(total, took[0]), append(disk, d), append(rest, took[0]-d)
+	}
+	quantiles(b, total)
+	for what, d := range map[string][]time.Duration{"fsync": disk, "rest": rest} {
+		slices.Sort(d)
+		b.ReportMetric(d[len(d)/2].Seconds()*1e3, what+"-p50-ms")
+		b.ReportMetric(d[len(d)*99/100].Seconds()*1e3, what+"-p99-ms")
+	}
+	b.ReportMetric(0, "ns/op") // of a whole episode: says nothing
 }
 
 // BenchmarkTwoHundredDueAtOnce is the time from a reading to the start of the last of 200 steps, none of
