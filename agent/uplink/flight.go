@@ -227,7 +227,7 @@ func (f *flight) fill() {
 
 // send hands a message to the session. What has waited says for how long (see wire.Message.Aged).
 func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack {
-	now, held := time.Now(), time.Duration(0)
+	wall, now, held := f.u.cfg.Now(), time.Now(), time.Duration(0) // both clocks at one instant
 	if !m.Made.IsZero() {
 		held = now.Sub(m.Made)
 	}
@@ -236,7 +236,7 @@ func (f *flight) send(m *wire.Message, from source, replayed bool) *session.Ack 
 		topic, payload = m.Past()
 	}
 	if m.Unset && !m.Made.IsZero() && !f.u.unset.Load() {
-		payload = wire.Corrected(payload, f.u.cfg.Now().Add(-held).UnixMilli())
+		payload = wire.Corrected(payload, wall.Add(-held).UnixMilli())
 	}
 	if m.Class.Signed() || f.u.cfg.SignState {
 		payload = f.signer.Sign(topic, payload)

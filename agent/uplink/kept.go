@@ -124,9 +124,9 @@ func keeps(c wire.Class) bool { return c == wire.Alarm || c == wire.Plan || c ==
 // age dates a message of an earlier life by the clock that still counts: that of the same boot; that of the boot in
 // which it was made, if that one's wall clock was set at last; or the wall clock if it was set then and is now.
 // Otherwise nobody knows how old it is.
-func (k *kept) age(boot string, mono sensors.Mono, now time.Time, set bool, clocks []clockMark) {
-	if boot != "" && k.boot == boot && k.mono <= mono {
-		k.m.Made = time.Now().Add(-mono.Sub(k.mono))
+func (k *kept) age(i instant, clocks []clockMark) {
+	if i.boot != "" && k.boot == i.boot && k.mono <= i.mono {
+		k.m.Made = i.at.Add(-i.mono.Sub(k.mono))
 		return
 	}
 	made, known := time.UnixMilli(k.wall), !k.m.Unset
@@ -135,9 +135,23 @@ func (k *kept) age(boot string, mono sensors.Mono, now time.Time, set bool, cloc
 			made, known = time.UnixMilli(c.Wall).Add(-c.Mono.Sub(k.mono)), true
 		}
 	}
-	if known && set && !made.After(now) {
-		k.m.Made = time.Now().Add(-now.Sub(made))
+	if known && i.set && !made.After(i.wall) {
+		k.m.Made = i.at.Add(-i.wall.Sub(made))
 	}
+}
+
+// instant is one moment by all clocks. It is read once for all that is dated by it, or what is dated last would
+// seem younger by the time that the rest took.
+type instant struct {
+	boot string
+	mono sensors.Mono
+	wall time.Time
+	set  bool      // wall may be trusted
+	at   time.Time // with this process's own clock in it
+}
+
+func (u *Uplink) instant() instant {
+	return instant{u.cfg.Boot, u.cfg.mono(), u.cfg.Now(), u.clockSet(), time.Now()}
 }
 
 // clockMark is one instant of a boot by both of its clocks, when the wall clock was set: what was made before

@@ -42,7 +42,7 @@ func TestAgeOfWhatIsKept(t *testing.T) {
 		if c.boot == "" {
 			boot = ""
 		}
-		k.age(boot, sensors.Mono(100*time.Second), now, c.set, clocks)
+		k.age(instant{boot, sensors.Mono(100 * time.Second), now, c.set, time.Now()}, clocks)
 		held := time.Duration(-1)
 		if !k.m.Made.IsZero() {
 			held = time.Since(k.m.Made).Round(time.Second)

@@ -15,13 +15,13 @@ type stored struct {
 // read gives what lives before this one have told behind a place, in order.
 func (o *outbox) read(records []journal.Record, last place) ([]stored, place) {
 	var list []stored
-	now, mono, set := o.u.cfg.Now(), o.u.cfg.mono(), o.u.clockSet()
+	now := o.u.instant()
 	for _, r := range records {
 		k, err := readKept(r.Payload)
 		if err != nil || !last.before(k.Epoch, k.N) || k.Epoch >= o.u.cfg.Epoch {
 			continue
 		}
-		k.age(o.u.cfg.Boot, mono, now, set, o.clocks)
+		k.age(now, o.clocks)
 		list, last = append(list, stored{k, r.Seq, wire.Reread(k.m)}), k.place
 	}
 	return list, last

@@ -151,15 +151,14 @@ func (s *spill) resume(a opened) {
 	var c cursors
 	first := a.rec.Snapshot == nil || json.Unmarshal(a.rec.Snapshot, &c) != nil
 	at, last := map[string]place{}, place{}
-	set := s.u.clockSet()
-	now, mono := s.u.cfg.Now(), s.u.cfg.mono()
+	now := s.u.instant()
 	var marks []spilt
 	for _, r := range a.rec.Records {
 		g, err := readSpilt(r.Payload)
 		if err != nil || g.Epoch >= s.u.cfg.Epoch || !last.before(g.Epoch, g.Polls[len(g.Polls)-1].Seq) {
 			continue
 		}
-		polls := g.messages(s.u.cfg.Boot, mono, now, set, c.Clocks)
+		polls := g.messages(now, c.Clocks)
 		for _, l := range s.u.links {
 			if from, known := c.Brokers[l.b.Name]; known || first {
 				l.readings().elder(polls, from)

@@ -223,7 +223,7 @@ func FuzzSpilt(f *testing.F) {
 		if err != nil || fmt.Sprint(back) != fmt.Sprint(g) {
 			t.Fatalf("%+v reads back as %+v: %v", g, back, err)
 		}
-		for _, m := range g.messages("boot", 7, time.UnixMilli(8), true, nil) {
+		for _, m := range g.messages(instant{"boot", 7, time.UnixMilli(8), true, time.Now()}, nil) {
 			if topic, payload := m.Past(); topic == m.Topic || !bytes.Contains(payload, []byte(`"replayed":true`)) {
 				t.Fatalf("%s %s", topic, payload)
 			}

@@ -122,13 +122,13 @@ func readSpilt(b []byte) (*spiltGroup, error) {
 }
 
 // messages are the polls of a group as another life tells them.
-func (g *spiltGroup) messages(boot string, mono sensors.Mono, now time.Time, set bool, clocks []clockMark) []*wire.Message {
+func (g *spiltGroup) messages(now instant, clocks []clockMark) []*wire.Message {
 	var out []*wire.Message
 	for i := range g.Polls {
 		p := &g.Polls[i]
 		k := kept{boot: g.Boot, wall: g.Wall - p.Age.Milliseconds(), mono: g.Mono.Add(-p.Age), m: wire.Message{Class: wire.State, Seq: p.Seq, Unset: p.Unset,
 			Topic: p.Topic, Payload: p.Payload, Epoch: g.Epoch, Instance: g.Instance}}
-		k.age(boot, mono, now, set, clocks)
+		k.age(now, clocks)
 		out = append(out, wire.Reread(k.m))
 	}
 	return out
