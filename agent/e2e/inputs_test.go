@@ -75,9 +75,11 @@ func TestEveryInput(t *testing.T) {
 		for _, r := range rows {
 			r.again(t)
 		}
+		at := time.Now()
 		for _, r := range rows {
-			at := time.Now()
 			r.set(t, 53, at)
+		}
+		for _, r := range rows {
 			f.told(t, r.device, r.point, `value=53,quality="good"`, at, r.own)
 			f.lost(t, r.device, false, func() { r.set(t, 53, time.Now()) })
 		}
