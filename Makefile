@@ -20,7 +20,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build telegraf telegraf-test all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build telegraf telegraf-test sizes all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak, bin/firebreak-helper and bin/firebreak-shim, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
@@ -35,6 +35,9 @@ else
 endif
 
 all: build telegraf ## build firebreak, its helper, its shim and the companion
+
+sizes: ## print what each part adds to bin/firebreak
+	@GO="$(GO)" bash .ci/sizes
 
 # The same flags everywhere: Telegraf is compiled once.
 telegraf-test: export CGO_ENABLED = 0
