@@ -291,6 +291,21 @@ func (l *loadLab) polls(b *testing.B) func() float64 {
 	}
 }
 
+// coprime is a number that n has no divisor in common with, and that goes far at each step.
+func coprime(n int) int {
+	gcd := func(a, b int) int {
+		for b != 0 {
+			a, b = b, a%b
+		}
+		return a
+	}
+	c := n*3/8 + 1
+	for gcd(n, c) != 1 {
+		c++
+	}
+	return c
+}
+
 // BenchmarkFlip is the time from a register that flips to the start of the hook's own process.
 func BenchmarkFlip(b *testing.B) {
 	for _, of := range []struct {
@@ -304,14 +319,16 @@ func BenchmarkFlip(b *testing.B) {
 				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
 				every, _ := time.ParseDuration(poll)
 				var took []time.Duration
+				turn := coprime(b.N)
 				for i := range b.N {
 					n := l.hooks.count()
 					from := time.Now()
 					l.set(b, 0, 60000)
 					took = append(took, l.hook(b, "hot", n).Sub(from))
 					l.set(b, 0, 1)
-					// Three polls until it is over, and another moment of the period each time.
-					<-time.After(3*every + 200*time.Millisecond + time.Duration(i*37%100)*every/100)
+					// Three polls until it is over, and then another moment of the period each time: the
+					// periods between hook and flip are cut into b.N parts, and each has its turn.
+					<-time.After(3*every + 200*time.Millisecond + every*time.Duration(2*(i*turn%b.N)+1)/time.Duration(2*b.N))
 				}
 				report(b, "flip", took)
 			})
