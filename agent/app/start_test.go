@@ -34,6 +34,7 @@ type firing struct {
 	config  *config.Config
 	self    string       // the program that is started again as the shim of a command
 	sync    atomic.Int64 // ns that the disk took to make things durable
+	syncs   atomic.Int64 // how often it was asked
 }
 
 type arrival struct {
@@ -125,9 +126,10 @@ func (f *firing) say(smoke bool) {
 
 // fire makes smoke and waits until every step has been started, while those that hang do. It tells how
 // long after the reading each was, and how long the disk has worked meanwhile. Then all is at rest again.
-func (f *firing) fire() (took []time.Duration, disk time.Duration) {
+func (f *firing) fire() (took []time.Duration, disk spent) {
 	f.t.Helper()
 	f.sync.Store(0)
+	f.syncs.Store(0)
 	begin := time.Now()
 	f.say(true)
 	late := time.After(time.Minute)
@@ -137,7 +139,7 @@ func (f *firing) fire() (took []time.Duration, disk time.Duration) {
 		case a := <-f.arrived:
 			if !seen[a.step] { // a command may be sent again
 				if seen[a.step] = true; len(seen) == 1 {
-					disk = time.Duration(f.sync.Load())
+					disk = spent{time.Duration(f.sync.Load()), f.syncs.Load()}
 				}
 				took = append(took, a.at.Sub(begin))
 			}
@@ -169,7 +171,7 @@ func (f *firing) journal() guard.Journal {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	j, _, err := journal.Open(context.Background(), timedFS{d, &f.sync}, journal.Options{})
+	j, _, err := journal.Open(context.Background(), timedFS{d, f}, journal.Options{})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -180,26 +182,33 @@ func (f *firing) journal() guard.Journal {
 	return j
 }
 
+// spent is what the disk took, and in how many syncs.
+type spent struct {
+	took  time.Duration
+	syncs int64
+}
+
 // timedFS adds up what the syncs of its files take.
 type timedFS struct {
 	journal.FS
-	spent *atomic.Int64
+	of *firing
 }
 
 func (t timedFS) Open(name string, create bool) (journal.File, error) {
 	f, err := t.FS.Open(name, create)
-	return timedFile{f, t.spent}, err
+	return timedFile{f, t.of}, err
 }
 
 type timedFile struct {
 	journal.File
-	spent *atomic.Int64
+	of *firing
 }
 
 func (t timedFile) Sync() error {
 	begin := time.Now()
 	err := t.File.Sync()
-	t.spent.Add(int64(time.Since(begin)))
+	t.of.sync.Add(int64(time.Since(begin)))
+	t.of.syncs.Add(1)
 	return err
 }
 
@@ -242,12 +251,14 @@ func BenchmarkDecisionToStart(b *testing.B) {
 func decisionToStart(b *testing.B, kind string, pause time.Duration) {
 	f := newFiring(b, kind, "s000")
 	var total, disk, rest []time.Duration
+	syncs := int64(0)
 	for b.Loop() {
 		if pause > 0 { // the processors go to sleep meanwhile, as in a building they do
 			<-time.After(pause)
 		}
 		took, d := f.fire()
-		total, disk, rest = append(total, took[0]), append(disk, d), append(rest, took[0]-d)
+		total, disk, rest = append(total, took[0]), append(disk, d.took), append(rest, took[0]-d.took)
+		syncs += d.syncs
 	}
 	quantiles(b, total)
 	for what, d := range map[string][]time.Duration{"fsync": disk, "rest": rest} {
@@ -255,6 +266,7 @@ func decisionToStart(b *testing.B, kind string, pause time.Duration) {
 		b.ReportMetric(d[len(d)/2].Seconds()*1e3, what+"-p50-ms")
 		b.ReportMetric(d[len(d)*99/100].Seconds()*1e3, what+"-p99-ms")
 	}
+	b.ReportMetric(float64(syncs)/float64(len(total)), "syncs")
 	b.ReportMetric(0, "ns/op") // of a whole episode: says nothing
 }
 
