@@ -3,10 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"text/template"
 	"time"
@@ -240,12 +243,52 @@ func TestHungHooksChangeNoOther(t *testing.T) {
 // BenchmarkDecisionToStart is the time from a reading in the mailbox to what its hook starts: judged,
 // decided, journaled with fsync on the disk, asked for, and seen where it starts: as the command's first
 // act, in the target's handler, at the consumer behind the broker. The bounds are 10 ms at the p99 of
-// exec and 5 ms of the others. What the disk took of it is shown apart.
+// exec and 5 ms of the others. What the disk took of it is shown apart, and beside all what any program takes here.
 func BenchmarkDecisionToStart(b *testing.B) {
 	for _, kind := range []string{"exec", "command", "webhook", "mqtt"} {
 		b.Run(kind, func(b *testing.B) { decisionToStart(b, kind, 0) })
 		b.Run(kind+"-after-a-pause", func(b *testing.B) { decisionToStart(b, kind, 20*time.Millisecond) })
 	}
+	b.Run("floor", func(b *testing.B) { floorOfStart(b, 0) })
+	b.Run("floor-after-a-pause", func(b *testing.B) { floorOfStart(b, 20*time.Millisecond) })
+}
+
+// floorOfStart is what this machine takes of any exec, in the same run: a program that judges nothing, keeps one
+// small record with one sync, and starts the same shell with no process of its own between.
+func floorOfStart(b *testing.B, pause time.Duration) {
+	f := &firing{t: b, arrived: make(chan arrival, 4), gate: make(chan struct{})}
+	script := f.script()
+	file, err := os.Create(filepath.Join(b.TempDir(), "record"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	var total, disk, rest []time.Duration
+	for b.Loop() {
+		if pause > 0 {
+			<-time.After(pause)
+		}
+		begin := time.Now()
+		if _, err := file.Write(make([]byte, 600)); err != nil {
+			b.Fatal(err)
+		}
+		synced := time.Now()
+		if err := syscall.Fdatasync(int(file.Fd())); err != nil {
+			b.Fatal(err)
+		}
+		d := time.Since(synced)
+		cmd := osexec.Command("/bin/sh", "-c", script)
+		cmd.Env = []string{"FIREBREAK_STEP=s000"}
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		took := (<-f.arrived).at.Sub(begin)
+		if err := cmd.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		total, disk, rest = append(total, took), append(disk, d), append(rest, took-d)
+	}
+	reportStart(b, total, disk, rest)
 }
 
 func decisionToStart(b *testing.B, kind string, pause time.Duration) {
@@ -260,13 +303,17 @@ func decisionToStart(b *testing.B, kind string, pause time.Duration) {
 		total, disk, rest = append(total, took[0]), append(disk, d.took), append(rest, took[0]-d.took)
 		syncs += d.syncs
 	}
+	reportStart(b, total, disk, rest)
+	b.ReportMetric(float64(syncs)/float64(len(total)), "syncs")
+}
+
+func reportStart(b *testing.B, total, disk, rest []time.Duration) {
 	quantiles(b, total)
 	for what, d := range map[string][]time.Duration{"fsync": disk, "rest": rest} {
 		slices.Sort(d)
 		b.ReportMetric(d[len(d)/2].Seconds()*1e3, what+"-p50-ms")
 		b.ReportMetric(d[len(d)*99/100].Seconds()*1e3, what+"-p99-ms")
 	}
-	b.ReportMetric(float64(syncs)/float64(len(total)), "syncs")
 	b.ReportMetric(0, "ns/op") // of a whole episode: says nothing
 }
 
