@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,7 @@ type loadLab struct {
 	told    *feed // a line for each message
 	plain   string
 	pin     []string // what goes before the command of what is measured
+	disk    string   // where the journal lies; empty: in memory with all else
 	metrics string   // where firebreak serves them; empty: nowhere
 }
 
@@ -148,7 +150,7 @@ func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) 
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
 	file = filepath.Join(dir, "firebreak.toml")
@@ -315,6 +317,7 @@ func BenchmarkFlip(b *testing.B) {
 		for _, poll := range []string{"250ms", "10ms"} {
 			b.Run(of.name+"/"+poll, func(b *testing.B) {
 				l := newLoadLab(b, loadDevices)
+				l.disk = b.TempDir() // a decision waits for it
 				of.start(b, l, poll)
 				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
 				every, _ := time.ParseDuration(poll)
