@@ -189,10 +189,10 @@ func (f *foreign) refused(t *testing.T) {
 		t.Fatal(err)
 	}
 	deeper := filepath.Join(f.Dir, "deeper.toml")
-	put(t, deeper, strings.ReplaceAll(string(text), `level         = "1"`, `level         = "3"`))
+	put(t, deeper, strings.NewReplacer(`level         = "1"`, "level = \"3\"\nif_blind = \"proceed\"", "need = 2\n", "need = 2\nindependent = true\n").Replace(string(text)))
 	out, err := exec.Command(binary, "check", "-c", deeper).CombinedOutput()
 	if n := strings.Count(string(out), "stage 3 cannot open without what Telegraf brings"); err == nil || n != 2 {
-		t.Errorf("check refuses %d of the two stages (%v):\n%s", n, err, out)
+		t.Fatalf("check refuses %d of the two stages (%v):\n%s", n, err, out)
 	}
 }
 
