@@ -13,7 +13,7 @@ import (
 )
 
 // bin/firebreak, with the hub in it, is below 35 MB as it is built and stripped, and docs/telegraf.md says what each part
-// of it adds.
+// of it adds, and how large the companion is.
 func TestSizeOfFirebreak(t *testing.T) {
 	fi, err := os.Stat(binary)
 	if err != nil {
@@ -36,6 +36,16 @@ func TestSizeOfFirebreak(t *testing.T) {
 		if m[1] != "" {
 			told[m[1]], _ = strconv.ParseFloat(m[2], 64)
 		}
+	}
+	if fi, err = os.Stat(companionOfSet(t)); err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`the set above together is ([0-9.]+)\.\n`).FindStringSubmatch(string(doc))
+	if m == nil {
+		t.Fatal("docs/telegraf.md does not say how large the companion is")
+	}
+	if was, _ := strconv.ParseFloat(m[1], 64); math.Abs(was-float64(fi.Size())/1e6) > 1 {
+		t.Errorf("bin/firebreak-telegraf has %.1f MB; docs/telegraf.md says %s", float64(fi.Size())/1e6, m[1])
 	}
 	measured := regexp.MustCompile(`(?m)^([0-9.]+)\t(.+)$`).FindAllStringSubmatch(string(out), -1)
 	if len(measured) < 10 || len(told) != len(measured) {
