@@ -44,7 +44,7 @@ telegraf-test: export CGO_ENABLED = 0
 telegraf-test: export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
 telegraf-test: telegraf ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
 	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
-	$(GO) tool staticcheck -tags telegraf,telegraf_none ./plugins/telegraf
+	$$(CGO_ENABLED= GOFLAGS= $(GO) tool -n staticcheck) -tags telegraf,telegraf_none ./plugins/telegraf
 	$(GO) test -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
 	$(GO) test -vet=off -tags telegraf -count=1 -run '^TestEveryNamedPlugin$$' ./plugins/telegraf
 
