@@ -20,7 +20,7 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build telegraf telegraf-test all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build telegraf telegraf-test sizes all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak, bin/firebreak-helper and bin/firebreak-shim, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
@@ -36,11 +36,17 @@ endif
 
 all: build telegraf ## build firebreak, its helper, its shim and the companion
 
-telegraf-test: ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
+sizes: ## print what each part adds to bin/firebreak
+	@GO="$(GO)" bash .ci/sizes
+
+# The same flags everywhere: Telegraf is compiled once.
+telegraf-test: export CGO_ENABLED = 0
+telegraf-test: export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
+telegraf-test: telegraf ## vet and test the companion, which stands behind the build tag telegraf: Telegraf takes minutes to compile
 	$(GO) vet -tags telegraf,telegraf_none ./plugins/telegraf
-	$(GO) tool staticcheck -tags telegraf,telegraf_none ./plugins/telegraf
-	CGO_ENABLED=0 $(GO) test -trimpath -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
-	CGO_ENABLED=0 $(GO) test -trimpath -vet=off -tags telegraf -count=1 -run '^TestEveryNamedPlugin$$' ./plugins/telegraf
+	$$(CGO_ENABLED= GOFLAGS= $(GO) tool -n staticcheck) -tags telegraf,telegraf_none ./plugins/telegraf
+	$(GO) test -tags telegraf,telegraf_none -count=1 ./plugins/telegraf
+	$(GO) test -vet=off -tags telegraf -count=1 -run '^TestEveryNamedPlugin$$' ./plugins/telegraf
 
 test: ## run all tests that need nothing but Go and /bin/sh
 	$(GO) test ./...
@@ -81,7 +87,8 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -timeout 1h ./agent/uplink; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
-peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd and Telegraf (see .ci/run for the packages)
+peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd, apcupsd, OpenIPMI and Telegraf (see .ci/run for the packages)
+	bash .ci/apcupsd .ci/tmp/apcupsd
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 
 board-test: ## boot an emulated ARM board, whose kernel reads a chip on its I2C bus (needs apt, qemu-system-arm, mosquitto)

@@ -138,6 +138,7 @@ func (f *foreign) status(t *testing.T, part string, there bool) {
 // is found and replaced; and what was told stands in the metrics of outputs.prometheus_client.
 func TestTelegrafSources(t *testing.T) {
 	f := newForeign(t)
+	f.refused(t)
 	a := start(t, binary, "run", "-c", f.file)
 	a.errs.line(t, 0, "the Telegraf companion runs", "upsd", "snmp::probe")
 	f.duct.Set(slave.Discretes, 2, 1)
@@ -176,6 +177,22 @@ func TestTelegrafSources(t *testing.T) {
 		if err := syscall.Kill(-group, 0); err == nil { // it leads its process group
 			t.Errorf("something of the companion %d lives on", group)
 		}
+	}
+}
+
+// refused shows that check does not let these votes open a stage of irreversible steps: neither has a quorum without its
+// Telegraf point.
+func (f *foreign) refused(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeper := filepath.Join(f.Dir, "deeper.toml")
+	put(t, deeper, strings.NewReplacer(`level         = "1"`, "level = \"3\"\nif_blind = \"proceed\"", "need = 2\n", "need = 2\nindependent = true\n").Replace(string(text)))
+	out, err := exec.Command(binary, "check", "-c", deeper).CombinedOutput()
+	if n := strings.Count(string(out), "stage 3 cannot open without what Telegraf brings"); err == nil || n != 2 {
+		t.Fatalf("check refuses %d of the two stages (%v):\n%s", n, err, out)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestFaultyInputs(t *testing.T) {
 		t.Run(c.input, func(t *testing.T) {
 			r := hosted(t, "[[inputs.test_good]]\n[[inputs.test_"+c.input+"]]\n", func(k *companion.Config) {
 				k.Memory, k.Rate = 200<<20, 50000
-				if c.ends {
+				if c.ends && c.input == "block" { // what leaks on a busy machine is slow, and no hang
 					k.Setup.HangMs = 2000
 				}
 			})

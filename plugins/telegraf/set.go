@@ -42,6 +42,7 @@ import (
 	_ "github.com/influxdata/telegraf/plugins/processors/rename"
 	_ "github.com/influxdata/telegraf/plugins/processors/scale"
 	_ "github.com/influxdata/telegraf/plugins/processors/starlark"
+	_ "github.com/influxdata/telegraf/plugins/secretstores/docker"
 	_ "github.com/influxdata/telegraf/plugins/secretstores/systemd"
 	_ "github.com/influxdata/telegraf/plugins/serializers/influx"
 	_ "github.com/influxdata/telegraf/plugins/serializers/json"

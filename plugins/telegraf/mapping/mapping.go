@@ -119,7 +119,7 @@ func (m *Mapper) flush() {
 	for i := range m.sources {
 		if s := &m.sources[i]; s.changed {
 			s.changed = false
-			m.put(s.batch())
+			m.put(s.batch(m.now()))
 		}
 	}
 }
@@ -171,14 +171,16 @@ func (s *source) set(k int, r sensors.Reading) {
 }
 
 // batch is all that is known of the device, each value with its own time: the mailbox keeps the newest
-// batch of a device.
-func (s *source) batch() sensors.Batch {
+// batch of a device. Its wall time is that of its newest reading, from which the others are dated.
+func (s *source) batch(now sensors.Mono) sensors.Batch {
 	s.seq++
-	b := sensors.Batch{Device: s.Device, Seq: s.seq, Wall: time.Now(), Readings: make([]sensors.Reading, 0, len(s.last))}
+	b := sensors.Batch{Device: s.Device, Seq: s.seq, Readings: make([]sensors.Reading, 0, len(s.last))}
+	var newest sensors.Mono
 	for k := range s.last {
 		if s.known[k] {
-			b.Readings = append(b.Readings, s.last[k])
+			b.Readings, newest = append(b.Readings, s.last[k]), max(newest, s.last[k].At)
 		}
 	}
+	b.Wall = time.Now().Add(-now.Sub(newest))
 	return b
 }

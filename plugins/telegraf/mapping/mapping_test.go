@@ -79,6 +79,10 @@ func TestMapping(t *testing.T) {
 	}
 	now = now.Add(10 * time.Second)
 	m.Take(pipe.Metrics{Mono: pipe.Now() - 3*second, Wall: 500 * second, Lines: []byte("upsd,ups_name=a load=44 499000000000\n")})
+	// The batch is dated by its newest reading, as a poll is: whoever tells it dates the others from there.
+	if age := time.Since(got[len(got)-1].Wall); age < 4*time.Second || age > 4*time.Second+time.Minute {
+		t.Errorf("a batch whose newest reading is 4 s old has the time of %v ago", age)
+	}
 	if s := says(); !strings.HasSuffix(s, "9=44 good 4.0s;") {
 		t.Errorf("3 s under way and 1 s old before: %s", s)
 	}
