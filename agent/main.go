@@ -18,6 +18,7 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
+	"firebreak/agent/hub"
 	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
@@ -212,6 +213,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	if code != 0 {
 		return code
 	}
+	hub.Still()
 	level := slog.LevelInfo
 	if *verbose {
 		level = slog.LevelDebug
