@@ -230,7 +230,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.Heard()}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), waiting: make(chan struct{}, 1), kept: p.note.Heard()}
 	p.desk = &desk{board: p.board, newest: p.newest, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
 	return p, nil
 }
@@ -249,7 +249,7 @@ func (p *parts) start(ends *cleanups) {
 			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
-	ends.task("bus loads", stopLimit, p.loads.run(p.guard.Post))
+	ends.task("bus loads", stopLimit, p.loads.run(o.Clock, p.guard.Post))
 	ends.push("drills", 2*stopLimit, p.drills.close)
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)

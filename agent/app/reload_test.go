@@ -110,7 +110,7 @@ func TestReloadWaits(t *testing.T) {
 		var mu sync.Mutex
 		idle, standing := false, []string{"rack12"}
 		set := func(i bool, s []string) { mu.Lock(); defer mu.Unlock(); idle, standing = i, s }
-		r := &reloader{running: c, log: discard(), change: make(chan *next, 1),
+		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), waiting: make(chan struct{}, 1),
 			idle:     func() bool { mu.Lock(); defer mu.Unlock(); return idle },
 			standing: func() []string { mu.Lock(); defer mu.Unlock(); return standing },
 			order:    func(context.Context, core.Order) error { return nil }}
