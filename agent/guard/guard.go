@@ -71,6 +71,11 @@ const (
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
 	orderBound    = time.Second // a person waits so long for the journal
+
+	// Readings are told together, once they are judged: to wake each publisher for each poll costs more than the poll.
+	// They wait so long for more of them, and no more with so many. What the core decides is told at once.
+	tellGather = 2 * time.Millisecond
+	tellMost   = 32
 )
 
 // Guard runs the safety loop.
@@ -79,6 +84,8 @@ type Guard struct {
 	fx      []core.Effect
 	wake    sensors.Mono
 	batches []sensors.Batch
+	untold  []sensors.Batch // judged; they belong to the publishers
+	tellAt  time.Time       // when they are told, if there are any
 	in      chan core.Event // from hooks
 	side    chan core.Event // from all else: a flood of it delays no hook's outcome
 	orders  chan order
@@ -184,6 +191,9 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.answerDue()
 		g.calendar(hookCtx)
 		g.mirror()
+		if len(g.untold) > 0 && !time.Now().Before(g.tellAt) {
+			g.tellReadings()
+		}
 		timer.Reset(g.untilNext())
 		g.c.Alive()
 		select {
@@ -210,7 +220,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	}
 }
 
-// read takes what the buses have put, judges it, and only then tells it.
+// read takes what the buses have put, judges it, and only then has it told.
 func (g *Guard) read(ctx context.Context) {
 	g.batches = g.c.Inbox.Take(g.batches[:0])
 	for i := range g.batches {
@@ -219,9 +229,24 @@ func (g *Guard) read(ctx context.Context) {
 	if g.c.Mark != plugins.MarkReal {
 		return // its readings are copies of what was told already
 	}
-	for i := range g.batches {
-		b := g.batches[i]
-		g.tell(plugins.Update{Wall: b.Wall, State: &b})
+	if len(g.untold) == 0 {
+		g.untold, g.tellAt = make([]sensors.Batch, 0, max(tellMost, len(g.batches))), time.Now().Add(tellGather)
+	}
+	if g.untold = append(g.untold, g.batches...); len(g.untold) >= tellMost {
+		g.tellReadings()
+	}
+}
+
+// tellReadings tells the readings that wait for it.
+func (g *Guard) tellReadings() {
+	told := g.untold
+	g.untold = nil
+	for i := range told {
+		goes := plugins.Before
+		if i == len(told)-1 {
+			goes = plugins.Last
+		}
+		g.tell(plugins.Update{Wall: told[i].Wall, State: &told[i], Goes: goes})
 	}
 }
 
@@ -271,6 +296,9 @@ func (g *Guard) untilNext() time.Duration {
 			until = max(until, 1) // of a scaled clock it is rounded down: a zero would spin
 		}
 		d = min(d, until)
+	}
+	if len(g.untold) > 0 {
+		d = min(d, time.Until(g.tellAt))
 	}
 	for i := range g.pending {
 		if start, _ := g.ready(&g.pending[i]); start {
@@ -330,6 +358,7 @@ func (g *Guard) stop(endHooks func()) error {
 			errs = append(errs, err)
 		}
 	}
+	g.tellReadings()
 	g.endFans()
 	limit, cancel := context.WithTimeout(context.Background(), stopMargin) // one for all
 	defer cancel()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"firebreak/plugins"
 )
 
 // counted is one session's end of a pipe: when it wrote.
@@ -115,6 +117,24 @@ func TestTelemetryGoesTogether(t *testing.T) {
 		synctest.Wait()
 		if w := since(from); len(w) == 0 {
 			t.Errorf("%d polls wait for more", gatherMost)
+		}
+		<-time.After(20 * time.Millisecond)
+		from = time.Now()
+		for i := range 5 {
+			up := state(50 + i)
+			up.Goes = plugins.Before
+			u.Offer(up)
+		}
+		synctest.Wait()
+		if w := since(from); len(w) != 0 {
+			t.Errorf("polls that others follow were written after %v, want not yet", w)
+		}
+		up := state(55)
+		up.Goes = plugins.Last
+		u.Offer(up)
+		synctest.Wait()
+		if w := since(from); len(w) != 1 {
+			t.Errorf("with the last of those that go together there were %d writes, want one", len(w))
 		}
 		<-time.After(time.Second)
 		stop()

@@ -93,6 +93,9 @@ func (u *Uplink) Offer(up plugins.Update) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if up.State != nil && u.exceptions.leave(up.State, time.Now()) {
+		for _, l := range u.lanes {
+			l.last(up.Goes)
+		}
 		return
 	}
 	m, err := u.enc.Encode(up)
@@ -106,7 +109,7 @@ func (u *Uplink) Offer(up plugins.Update) {
 	u.outbox.put(&m)
 	u.receipts.told(&up, &m)
 	for _, l := range u.lanes {
-		l.put(&m)
+		l.put(&m, up.Goes)
 	}
 }
 
