@@ -73,6 +73,8 @@ type Config struct {
 	// Next is the real time until what recurs so often is due: all that does wakes together. nil: when it is asked, so much later.
 	Next func(every time.Duration) time.Duration
 
+	Attempt func() // called when a session is tried, which computes; must not wait; nil: nobody cares
+
 	Buses func() map[string]wire.BusLoad // how the buses keep up, for the hello; must not wait
 	// Dial replaces the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -208,6 +208,9 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	l.mu.Lock()
 	l.st.Sessions = n
 	l.mu.Unlock()
+	if l.u.cfg.Attempt != nil {
+		l.u.cfg.Attempt()
+	}
 	signer := l.u.voice.signer(l.u.cfg.SigningKey)
 	sc, err := l.credentials()
 	if err != nil {
