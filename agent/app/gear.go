@@ -73,9 +73,9 @@ func (g *gear) raise() {
 	}
 }
 
-// calm tells whether no plan is open, no broker is away, and nothing is at work that may use a processor for itself.
+// calm tells whether no plan is open and no drill runs, no broker is away, and nothing is at work that may use a processor for itself.
 func (p *parts) calm() bool {
-	if p.tele != nil || p.board.open() != "" {
+	if p.tele != nil || p.board.open() != "" || p.drills.Listens() {
 		return false
 	}
 	for _, b := range p.up.Stats().Brokers {
