@@ -117,6 +117,7 @@ func TestReloadWaits(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.run(ctx) }()
+		<-time.After(5 * reloadLook) // nothing waits, and it no longer looks
 		stronger := strings.Replace(string(text), `above  = "52 C"`, `above  = "50 C"`, 1)
 		if err := os.WriteFile(path, []byte(stronger), 0o600); err != nil {
 			t.Fatal(err)

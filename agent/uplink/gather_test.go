@@ -140,3 +140,28 @@ func TestTelemetryGoesTogether(t *testing.T) {
 		stop()
 	})
 }
+
+// Polls that others follow do not wake the session; the last of them does, also where it need not be told itself.
+func TestOnlyTheLastWakes(t *testing.T) {
+	cfg := config("mqtt://broker")
+	cfg.Brokers[0].Sessions = 2
+	u, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := u.lanes[1]
+	up := state(0)
+	up.Goes = plugins.Before
+	u.Offer(up)
+	if len(l.wake) != 0 {
+		t.Error("a poll that others follow wakes the session")
+	}
+	l.last(plugins.Before)
+	if len(l.wake) != 0 {
+		t.Error("a poll that is not told, and that others follow, wakes the session")
+	}
+	l.last(plugins.Last)
+	if len(l.wake) != 1 {
+		t.Error("the last of them does not wake the session where it is not told itself")
+	}
+}
