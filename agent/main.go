@@ -18,7 +18,6 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
-	"firebreak/agent/hub"
 	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
@@ -213,7 +212,6 @@ func runAgent(args []string, stderr io.Writer) int {
 	if code != 0 {
 		return code
 	}
-	hub.Still()
 	level := slog.LevelInfo
 	if *verbose {
 		level = slog.LevelDebug
@@ -223,7 +221,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	ctx, stop := signals()
 	defer stop()
-	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log, Gear: true}); err != nil && !errors.Is(err, context.Canceled) {
+	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log, Alone: true}); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 1
 	}

@@ -24,6 +24,7 @@ import (
 	"firebreak/agent/core"
 	"firebreak/agent/guard"
 	"firebreak/agent/history"
+	"firebreak/agent/hub"
 	"firebreak/agent/journal"
 	"firebreak/agent/metrics"
 	"firebreak/agent/uplink"
@@ -47,7 +48,7 @@ type Options struct {
 	Self       string // answers exec-shim; empty: os.Executable
 	Log        *slog.Logger
 	Ready      func(Running) // called once the loop is about to run
-	Gear       bool          // one processor will do while nothing is wrong: the process is the agent's alone
+	Alone      bool          // the process is the agent's alone: there is no hub in it, and one processor will do while nothing is wrong
 
 	last *next // the configuration before, while the present one has not started
 }
@@ -202,7 +203,8 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p = &parts{o: o, rec: rec, jr: jr, began: time.Now(), board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
-	if o.Gear {
+	if o.Alone {
+		hub.Still()
 		p.gear = newGear(o.Clock, p.calm)
 	}
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
