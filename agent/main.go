@@ -221,7 +221,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	ctx, stop := signals()
 	defer stop()
-	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log}); err != nil && !errors.Is(err, context.Canceled) {
+	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log, Alone: true}); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 1
 	}

@@ -13,10 +13,20 @@ type Update struct {
 	Wall  time.Time
 	Mark  Mark
 	State *sensors.Batch // one poll of one device
+	Goes  Goes           // of a State
 	Alarm *AlarmState
 	Plan  *PlanState
 	Event *Event
 }
+
+// Goes says whether more polls follow an update at once: one that gathers them need not wait for what it knows of.
+type Goes uint8
+
+const (
+	Alone  Goes = iota // nobody knows
+	Before             // others
+	Last               // of those that go together
+)
 
 // AlarmState is the present state of one alarm (ISA-18.2 life cycle, OPC UA Part 9 names).
 type AlarmState struct {

@@ -52,6 +52,15 @@ func (c *Clock) Now() Mono {
 // Begun is the instant at which the clock was made: what shares the clock shares it.
 func (c *Clock) Begun() Mono { return c.base }
 
+// behindRaster is how long after the polls that lie on the raster all else that lies there is due.
+const behindRaster = 200 * time.Microsecond
+
+// Next is the real time to the next whole multiple of every since the clock was made. Polls lie on these instants, so
+// that what is periodic beside them costs no wake of its own; it goes after them.
+func (c *Clock) Next(every time.Duration) time.Duration {
+	return every - (time.Since(c.start)-behindRaster+every)%every
+}
+
 // Factor returns how many times faster than the world the clock runs.
 func (c *Clock) Factor() float64 { return c.factor }
 

@@ -24,6 +24,7 @@ import (
 	"firebreak/agent/core"
 	"firebreak/agent/guard"
 	"firebreak/agent/history"
+	"firebreak/agent/hub"
 	"firebreak/agent/journal"
 	"firebreak/agent/metrics"
 	"firebreak/agent/uplink"
@@ -47,6 +48,7 @@ type Options struct {
 	Self       string // answers exec-shim; empty: os.Executable
 	Log        *slog.Logger
 	Ready      func(Running) // called once the loop is about to run
+	Alone      bool          // the process is the agent's alone: there is no hub in it, and one processor will do while nothing is wrong
 
 	last *next // the configuration before, while the present one has not started
 }
@@ -193,6 +195,7 @@ type parts struct {
 	twins     heard
 	loads     *busLoads
 	tally     *metrics.Tally
+	gear      *gear // nil: all processors, always
 	began     time.Time
 }
 
@@ -200,6 +203,10 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	p = &parts{o: o, rec: rec, jr: jr, began: time.Now(), board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
+	if o.Alone {
+		hub.Still()
+		p.gear = newGear(o.Clock, p.calm)
+	}
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
 		return nil, err
 	}
@@ -230,8 +237,8 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 	}
 	p.drills.post = p.guard.Post
 	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
-		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), kept: p.note.Heard()}
-	p.desk = &desk{board: p.board, newest: p.newest, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats}
+		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), waiting: make(chan struct{}, 1), kept: p.note.Heard()}
+	p.desk = &desk{board: p.board, newest: p.newest, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats, gear: p.gear}
 	return p, nil
 }
 
@@ -249,7 +256,10 @@ func (p *parts) start(ends *cleanups) {
 			ends.task("hook "+o.Config.Hooks[i].Name, stopLimit, keepRunning(o.Config.Hooks[i].Name, r, p.seen, o.Log))
 		}
 	}
-	ends.task("bus loads", stopLimit, p.loads.run(p.guard.Post))
+	if p.gear != nil {
+		ends.task("gear", stopLimit, p.gear.run)
+	}
+	ends.task("bus loads", stopLimit, p.loads.run(o.Clock, p.guard.Post))
 	ends.push("drills", 2*stopLimit, p.drills.close)
 	o.startRest(ends, func() {
 		ends.task("uplink", uplinkLimit, p.up.Run)
@@ -293,6 +303,9 @@ func (p *parts) publishers() []plugins.Publisher {
 	}
 	if p.tele != nil {
 		out = append(out, p.tele)
+	}
+	if p.gear != nil {
+		out = append(out, p.gear)
 	}
 	for _, h := range p.hooks {
 		if also, ok := h.(plugins.Publisher); ok {

@@ -35,6 +35,7 @@ type desk struct {
 	reload *reloader
 
 	telling func() uplink.Stats // nil: nobody is told
+	gear    *gear
 }
 
 type control struct {

@@ -10,6 +10,7 @@ import (
 
 	"firebreak/agent/core"
 	"firebreak/agent/wire"
+	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
 
@@ -89,10 +90,10 @@ func (l *busLoads) judge(s *bus.Stats, was bool) error {
 }
 
 // run tells the loop, at once and whenever it changes.
-func (l *busLoads) run(post func(context.Context, core.Event)) func(context.Context) error {
+func (l *busLoads) run(clock *sensors.Clock, post func(context.Context, core.Event)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		wrong := map[string]string{}
-		t := time.NewTicker(lookAtBuses)
+		t := time.NewTimer(clock.Next(lookAtBuses))
 		defer t.Stop()
 		for first := true; ; first = false {
 			for _, b := range l.buses {
@@ -108,6 +109,7 @@ func (l *busLoads) run(post func(context.Context, core.Event)) func(context.Cont
 			}
 			select {
 			case <-t.C:
+				t.Reset(clock.Next(lookAtBuses))
 			case <-ctx.Done():
 				return nil
 			}

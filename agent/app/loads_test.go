@@ -39,7 +39,7 @@ func TestOverrunIsToldAndEnds(t *testing.T) {
 		done := make(chan error, 2)
 		go func() { done <- b.Run(ctx, func(sensors.Batch) {}) }()
 		go func() {
-			done <- l.run(func(_ context.Context, ev core.Event) { heard = append(heard, ev) })(ctx)
+			done <- l.run(sensors.NewClock(), func(_ context.Context, ev core.Event) { heard = append(heard, ev) })(ctx)
 		}()
 		pass := func(d time.Duration) { <-time.After(d); synctest.Wait() }
 		pass(time.Minute)

@@ -36,6 +36,8 @@ type reloader struct {
 	order    func(context.Context, core.Order) error
 	log      *slog.Logger
 
+	waiting chan struct{} // has room for one: something waits now
+
 	mu     sync.Mutex
 	reads  chan struct{} // closed when the read that runs has ended; nil: none runs
 	waits  *next
@@ -122,6 +124,10 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	defer r.mu.Unlock()
 	if !r.idle() {
 		r.waits = n
+		select {
+		case r.waiting <- struct{}{}:
+		default: // it looks each second already
+		}
 		return "taken: a run is open and belongs to the configuration that started it; the new one counts when it has ended", nil
 	}
 	r.put(n)
@@ -173,19 +179,23 @@ func (r *reloader) put(n *next) {
 
 // run changes to a configuration that waits once no run is open.
 func (r *reloader) run(ctx context.Context) error {
-	tick := time.NewTicker(reloadLook)
-	defer tick.Stop()
+	look := time.NewTimer(reloadLook)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-r.waiting:
+		case <-look.C:
 		}
 		r.mu.Lock()
 		if r.waits != nil && r.idle() && len(r.standing()) == 0 {
 			r.log.Info("the run has ended: the new configuration counts now", "config", r.waits.config.Rules.Hash)
 			r.put(r.waits)
 			r.waits = nil
+		}
+		if look.Stop(); r.waits != nil { // while nothing waits, nothing wakes
+			look.Reset(reloadLook)
 		}
 		r.mu.Unlock()
 	}

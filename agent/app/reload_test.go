@@ -110,13 +110,14 @@ func TestReloadWaits(t *testing.T) {
 		var mu sync.Mutex
 		idle, standing := false, []string{"rack12"}
 		set := func(i bool, s []string) { mu.Lock(); defer mu.Unlock(); idle, standing = i, s }
-		r := &reloader{running: c, log: discard(), change: make(chan *next, 1),
+		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), waiting: make(chan struct{}, 1),
 			idle:     func() bool { mu.Lock(); defer mu.Unlock(); return idle },
 			standing: func() []string { mu.Lock(); defer mu.Unlock(); return standing },
 			order:    func(context.Context, core.Order) error { return nil }}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.run(ctx) }()
+		<-time.After(5 * reloadLook) // nothing waits, and it no longer looks
 		stronger := strings.Replace(string(text), `above  = "52 C"`, `above  = "50 C"`, 1)
 		if err := os.WriteFile(path, []byte(stronger), 0o600); err != nil {
 			t.Fatal(err)

@@ -48,6 +48,7 @@ func (r *Request) order() core.Order {
 }
 
 func (d *desk) answer(ctx context.Context, r Request) Answer {
+	d.gear.raise()
 	switch core.OrderKind(r.Order) {
 	case "status":
 		s := d.board.Status()

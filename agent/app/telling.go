@@ -40,6 +40,7 @@ func buildUplink(o *Options, boot guard.Boot, p *parts) (*uplink.Uplink, error) 
 	c.Unheard, c.Order = p.twins.unheard, func(ctx context.Context, o uplink.Order) error { return p.desk.remote(ctx, o) }
 	c.Answered = newAnswerers(p.heard.receipt).answered
 	c.Store, c.Unkept, c.Mono = outboxStore(o.Config.Journal, "outbox"), p.twins.unkept, o.Clock.Now
+	c.Next, c.Attempt = o.Clock.Next, p.gear.raise
 	c.StoreReadings = outboxStore(o.Config.Journal, "readings")
 	if len(o.Config.Brokers) > 0 && !o.Drill {
 		c.Memory = openMemory(o.Config.Run, boot.Epoch, inMemory, o.Log)

@@ -81,6 +81,8 @@ type Guard struct {
 	fx      []core.Effect
 	wake    sensors.Mono
 	batches []sensors.Batch
+	untold  []sensors.Batch // judged; they belong to the publishers
+	tellAt  time.Time       // when they are told, if there are any
 	in      chan core.Event // from hooks
 	side    chan core.Event // from all else: a flood of it delays no hook's outcome
 	orders  chan order
@@ -175,6 +177,9 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.answerDue()
 		g.calendar(hookCtx)
 		g.mirror()
+		if len(g.untold) > 0 && !time.Now().Before(g.tellAt) {
+			g.tellReadings()
+		}
 		timer.Reset(g.untilNext())
 		g.c.Alive()
 		select {
@@ -198,21 +203,6 @@ func (g *Guard) Run(ctx context.Context) error {
 				g.step(hookCtx, core.Event{Kind: core.Tick})
 			}
 		}
-	}
-}
-
-// read takes what the buses have put, judges it, and only then tells it.
-func (g *Guard) read(ctx context.Context) {
-	g.batches = g.c.Inbox.Take(g.batches[:0])
-	for i := range g.batches {
-		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings, Device: g.batches[i].Device, Serial: g.batches[i].Serial})
-	}
-	if g.c.Mark != plugins.MarkReal {
-		return // its readings are copies of what was told already
-	}
-	for i := range g.batches {
-		b := g.batches[i]
-		g.tell(plugins.Update{Wall: b.Wall, State: &b})
 	}
 }
 
@@ -253,13 +243,6 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 	g.maybeSnapshot(now)
 }
 
-func (g *Guard) tell(u plugins.Update) {
-	u.Mark = g.c.Mark
-	for _, f := range g.fans {
-		f.offer(u)
-	}
-}
-
 // untilNext is the real time until something is due.
 func (g *Guard) untilNext() time.Duration {
 	d := maxIdle
@@ -272,6 +255,9 @@ func (g *Guard) untilNext() time.Duration {
 			until = max(until, 1) // of a scaled clock it is rounded down: a zero would spin
 		}
 		d = min(d, until)
+	}
+	if len(g.untold) > 0 {
+		d = min(d, time.Until(g.tellAt))
 	}
 	for i := range g.pending {
 		if start, _ := g.ready(&g.pending[i]); start {
@@ -331,6 +317,7 @@ func (g *Guard) stop(endHooks func()) error {
 			errs = append(errs, err)
 		}
 	}
+	g.tellReadings()
 	g.endFans()
 	limit, cancel := context.WithTimeout(context.Background(), stopMargin) // one for all
 	defer cancel()

@@ -70,6 +70,11 @@ type Config struct {
 	// each alarm, plan and event and must not wait. nil: unset.
 	Clock func() string
 
+	// Next is the real time until what recurs so often is due: all that does wakes together. nil: when it is asked, so much later.
+	Next func(every time.Duration) time.Duration
+
+	Attempt func() // called when a session is tried, which computes; must not wait; nil: nobody cares
+
 	Buses func() map[string]wire.BusLoad // how the buses keep up, for the hello; must not wait
 	// Dial replaces the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -119,6 +124,9 @@ func (c *Config) defaults() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Next == nil {
+		c.Next = func(every time.Duration) time.Duration { return every }
 	}
 	if c.CertTime == nil {
 		c.CertTime = c.Now

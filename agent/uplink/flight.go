@@ -117,7 +117,8 @@ func (f *flight) gathers(stopping bool) time.Duration {
 		wait = time.Until(f.flushAt)
 	}
 	n := f.backlog.unsentStates()
-	f.gathering = wait > 0 && n > 0 && n < gatherMost && !stopping
+	f.gathering = wait > 0 && n > 0 && n < gatherMost && !stopping && !f.together
+	f.together = false
 	if f.gathering {
 		return wait
 	}

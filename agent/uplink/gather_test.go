@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"firebreak/plugins"
 )
 
 // counted is one session's end of a pipe: when it wrote.
@@ -116,7 +118,50 @@ func TestTelemetryGoesTogether(t *testing.T) {
 		if w := since(from); len(w) == 0 {
 			t.Errorf("%d polls wait for more", gatherMost)
 		}
+		<-time.After(20 * time.Millisecond)
+		from = time.Now()
+		for i := range 5 {
+			up := state(50 + i)
+			up.Goes = plugins.Before
+			u.Offer(up)
+		}
+		synctest.Wait()
+		if w := since(from); len(w) != 0 {
+			t.Errorf("polls that others follow were written after %v, want not yet", w)
+		}
+		up := state(55)
+		up.Goes = plugins.Last
+		u.Offer(up)
+		synctest.Wait()
+		if w := since(from); len(w) != 1 {
+			t.Errorf("with the last of those that go together there were %d writes, want one", len(w))
+		}
 		<-time.After(time.Second)
 		stop()
 	})
+}
+
+// Polls that others follow do not wake the session; the last of them does, also where it need not be told itself.
+func TestOnlyTheLastWakes(t *testing.T) {
+	cfg := config("mqtt://broker")
+	cfg.Brokers[0].Sessions = 2
+	u, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := u.lanes[1]
+	up := state(0)
+	up.Goes = plugins.Before
+	u.Offer(up)
+	if len(l.wake) != 0 {
+		t.Error("a poll that others follow wakes the session")
+	}
+	l.last(plugins.Before)
+	if len(l.wake) != 0 {
+		t.Error("a poll that is not told, and that others follow, wakes the session")
+	}
+	l.last(plugins.Last)
+	if len(l.wake) != 1 {
+		t.Error("the last of them does not wake the session where it is not told itself")
+	}
 }

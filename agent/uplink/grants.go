@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -111,9 +110,7 @@ func (f *flight) hear(ctx context.Context, filter string, got func(string, []byt
 // ownHello takes what stands on the agent's own hello topic: its own words show that the broker passes
 // on what it takes.
 func (l *link) ownHello(topic string, payload []byte, retained bool) {
-	l.u.twins.hello(topic, payload, retained)
-	var h wire.Head
-	if retained || json.Unmarshal(payload, &h) != nil || h.Instance != l.u.cfg.Instance {
+	if l.u.twins.hello(topic, payload, retained) != l.u.cfg.Instance {
 		return
 	}
 	l.mu.Lock()

@@ -14,6 +14,7 @@ import (
 
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/session"
+	"firebreak/plugins"
 	"firebreak/plugins/reread"
 )
 
@@ -55,6 +56,7 @@ type link struct {
 	mu        sync.Mutex
 	backlog   *backlog
 	gathering bool            // telemetry waits for more of it: see flight.gathers
+	together  bool            // the last of those that were to go together is there
 	hello     *wire.Beat      // the newest that was not sent
 	rebirth   bool            // the broker says that we are offline
 	echoAt    time.Time       // the last own hello that the broker passed on, or the begin of the session
@@ -88,17 +90,29 @@ func (l *link) credentials() (session.Config, error) {
 	return sc, nil
 }
 
-func (l *link) put(m *wire.Message) {
+func (l *link) put(m *wire.Message, goes plugins.Goes) {
 	if !l.lane.takes(m, l.u.cfg.Drill) {
 		return
 	}
 	l.mu.Lock()
 	l.backlog.put(m)
-	waits := l.gathering && l.backlog.unsentStates() < gatherMost
+	l.together = l.together || goes == plugins.Last
+	waits := goes != plugins.Last && (l.gathering || goes == plugins.Before) && l.backlog.unsentStates() < gatherMost
 	l.mu.Unlock()
 	if !waits {
 		l.awake()
 	}
+}
+
+// last notes that no more follow at once, where the last itself need not be told.
+func (l *link) last(goes plugins.Goes) {
+	if goes != plugins.Last || l.lane == alarms {
+		return
+	}
+	l.mu.Lock()
+	l.together = true
+	l.mu.Unlock()
+	l.awake()
 }
 
 func (l *link) beat(b wire.Beat) {
@@ -194,6 +208,9 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 	l.mu.Lock()
 	l.st.Sessions = n
 	l.mu.Unlock()
+	if l.u.cfg.Attempt != nil {
+		l.u.cfg.Attempt()
+	}
 	signer := l.u.voice.signer(l.u.cfg.SigningKey)
 	sc, err := l.credentials()
 	if err != nil {

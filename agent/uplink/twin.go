@@ -74,12 +74,14 @@ func (t *twins) err() error {
 	return t.known
 }
 
-// hello takes what stands on the agent's own hello topic. A retained one is no sign of life.
-func (t *twins) hello(topic string, payload []byte, retained bool) {
-	var h wire.HelloMessage
-	if !retained && json.Unmarshal(payload, &h) == nil {
-		t.sign(h.Instance, topic, time.Now())
+// hello takes what stands on the agent's own hello topic, and returns who says it. A retained one is no sign of life.
+func (t *twins) hello(topic string, payload []byte, retained bool) (instance string) {
+	var h wire.Head // the rest tells of each bus
+	if retained || json.Unmarshal(payload, &h) != nil {
+		return ""
 	}
+	t.sign(h.Instance, topic, time.Now())
+	return h.Instance
 }
 
 // TelemetryClient ends the client id of the telemetry's session. No name of an agent holds a colon, and a

@@ -93,6 +93,9 @@ func (u *Uplink) Offer(up plugins.Update) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if up.State != nil && u.exceptions.leave(up.State, time.Now()) {
+		for _, l := range u.lanes {
+			l.last(up.Goes)
+		}
 		return
 	}
 	m, err := u.enc.Encode(up)
@@ -106,7 +109,7 @@ func (u *Uplink) Offer(up plugins.Update) {
 	u.outbox.put(&m)
 	u.receipts.told(&up, &m)
 	for _, l := range u.lanes {
-		l.put(&m)
+		l.put(&m, up.Goes)
 	}
 }
 
@@ -125,9 +128,8 @@ func (u *Uplink) Run(ctx context.Context) error {
 	if u.outbox != nil {
 		wg.Go(func() { u.outbox.run(ctx) })
 	}
-	t := time.NewTicker(u.cfg.HelloEvery)
+	t, second := time.NewTimer(u.cfg.Next(u.cfg.HelloEvery)), time.NewTimer(u.cfg.Next(time.Second))
 	defer t.Stop()
-	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
 		select {
@@ -138,10 +140,12 @@ func (u *Uplink) Run(ctx context.Context) error {
 			spilling.Wait()
 			return nil
 		case now := <-t.C:
+			t.Reset(u.cfg.Next(u.cfg.HelloEvery))
 			u.hello(now)
 			u.twins.look(now)
 			u.tampers.look(now)
 		case now := <-second.C:
+			second.Reset(u.cfg.Next(time.Second))
 			u.unset.Store(!u.clockSet())
 			u.missing(now)
 			u.outbox.look(now)

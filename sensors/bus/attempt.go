@@ -42,17 +42,17 @@ func (b *Bus) attempt(ctx context.Context, a attempt, do func(context.Context) (
 	b.now, b.inDriver = a, true
 	b.mu.Unlock()
 	b.overrun.Reset(a.budget + b.opt.Grace) // each attempt moves it on; nothing stops it: to take it out and in again costs more
-	ctx, cancel := context.WithTimeout(ctx, a.budget)
+	in := &turn{Context: ctx, bus: b, until: started.Add(a.budget)}
 	r := result{err: errNoReturn}
 	defer func() {
 		if p := recover(); p != nil {
 			r = result{err: fmt.Errorf("driver panicked: %v", p), panicked: true}
 			b.opt.Log.Error("driver panicked", "device", a.s.u.Dev.Name, "panic", p, "stack", string(debug.Stack()))
 		}
-		cancel()
+		in.end()
 		r.took = time.Since(started)
 		b.mu.Lock()
-		b.inDriver = false
+		b.inDriver, b.cut = false, nil
 		taken := b.taken
 		b.mu.Unlock()
 		if !taken {
@@ -65,7 +65,7 @@ func (b *Bus) attempt(ctx context.Context, a attempt, do func(context.Context) (
 		case <-b.ended: // Run has left this goroutine behind
 		}
 	}()
-	out, err := do(ctx)
+	out, err := do(in)
 	r = result{out: out, err: err}
 }
 
@@ -130,6 +130,13 @@ func (b *Bus) hung(ctx context.Context, a attempt, put func(sensors.Batch)) erro
 
 // stop waits for the poll that outlives ctx: the grace, then Close, then the grace once more.
 func (b *Bus) stop(u *unit) error {
+	b.mu.Lock()
+	cut := b.cut
+	b.ending = true
+	b.mu.Unlock()
+	if cut != nil {
+		_ = cut.Close()
+	}
 	grace := time.NewTimer(b.opt.Grace)
 	defer grace.Stop()
 	select {

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -120,8 +121,9 @@ type Bus struct {
 	busy     usage
 	now      attempt // in a driver, or the last that was
 	inDriver bool
-	taken    bool // Run is the owner, until the driver has returned
-	ending   bool // no attempt begins
+	taken    bool      // Run is the owner, until the driver has returned
+	ending   bool      // no attempt begins
+	cut      io.Closer // breaks the attempt when Run's context ends; nil: nothing does but the context
 }
 
 var _ sensors.Source = (*Bus)(nil)

@@ -128,10 +128,14 @@ func (l *TCPLink) exchange(ctx context.Context, r Request) ([]byte, error) {
 	}
 	select {
 	case <-l.turn:
-		defer func() { l.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err()))
+	default: // to ask for Done costs
+		select {
+		case <-l.turn:
+		case <-ctx.Done():
+			return nil, r.unsent(fmt.Errorf("%s: %w: %w", r, ErrTimeout, ctx.Err()))
+		}
 	}
+	defer func() { l.turn <- struct{}{} }()
 	for {
 		conn, fresh, err := l.connect(ctx, r.Once)
 		if err != nil {
@@ -166,8 +170,7 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 	}
 	defer l.relax(conn, r.timeout())()
 	// A cancelled request leaves a reply behind: its socket goes too.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	defer closeAtEnd(ctx, conn)()
 	pk := l.packagers[r.Unit]
 	if pk == nil {
 		pk = newTCPPackager(r.Unit)
@@ -185,6 +188,20 @@ func (l *TCPLink) try(ctx context.Context, conn net.Conn, r Request) (data []byt
 		return reply, err
 	}, r)
 	return data, received, err
+}
+
+// interrupter is a context that closes what it was given when it is cancelled, for less than context.AfterFunc does; the
+// deadline is that of the socket.
+type interrupter interface{ Interrupt(io.Closer) }
+
+// closeAtEnd has a socket closed when ctx is cancelled, until the function that it returns is called.
+func closeAtEnd(ctx context.Context, conn net.Conn) (release func()) {
+	if i, ok := ctx.(interrupter); ok {
+		i.Interrupt(conn)
+		return func() { i.Interrupt(nil) }
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return func() { stop() }
 }
 
 // relax returns what takes the deadline of a request back when that is over, where the next will come later than
