@@ -24,7 +24,6 @@ import (
 	"firebreak/agent/core"
 	"firebreak/agent/guard"
 	"firebreak/agent/history"
-	"firebreak/agent/hub"
 	"firebreak/agent/journal"
 	"firebreak/agent/metrics"
 	"firebreak/agent/uplink"
@@ -48,7 +47,7 @@ type Options struct {
 	Self       string // answers exec-shim; empty: os.Executable
 	Log        *slog.Logger
 	Ready      func(Running) // called once the loop is about to run
-	Alone      bool          // the process is the agent's alone: there is no hub in it, and one processor will do while nothing is wrong
+	Alone      bool          // the process is the agent's alone: one processor will do while nothing is wrong
 
 	last *next // the configuration before, while the present one has not started
 }
@@ -204,7 +203,6 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
 	if o.Alone {
-		hub.Still()
 		p.gear = newGear(o.Clock, p.calm)
 	}
 	if p.up, err = buildUplink(o, p.boot, p); err != nil {
