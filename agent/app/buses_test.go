@@ -61,7 +61,7 @@ func TestConnectionIsClosedAfterARound(t *testing.T) {
 				c.Close()
 			}
 		})
-		p, err := profile.Parse("x.toml", []byte("name = \"x\"\ntitle = \"x\"\nbus = \"modbus\"\nsource = \"x\"\n[[channel]]\nname = \"a\"\nfunction = \"holding\"\naddress = 5\n"))
+		p, err := profile.Parse("x.toml", []byte("name = \"x\"\ntitle = \"x\"\nbus = \"modbus\"\nsource = \"x\"\n[read]\ntimeout = \"20s\"\n[[channel]]\nname = \"a\"\nfunction = \"holding\"\naddress = 5\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

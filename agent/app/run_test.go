@@ -355,6 +355,38 @@ func TestControlOutlivesItsListenersTroubles(t *testing.T) {
 	})
 }
 
+// What is not done in time is told, with the reason, while the person still listens; a reload has the time that reading
+// files may take.
+func TestControlTellsWhatTookTooLong(t *testing.T) {
+	dir := t.TempDir()
+	c, text, path := onDisk(t, dir)
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `above  = "52 C"`, `above  = "50 C"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		stuck := func(ctx context.Context, _ core.Order) error { <-ctx.Done(); return ctx.Err() }
+		l := &shortOfFiles{conns: make(chan net.Conn)}
+		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), idle: func() bool { return true }, standing: func() []string { return nil }, order: stuck}
+		ctl := &control{l, &desk{board: NewBoard(), order: stuck, reload: r}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- ctl.run(ctx) }()
+		for order, want := range map[string]time.Duration{"ack": controlWait, "reload": reloadRead} {
+			here, there := net.Pipe()
+			l.conns <- there
+			begin := time.Now()
+			a, err := ask(here, Request{Order: order, By: "kim"})
+			if took := time.Since(begin); err == nil || !strings.Contains(a.Error, context.DeadlineExceeded.Error()) || took != want {
+				t.Errorf("%s: %q, %v after %v, want it told after %v", order, a.Error, err, took, want)
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Without a place for journal, run directory and control socket the agent still reads, judges and
 // tells, and says what it lacks (S9).
 func TestNothingToWriteOn(t *testing.T) {
