@@ -243,6 +243,10 @@ func TestBadReplies(t *testing.T) {
 				t.Errorf("error %v, want %q", err, k.err)
 			}
 			close(late) // its late answer has nobody to reach any more
+			if c.next.IsZero() {
+				t.Error("it does not back off")
+			}
+			c.next = time.Now().Add(time.Hour) // however long this takes
 			_, err = u.poll(long)
 			wantErr(t, err, "tried again")
 			c.next = time.Time{} // the back-off is over
