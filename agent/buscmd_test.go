@@ -34,15 +34,15 @@ func TestDoctorLine(t *testing.T) {
 	bms := func(f slave.FaultFunc) []string {
 		srv, path := serveLine(t, map[byte]*slave.Bank{2: world.Bank(sim.BMSName)})
 		srv.SetFault(f)
-		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "20s"}
+		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "200ms"}
 	}
-	doctorSays(t, 0, "nothing is wrong that reads can show", bms(nil)...)
-	doctorSays(t, 1, "FAULT: nobody answers, not with one byte", append(bms(nil), "--unit", "3", "--reads", "2", "--timeout", "200ms")...)
+	doctorSays(t, 0, "nothing is wrong that reads can show", append(bms(nil), "--timeout", "20s")...)
+	doctorSays(t, 1, "FAULT: nobody answers, not with one byte", append(bms(nil), "--unit", "3", "--reads", "2")...)
 	doctorSays(t, 1, "long ones above all: the line itself", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.Count > 8 && r.N%4 != 0} })...)
 	doctorSays(t, 1, "short ones too\n  what to do: most often two units on one number", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.N%3 == 0} })...)
 	doctorSays(t, 1, "FAULT: something answers, and not one reply can be read", bms(func(slave.Request) slave.Fault { return slave.Fault{BadCRC: true} })...)
 	doctorSays(t, 1, "FAULT: another unit answers than the one that was asked", bms(func(r slave.Request) slave.Fault { return slave.Fault{Unit: 9} })...)
-	doctorSays(t, 1, "of 24 requests met silence", append(bms(func(r slave.Request) slave.Fault { return slave.Fault{Silent: r.N%4 == 0} }), "--timeout", "200ms")...)
+	doctorSays(t, 1, "of 24 requests met silence", bms(func(r slave.Request) slave.Fault { return slave.Fault{Silent: r.N%4 == 0} })...)
 	// A second and a half is what a busy machine may add.
 	doctorSays(t, 1, "took more than half of the time-out", append(bms(func(r slave.Request) slave.Fault { return slave.Fault{Delay: 1600 * time.Millisecond} }), "--timeout", "3s", "--reads", "1")...)
 }
