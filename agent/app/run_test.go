@@ -21,6 +21,9 @@ import (
 	"firebreak/sensors"
 )
 
+// patience bounds every wait for an event: a busy machine may take long.
+const patience = time.Minute
+
 // room writes the annotated example with directories of the test, and nothing but closed ports of
 // loopback to talk to.
 func room(t *testing.T, change ...string) (*config.Config, []byte) {
@@ -63,7 +66,7 @@ func life(t *testing.T, c *config.Config, text []byte, look func(Running)) {
 		look(r)
 	case err := <-ended:
 		t.Fatalf("the agent did not start: %v", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the agent does not start")
 	}
 	cancel()
@@ -77,7 +80,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); !ok(); {
+	for limit := time.After(patience); !ok(); {
 		select {
 		case <-tick.C:
 		case <-limit:
