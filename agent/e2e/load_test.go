@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,7 @@ type loadLab struct {
 	told    *feed // a line for each message
 	plain   string
 	pin     []string // what goes before the command of what is measured
+	disk    string   // where the journal lies; empty: in memory with all else
 	metrics string   // where firebreak serves them; empty: nowhere
 }
 
@@ -148,7 +150,7 @@ func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) 
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
 	file = filepath.Join(dir, "firebreak.toml")
@@ -291,6 +293,21 @@ func (l *loadLab) polls(b *testing.B) func() float64 {
 	}
 }
 
+// coprime is a number that n has no divisor in common with, and that goes far at each step.
+func coprime(n int) int {
+	gcd := func(a, b int) int {
+		for b != 0 {
+			a, b = b, a%b
+		}
+		return a
+	}
+	c := n*3/8 + 1
+	for gcd(n, c) != 1 {
+		c++
+	}
+	return c
+}
+
 // BenchmarkFlip is the time from a register that flips to the start of the hook's own process.
 func BenchmarkFlip(b *testing.B) {
 	for _, of := range []struct {
@@ -300,18 +317,21 @@ func BenchmarkFlip(b *testing.B) {
 		for _, poll := range []string{"250ms", "10ms"} {
 			b.Run(of.name+"/"+poll, func(b *testing.B) {
 				l := newLoadLab(b, loadDevices)
+				l.disk = b.TempDir() // a decision waits for it
 				of.start(b, l, poll)
 				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
 				every, _ := time.ParseDuration(poll)
 				var took []time.Duration
+				turn := coprime(b.N)
 				for i := range b.N {
 					n := l.hooks.count()
 					from := time.Now()
 					l.set(b, 0, 60000)
 					took = append(took, l.hook(b, "hot", n).Sub(from))
 					l.set(b, 0, 1)
-					// Three polls until it is over, and another moment of the period each time.
-					<-time.After(3*every + 200*time.Millisecond + time.Duration(i*37%100)*every/100)
+					// Three polls until it is over, and then another moment of the period each time: the
+					// periods between hook and flip are cut into b.N parts, and each has its turn.
+					<-time.After(3*every + 200*time.Millisecond + every*time.Duration(2*(i*turn%b.N)+1)/time.Duration(2*b.N))
 				}
 				report(b, "flip", took)
 			})

@@ -119,6 +119,7 @@ type fakeJournal struct {
 	lag     time.Duration
 	refuse  bool
 	max     int // largest record; 0: any
+	groups  int // how often something was appended
 	recs    []journal.Record
 	snaps   int
 	snap    []byte
@@ -131,14 +132,17 @@ func newFakeJournal(lag time.Duration) *fakeJournal {
 	return &fakeJournal{lag: lag, ch: make(chan journal.Durable, 1)}
 }
 
-func (j *fakeJournal) Append(b []byte) uint64 {
+func (j *fakeJournal) Append(loads ...[]byte) (seq uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.refuse || j.max > 0 && len(b) > j.max {
+	j.groups++
+	if j.refuse || j.max > 0 && slices.ContainsFunc(loads, func(b []byte) bool { return len(b) > j.max }) {
 		return 0
 	}
-	seq := uint64(len(j.recs)) + 1
-	j.recs = append(j.recs, journal.Record{Seq: seq, Payload: slices.Clone(b)})
+	for _, b := range loads {
+		seq = uint64(len(j.recs)) + 1
+		j.recs = append(j.recs, journal.Record{Seq: seq, Payload: slices.Clone(b)})
+	}
 	if j.lag >= 0 {
 		time.AfterFunc(j.lag, func() { j.done(seq) })
 	}

@@ -22,9 +22,9 @@ import (
 	"firebreak/sensors"
 )
 
-// Journal is what the guard needs of one. Append never waits; 0 means refused.
+// Journal is what the guard needs of one. Append never waits, and takes all or none; 0 means refused.
 type Journal interface {
-	Append(payload []byte) (seq uint64)
+	Append(payloads ...[]byte) (last uint64)
 	DurableSeq() uint64
 	Durable() <-chan journal.Durable
 	Snapshot(payload []byte, covers uint64) error
@@ -70,7 +70,9 @@ const (
 	sideQueue     = 64                      // posted from beside the loop: who posts more waits
 	calendarEvery = time.Minute
 	mirrorPause   = 100 * time.Millisecond
-	orderBound    = time.Second // a person waits so long for the journal
+	mirrorBehind  = 10 * time.Millisecond // a start that waits for a disk that answers comes before the mirror
+	orderBound    = time.Second           // a person waits so long for the journal
+	groupRecords  = 256                   // are appended together at most
 )
 
 // Guard runs the safety loop.
@@ -82,6 +84,7 @@ type Guard struct {
 	in      chan core.Event // from hooks
 	side    chan core.Event // from all else: a flood of it delays no hook's outcome
 	orders  chan order
+	loads   [][]byte // records of the step at hand
 	pending []pendingStart
 	replies map[uint64]chan error
 	answers []answer
@@ -104,25 +107,13 @@ type Guard struct {
 	unmirrored bool         // a plan has moved since
 }
 
-type order struct {
-	o     core.Order
-	reply chan error
-}
-
-// answer is that to an order which was carried out: it waits until what was decided is on disk, so that
-// what a person was told is not forgotten by a crash, and no longer than orderBound.
-type answer struct {
-	to  chan error
-	seq uint64
-	due time.Time
-}
-
 // pendingStart is a hook that waits for its record.
 type pendingStart struct {
 	hook int
 	call plugins.Call
 	seq  uint64
 	lost bool // its record was refused, or follows one that was
+	at   time.Time
 	due  time.Time
 }
 
@@ -225,19 +216,29 @@ func (g *Guard) read(ctx context.Context) {
 	}
 }
 
-// step feeds one event and executes its effects, in order.
+// step feeds one event and executes its effects: first what is written, as one group, so that a hook waits for one
+// sync and not for one of each record; then the rest in order, while the disk works.
 func (g *Guard) step(ctx context.Context, ev core.Event) {
 	now := g.c.Clock.Now()
 	g.fx, g.wake = g.c.Core.Step(now, ev, g.fx[:0])
 	g.stats.step()
+	behind := uint64(0) // records behind the effect at hand
+	for i := range g.fx {
+		if e := &g.fx[i]; e.Kind == core.Write {
+			g.write(now, e.Record)
+			behind++
+		}
+	}
+	g.flush()
 	for i := range g.fx {
 		e := &g.fx[i]
 		switch e.Kind {
 		case core.Write:
-			g.write(now, e.Record)
+			behind--
 		case core.Start:
 			e.Call.Mark = g.c.Mark
-			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq, g.gap || g.c.Journal == nil, time.Now().Add(e.Wait)})
+			asked := time.Now()
+			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq - behind, g.gap || g.c.Journal == nil, asked, asked.Add(e.Wait)})
 		case core.Tell:
 			e.Update.Wall = time.Now()
 			g.tell(e.Update)
@@ -263,7 +264,7 @@ func (g *Guard) tell(u plugins.Update) {
 func (g *Guard) untilNext() time.Duration {
 	d := maxIdle
 	if g.unmirrored && g.c.Mirror != nil {
-		d = max(0, min(d, mirrorPause-time.Since(g.mirrorAt)))
+		d = max(0, min(d, time.Until(g.mirrorDue())))
 	}
 	if g.wake != 0 {
 		until := g.c.Clock.Until(g.wake)

@@ -53,25 +53,37 @@ func (g *Guard) launchDue(ctx context.Context) {
 	}
 }
 
+// launch runs one hook on a goroutine of its own. That of the one who waits for it is made by it: the hook
+// needs no second turn of the scheduler.
 func (g *Guard) launch(ctx context.Context, p pendingStart) {
 	g.hooks.Add(1)
 	go func() {
-		defer g.hooks.Done()
-		oc := g.call(ctx, p)
-		if g.c.Ended != nil {
-			g.c.Ended(p.hook, oc)
-		}
-		select {
-		case <-g.stopped:
-			return
-		default:
-			g.tellEnded(p.call, oc)
-		}
-		select {
-		case g.in <- core.Event{Kind: core.HookDone, Key: p.call.Key, Outcome: oc}:
-		case <-g.stopped:
-		}
+		ctx, cancel := context.WithTimeout(ctx, p.call.Timeout+hookMargin)
+		done := make(chan plugins.Outcome, 1)
+		go func() {
+			defer g.hooks.Done()
+			defer cancel()
+			g.ended(p, g.await(ctx, p, done))
+		}()
+		done <- g.call(ctx, p)
 	}()
+}
+
+// ended tells how a hook has ended.
+func (g *Guard) ended(p pendingStart, oc plugins.Outcome) {
+	if g.c.Ended != nil {
+		g.c.Ended(p.hook, oc)
+	}
+	select {
+	case <-g.stopped:
+		return
+	default:
+		g.tellEnded(p.call, oc)
+	}
+	select {
+	case g.in <- core.Event{Kind: core.HookDone, Key: p.call.Key, Outcome: oc}:
+	case <-g.stopped:
+	}
 }
 
 // tellEnded tells what a hook said at its end, which the core does not keep. It runs on the hook's
@@ -86,37 +98,35 @@ func (g *Guard) tellEnded(c plugins.Call, oc plugins.Outcome) {
 		Plan: c.Key.Plan, Stage: c.Key.Stage.String(), Step: c.Key.Step, Key: c.Key.String(), Detail: oc.Detail, Data: data}})
 }
 
-// call runs one hook on a goroutine of its own and gives it up when it does not return: its key
-// stands, so that the next try attaches to whatever it may still be doing.
-func (g *Guard) call(ctx context.Context, p pendingStart) plugins.Outcome {
-	limit := p.call.Timeout + hookMargin
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	done := make(chan plugins.Outcome, 1)
-	start := time.Now()
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				g.c.Log.Error("a hook panicked", "key", p.call.Key.String(), "panic", r, "stack", string(debug.Stack()))
-				done <- plugins.Outcome{Result: plugins.Unknown, Detail: fmt.Sprintf("the hook panicked: %v", r)}
-			}
-		}()
-		done <- g.c.Hooks[p.hook].Do(ctx, p.call, func(ev plugins.Evidence) { g.seen(ctx, p.call.Key, ev) })
+// call runs one hook, and gives what it says, or that it panicked.
+func (g *Guard) call(ctx context.Context, p pendingStart) (oc plugins.Outcome) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.c.Log.Error("a hook panicked", "key", p.call.Key.String(), "panic", r, "stack", string(debug.Stack()))
+			oc = plugins.Outcome{Result: plugins.Unknown, Detail: fmt.Sprintf("the hook panicked: %v", r)}
+		}
 	}()
-	select {
-	case oc := <-done:
+	return g.c.Hooks[p.hook].Do(ctx, p.call, func(ev plugins.Evidence) { g.seen(ctx, p.call.Key, ev) })
+}
+
+// await gives what the hook says, and gives it up when it does not return: its key stands, so that the next try
+// attaches to whatever it may still be doing.
+func (g *Guard) await(ctx context.Context, p pendingStart, done <-chan plugins.Outcome) plugins.Outcome {
+	start := time.Now()
+	said := func(oc plugins.Outcome) plugins.Outcome {
 		if oc.Elapsed == 0 {
 			oc.Elapsed = time.Since(start)
 		}
 		return oc
+	}
+	select {
+	case oc := <-done:
+		return said(oc)
 	case <-ctx.Done():
 	}
 	select { // a hook that obeys its context says more than we know
 	case oc := <-done:
-		if oc.Elapsed == 0 {
-			oc.Elapsed = time.Since(start)
-		}
-		return oc
+		return said(oc)
 	case <-time.After(stopMargin / 2):
 		return plugins.Outcome{Result: plugins.Unknown, Elapsed: time.Since(start),
 			Detail: fmt.Sprintf("the hook did not return within its time-out of %v and %v more: given up, its key stands", p.call.Timeout, hookMargin)}

@@ -142,6 +142,25 @@ func TestStartsWithItsOwnRecord(t *testing.T) {
 	})
 }
 
+// All that a step writes goes to the journal at once: its hook waits for one sync.
+func TestRecordsOfAStepTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newFakeJournal(-1)
+		w := begin(t, rules(response.Step{Name: "drain"}), nil, func(c *Config) { c.Journal = j })
+		pass(time.Second)
+		groups, recs := 0, uint64(0)
+		j.set(func() { groups, recs = j.groups, uint64(len(j.recs)) })
+		w.read(smoke, 5)
+		synctest.Wait()
+		var more int
+		j.set(func() { more = j.groups - groups })
+		if n := j.last() - recs; more != 1 || n < 2 {
+			t.Errorf("%d records of one step were appended in %d turns", n, more)
+		}
+		w.end()
+	})
+}
+
 // A record that hangs behind one that came through is noticed too.
 func TestJournalAlarmForTheSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,19 @@ import (
 	"firebreak/agent/core"
 )
 
+type order struct {
+	o     core.Order
+	reply chan error
+}
+
+// answer is that to an order which was carried out: it waits until what was decided is on disk, so that
+// what a person was told is not forgotten by a crash, and no longer than orderBound.
+type answer struct {
+	to  chan error
+	seq uint64
+	due time.Time
+}
+
 func (g *Guard) reply(e *core.Effect) {
 	ch := g.replies[e.OrderID]
 	if ch == nil {

@@ -37,17 +37,30 @@ func (g *Guard) entry(now sensors.Mono) entry {
 	return entry{Mono: now, Wall: time.Now().UnixMilli(), Synced: g.c.Synced()}
 }
 
-func (g *Guard) append(e entry) bool {
+// add encodes a record that flush will append.
+func (g *Guard) add(e entry) {
 	if g.c.Journal == nil {
-		return false
+		return
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
 		g.c.Log.Error("a record cannot be encoded", "err", err)
 		g.gap = true
+		return
+	}
+	if g.loads = append(g.loads, b); len(g.loads) == groupRecords {
+		g.flush()
+	}
+}
+
+// flush hands the journal what was added. It takes all or none.
+func (g *Guard) flush() bool {
+	if len(g.loads) == 0 {
 		return false
 	}
-	seq := g.c.Journal.Append(b)
+	seq, n := g.c.Journal.Append(g.loads...), len(g.loads)
+	clear(g.loads)
+	g.loads = g.loads[:0]
 	if seq == 0 {
 		g.gap = true
 		return false
@@ -56,14 +69,19 @@ func (g *Guard) append(e entry) bool {
 		g.markSeq, g.markAt = seq, time.Now()
 	}
 	g.lastSeq = seq
-	g.records++
+	g.records += n
 	return true
+}
+
+func (g *Guard) append(e entry) bool {
+	g.add(e)
+	return g.flush()
 }
 
 func (g *Guard) write(now sensors.Mono, r core.Record) {
 	e := g.entry(now)
 	e.Rec = &r
-	g.append(e)
+	g.add(e)
 	if r.Plan != nil || r.Proof != nil || r.Answer != nil {
 		g.unmirrored, g.mirrorMono = true, now
 	}
@@ -73,7 +91,7 @@ func (g *Guard) write(now sensors.Mono, r core.Record) {
 // runs, keys and the ledger, and not the readings (S9). It is only a hand-over.
 func (g *Guard) mirror() {
 	now := time.Now()
-	if g.c.Mirror == nil || !g.unmirrored || now.Sub(g.mirrorAt) < mirrorPause {
+	if g.c.Mirror == nil || !g.unmirrored || now.Before(g.mirrorDue()) {
 		return
 	}
 	g.unmirrored, g.mirrorAt = false, now
@@ -82,6 +100,18 @@ func (g *Guard) mirror() {
 	if b, err := json.Marshal(e); err == nil {
 		g.c.Mirror(b)
 	}
+}
+
+// mirrorDue is when the state is mirrored next. A start whose record is about to be durable does not wait for
+// the loop to encode it; one that waits longer may have to do without the disk, and then the mirror counts.
+func (g *Guard) mirrorDue() time.Time {
+	due := g.mirrorAt.Add(mirrorPause)
+	if len(g.pending) > 0 {
+		if start := g.pending[0].at.Add(mirrorBehind); start.After(due) {
+			return start
+		}
+	}
+	return due
 }
 
 // writeBoot writes what the next start must know of this one; with the whole state where the journal

@@ -94,24 +94,34 @@ type snapshot struct {
 	load   []byte
 }
 
-// Append takes a copy of payload and returns its sequence, or 0 if the record is refused: the
-// queue is full, the record larger than MaxRecord, or the journal closed. It never waits.
+// Append takes copies of the payloads, each a record, and returns the sequence of the last, or 0 if they are
+// refused, all of them or none: the queue has no room for all, one is larger than MaxRecord, the journal is
+// closed, or there are none. It never waits. What is appended together is written together, and waits for one
+// sync, as long as it is no more than groupBytes: the writer is not woken before the last is there.
 //
 // Sequences rise by one within a process and leave a wide gap at each Open, so that none that an
 // earlier process gave comes again, durable or not. The exception is a process that could not
 // write at all: it left no trace, so its numbers mean nothing outside it.
-func (j *Journal) Append(payload []byte) (seq uint64) {
+func (j *Journal) Append(payloads ...[]byte) (last uint64) {
+	all, tooLarge := 0, false
+	for _, p := range payloads {
+		all += len(p)
+		tooLarge = tooLarge || len(p) > j.opt.MaxRecord
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closing || len(payload) > j.opt.MaxRecord ||
-		len(j.queue) >= j.opt.QueueRecords || j.bytes+len(payload) > j.opt.QueueBytes {
-		j.refused++
+	if j.closing || tooLarge || len(payloads) == 0 ||
+		len(j.queue)+len(payloads) > j.opt.QueueRecords || j.bytes+all > j.opt.QueueBytes {
+		j.refused += uint64(len(payloads))
 		return 0
 	}
-	j.given = j.next
-	j.next++
-	j.queue = append(j.queue, item{j.given, append([]byte(nil), payload...), time.Now()})
-	j.bytes += len(payload)
+	now := time.Now()
+	for _, p := range payloads {
+		j.given = j.next
+		j.next++
+		j.queue = append(j.queue, item{j.given, append([]byte(nil), p...), now})
+	}
+	j.bytes += all
 	j.kick()
 	return j.given
 }

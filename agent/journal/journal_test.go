@@ -194,6 +194,33 @@ func TestQueueBounds(t *testing.T) {
 	})
 }
 
+// Records that are appended together are taken all or not at all, and one sync makes them durable.
+func TestGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := faultfs.New()
+		j, _ := open(t, fs, journal.Options{QueueRecords: 5, MaxRecord: 400})
+		waitSeq(t, j, j.Append([]byte("first")))
+		syncs := j.Stats().Syncs.Count
+		waitSeq(t, j, j.Append([]byte("a"), []byte("b"), []byte("c")))
+		if s := j.Stats(); s.Assigned != 4 || s.Syncs.Count != syncs+1 {
+			t.Fatalf("%d syncs before, now %+v", syncs, s)
+		}
+		fs.Fail(syscall.EIO, faultfs.Sync)
+		j.Append([]byte("d"), []byte("e"), []byte("f"))
+		for _, group := range [][][]byte{{nil, nil, nil}, {nil, make([]byte, 401)}, {}} {
+			if seq := j.Append(group...); seq != 0 {
+				t.Errorf("took %d of them as %d", len(group), seq)
+			}
+		}
+		if s := j.Stats(); s.Assigned != 7 || s.Queued != 3 || s.Refused != 5 {
+			t.Errorf("%+v", s)
+		}
+		fs.Heal()
+		waitHealed(t, j, 7)
+		closeIt(t, j)
+	})
+}
+
 func TestSlowReceiverSeesNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _ := open(t, faultfs.New(), journal.Options{})
