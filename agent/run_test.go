@@ -274,6 +274,8 @@ func demoSteps(t *testing.T, text json.RawMessage) {
 // box is a detector behind a socket, and the configuration of an agent that reads it.
 type box struct {
 	bank  *slave.Bank
+	srv   *slave.TCP
+	polls *polls // of a recordedBox
 	file  string
 	hooks *bufio.Scanner // one line a hook
 }
@@ -290,6 +292,7 @@ func newBox(t *testing.T) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Close() })
+	b.srv = srv
 	fifo := filepath.Join(dir, "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ func TestWatchLocal(t *testing.T) {
 		t.Errorf("without an agent: exit %d, %q", code, errs)
 	}
 	b.agent(t)
+	until(t, 0, "stage 0", "status", "-c", b.file) // its control socket is there
 	line := func(name, value, quality, votes string) string {
 		return strings.Join(strings.Fields(name+" "+value+" "+quality+" "+votes), " ")
 	}

@@ -82,16 +82,22 @@ func TestConnectionIsClosedAfterARound(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan sensors.Batch, 100)
 		wg.Go(func() { _ = buses[0].Run(ctx, func(b sensors.Batch) { got <- b }) })
-		for range 40 {
-			if b := <-got; b.Readings[0].Value != float64(b.Device+1) {
-				t.Errorf("device %d reads %+v", b.Device, b.Readings)
+		late := int32(0) // polls that a busy machine has cut off, and their connection with them
+		for good := 0; good < 40; {
+			switch b := <-got; {
+			case b.Readings[0].Quality == sensors.BadQuality(sensors.Comm):
+				late++
+			case b.Readings[0].Value != float64(b.Device+1):
+				t.Fatalf("device %d reads %+v", b.Device, b.Readings)
+			default:
+				good++
 			}
 		}
 		cancel()
 		ln.Close()
 		wg.Wait()
-		if n := conns.Load(); closes && n < 10 || !closes && n != 1 {
-			t.Errorf("close %v: %d connections for 40 polls", closes, n)
+		if n := conns.Load(); closes && n < 10 || !closes && (n < 1 || n > 1+late) {
+			t.Errorf("close %v: %d connections for 40 polls, and %d that were late", closes, n, late)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 // connect is decided by the mode of its directory: whoever reaches it stands at the box (S17).
 const (
 	controlWait  = 5 * time.Second
+	answerWait   = time.Second // for an answer to be taken
 	controlBytes = 64 << 10
 	controlConns = 8
 	acceptPause  = time.Second
@@ -104,21 +105,31 @@ func (c *control) run(ctx context.Context) error {
 		wg.Go(func() {
 			defer func() { <-room }()
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(controlWait))
-			ctx, cancel := context.WithTimeout(ctx, controlWait)
-			defer cancel()
-			_ = json.NewEncoder(conn).Encode(c.answer(ctx, conn)) // a caller that has gone gets no answer
+			a := c.answer(ctx, conn)
+			_ = conn.SetWriteDeadline(time.Now().Add(answerWait))
+			_ = json.NewEncoder(conn).Encode(a) // a caller that has gone gets no answer
 		})
 	}
 }
 
-func (c *control) answer(ctx context.Context, conn io.Reader) Answer {
+func (c *control) answer(ctx context.Context, conn net.Conn) Answer {
 	var r Request
+	_ = conn.SetReadDeadline(time.Now().Add(controlWait))
 	if err := json.NewDecoder(io.LimitReader(conn, controlBytes)).Decode(&r); err != nil {
 		return Answer{Error: "the request is not JSON: " + err.Error()}
 	}
 	r.channel = core.AtTheBox // who reaches the socket stands there (S17)
+	ctx, cancel := context.WithTimeout(ctx, r.takes())
+	defer cancel()
 	return c.desk.answer(ctx, r)
+}
+
+// takes is how long it may take until there is an answer. What is not done by then is told too.
+func (r *Request) takes() time.Duration {
+	if core.OrderKind(r.Order) == core.ReloadConfig {
+		return reloadRead
+	}
+	return controlWait
 }
 
 // answers tells whether a living agent serves the control socket: one that is stopped or hangs has
@@ -144,14 +155,21 @@ func Ask(path string, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("no agent answers on %s: %w", path, err)
 	}
+	a, err := ask(conn, r)
+	if err != nil && a.Error == "" {
+		err = fmt.Errorf("the agent on %s gave no answer: %w", path, err)
+	}
+	return a, err
+}
+
+func ask(conn net.Conn, r Request) (a Answer, err error) {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(controlWait + time.Second))
+	_ = conn.SetDeadline(time.Now().Add(r.takes() + 2*answerWait))
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
 		return Answer{}, err
 	}
-	var a Answer
 	if err := json.NewDecoder(io.LimitReader(conn, 4<<20)).Decode(&a); err != nil {
-		return Answer{}, fmt.Errorf("the agent on %s gave no answer: %w", path, err)
+		return Answer{}, err
 	}
 	if a.Error != "" {
 		return a, errors.New(a.Error)

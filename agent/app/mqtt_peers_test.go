@@ -149,7 +149,7 @@ func TestMosquittoCommands(t *testing.T) {
 	stop := runHook(t, h, late.seen)
 	worksWithoutStandby(t, h)
 
-	c := failover(1, 20*time.Second)
+	c := failover(1, patience)
 	if o := h.Do(t.Context(), c, s.seen); o.Result != plugins.Done || !strings.HasPrefix(o.Detail, "failover-1 says accept") {
 		t.Fatalf("%+v", o)
 	}
@@ -173,7 +173,7 @@ func TestMosquittoCommands(t *testing.T) {
 
 	m.stop()
 	out := make(chan plugins.Outcome, 1)
-	c2 := failover(2, time.Minute)
+	c2 := failover(2, patience)
 	go func() { out <- h.Do(t.Context(), c2, after.seen) }()
 	m.start()
 	if o := <-out; o.Result != plugins.Done {
@@ -184,7 +184,7 @@ func TestMosquittoCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state", "off"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c3 := failover(3, 20*time.Second)
+	c3 := failover(3, patience)
 	if o := h.Do(t.Context(), c3, after.seen); o.Result != plugins.Failed || !strings.Contains(o.Detail, "failover-1 says decline: switched off at failover-1") || !after.has(c3.Key, plugins.SeenDecline) {
 		t.Errorf("%+v", o)
 	}
@@ -205,7 +205,7 @@ func TestMosquittoDrillIsNotHeard(t *testing.T) {
 	var s sightings
 	runHook(t, h, s.seen)
 	works(t, h)
-	c := failover(1, time.Second)
+	c := failover(1, 4*time.Second) // for the broker's acknowledgement
 	c.Mark = plugins.MarkDrill
 	if o := h.Do(t.Context(), c, s.seen); o.Result != plugins.Unknown || !strings.Contains(o.Detail, "site: acknowledged") {
 		t.Errorf("%+v", o)
@@ -225,7 +225,7 @@ func TestMosquittoDenies(t *testing.T) {
 	var s sightings
 	runHook(t, h, s.seen)
 	works(t, h)
-	o := h.Do(t.Context(), failover(1, 2*time.Second), s.seen)
+	o := h.Do(t.Context(), failover(1, 4*time.Second), s.seen)
 	if o.Result != plugins.Unknown || !strings.Contains(o.Detail, "site: acknowledged; an acknowledgement is no evidence") || len(s.all) != 0 {
 		t.Errorf("%+v", o)
 	}

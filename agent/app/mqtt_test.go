@@ -232,7 +232,7 @@ func worksWithoutStandby(t testing.TB, h plugins.Hook) {
 
 func probes(t testing.TB, h plugins.Hook, good func(error) bool) {
 	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); ; {
+	for limit := time.Now().Add(patience); ; {
 		err := h.Probe(t.Context())
 		if good(err) {
 			return

@@ -92,7 +92,7 @@ func TestReload(t *testing.T) {
 	case <-ready:
 	case err := <-ended:
 		t.Fatalf("the agent has ended: %v", err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the new configuration does not run")
 	}
 	until(t, "the plan is there again", func() bool { return answers(c.Control) })

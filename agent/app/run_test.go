@@ -21,6 +21,9 @@ import (
 	"firebreak/sensors"
 )
 
+// patience bounds every wait for an event: a busy machine may take long.
+const patience = time.Minute
+
 // room writes the annotated example with directories of the test, and nothing but closed ports of
 // loopback to talk to.
 func room(t *testing.T, change ...string) (*config.Config, []byte) {
@@ -63,7 +66,7 @@ func life(t *testing.T, c *config.Config, text []byte, look func(Running)) {
 		look(r)
 	case err := <-ended:
 		t.Fatalf("the agent did not start: %v", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the agent does not start")
 	}
 	cancel()
@@ -77,7 +80,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); !ok(); {
+	for limit := time.After(patience); !ok(); {
 		select {
 		case <-tick.C:
 		case <-limit:
@@ -348,6 +351,38 @@ func TestControlOutlivesItsListenersTroubles(t *testing.T) {
 			t.Errorf("answer %+v, %v", a, err)
 		}
 		here.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What is not done in time is told, with the reason, while the person still listens; a reload has the time that reading
+// files may take.
+func TestControlTellsWhatTookTooLong(t *testing.T) {
+	dir := t.TempDir()
+	c, text, path := onDisk(t, dir)
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `above  = "52 C"`, `above  = "50 C"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		stuck := func(ctx context.Context, _ core.Order) error { <-ctx.Done(); return ctx.Err() }
+		l := &shortOfFiles{conns: make(chan net.Conn)}
+		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), idle: func() bool { return true }, standing: func() []string { return nil }, order: stuck}
+		ctl := &control{l, &desk{board: NewBoard(), order: stuck, reload: r}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- ctl.run(ctx) }()
+		for order, want := range map[string]time.Duration{"ack": controlWait, "reload": reloadRead} {
+			here, there := net.Pipe()
+			l.conns <- there
+			begin := time.Now()
+			a, err := ask(here, Request{Order: order, By: "kim"})
+			if took := time.Since(begin); err == nil || !strings.Contains(a.Error, context.DeadlineExceeded.Error()) || took != want {
+				t.Errorf("%s: %q, %v after %v, want it told after %v", order, a.Error, err, took, want)
+			}
+		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)

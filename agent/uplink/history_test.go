@@ -3,9 +3,11 @@ package uplink
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"firebreak/agent/wire"
@@ -17,81 +19,84 @@ import (
 // What waited goes after what is of now, as history, and no faster than it may; an alarm waits for
 // neither, since it has a session of its own.
 func TestHistory(t *testing.T) {
-	type got struct {
-		topic   string
-		payload string
-		at      time.Time
-	}
-	var mu sync.Mutex
-	byClient := map[string][]got{}
-	all := make(chan struct{}, 1000)
-	up := make(chan struct{})
-	b := brokertest.Start(t, func(_ int, c *brokertest.Conn) {
-		<-up
-		if c.Accept(0) != nil {
-			return
+	synctest.Test(t, func(t *testing.T) {
+		type got struct {
+			topic   string
+			payload string
+			at      time.Time
 		}
-		id := string(c.Connect[12 : 12+int(c.Connect[11])])
-		for {
-			p, err := c.Next()
-			if err != nil {
+		var mu sync.Mutex
+		byClient := map[string][]got{}
+		all := make(chan struct{}, 1000)
+		up := make(chan struct{})
+		b := brokertest.Pipes(t, func(_ int, c *brokertest.Conn) {
+			<-up
+			if c.Accept(0) != nil {
 				return
 			}
-			_ = c.Ack(p)
-			if p.Type == brokertest.Publish && !strings.HasSuffix(p.Topic, wire.EchoName) {
-				mu.Lock()
-				byClient[id] = append(byClient[id], got{p.Topic, string(p.Payload), time.Now()})
-				mu.Unlock()
-				all <- struct{}{}
+			id := string(c.Connect[12 : 12+int(c.Connect[11])])
+			for {
+				p, err := c.Next()
+				if err != nil {
+					return
+				}
+				_ = c.Ack(p)
+				if p.Type == brokertest.Publish && !strings.HasSuffix(p.Topic, wire.EchoName) {
+					mu.Lock()
+					byClient[id] = append(byClient[id], got{p.Topic, string(p.Payload), time.Now()})
+					mu.Unlock()
+					all <- struct{}{}
+				}
 			}
+		})
+		cfg := piped(config("mqtt://b"), map[string]func() net.Conn{"b": b})
+		cfg.Brokers[0].Sessions, cfg.ReplayRate, cfg.HistoryAfter = 2, 50, time.Nanosecond
+		u, _ := start(t, cfg)
+		const n = 20
+		for i := range n {
+			u.Offer(state(i))
+		}
+		u.Offer(alarm("a", 1, 1, true))
+		<-time.After(time.Millisecond) // of the fake clock: they wait
+		close(up)
+		awaitStats(t, u, func(s BrokerStats) bool { return s.Telemetry && s.Connected })
+		u.Offer(state(n))
+		for range n + 3 { // birth and alarm too
+			select {
+			case <-all:
+			case <-time.After(patience):
+				t.Fatal("not all came")
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(byClient["agent"]) != 2 || len(byClient["agent:t"]) != n+1 {
+			t.Fatalf("%d by the session of the alarms, %d by that of telemetry", len(byClient["agent"]), len(byClient["agent:t"]))
+		}
+		var history []got
+		for _, g := range byClient["agent:t"] {
+			var p struct {
+				Seq      uint64
+				Replayed bool
+			}
+			if err := json.Unmarshal([]byte(g.payload), &p); err != nil {
+				t.Fatal(err)
+			}
+			past := strings.HasPrefix(g.topic, "firebreak/1/history/site/zone/agent/")
+			if past != (p.Seq <= n) || past != p.Replayed {
+				t.Errorf("%s %s", g.topic, g.payload)
+			}
+			if past {
+				if history = append(history, g); p.Seq != uint64(len(history)) {
+					t.Errorf("history came out of order: %s", g.payload)
+				}
+			}
+		}
+		// 20 at 50 a second, five in each step of 100 ms.
+		if d := history[len(history)-1].at.Sub(history[0].at); d < 3*replayStep || d > 3*replayStep+4*gather {
+			t.Errorf("all of the history within %v, want %v and what is gathered", d, 3*replayStep)
 		}
 	})
-	cfg := config(b.URL())
-	cfg.Brokers[0].Sessions, cfg.ReplayRate, cfg.HistoryAfter = 2, 50, time.Nanosecond
-	u, _ := start(t, cfg)
-	const n = 20
-	for i := range n {
-		u.Offer(state(i))
-	}
-	u.Offer(alarm("a", 1, 1, true))
-	close(up)
-	awaitStats(t, u, func(s BrokerStats) bool { return s.Telemetry && s.Connected })
-	u.Offer(state(n))
-	for range n + 3 { // birth and alarm too
-		select {
-		case <-all:
-		case <-time.After(patience):
-			t.Fatal("not all came")
-		}
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(byClient["agent"]) != 2 || len(byClient["agent:t"]) != n+1 {
-		t.Fatalf("%d by the session of the alarms, %d by that of telemetry", len(byClient["agent"]), len(byClient["agent:t"]))
-	}
-	var history []got
-	for _, g := range byClient["agent:t"] {
-		var p struct {
-			Seq      uint64
-			Replayed bool
-		}
-		if err := json.Unmarshal([]byte(g.payload), &p); err != nil {
-			t.Fatal(err)
-		}
-		past := strings.HasPrefix(g.topic, "firebreak/1/history/site/zone/agent/")
-		if past != (p.Seq <= n) || past != p.Replayed {
-			t.Errorf("%s %s", g.topic, g.payload)
-		}
-		if past {
-			if history = append(history, g); p.Seq != uint64(len(history)) {
-				t.Errorf("history came out of order: %s", g.payload)
-			}
-		}
-	}
-	// 20 at 50 a second, five in each step of 100 ms.
-	if d := history[len(history)-1].at.Sub(history[0].at); d < 200*time.Millisecond {
-		t.Errorf("all of the history within %v", d)
-	}
 }
 
 // What was dropped is named by ranges, and readings that are too old are dropped.

@@ -3,7 +3,9 @@ package uplink
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +28,18 @@ func config(urls ...string) Config {
 			{ID: 1, Name: "ups-a.input.ok", Kind: sensors.Binary}}}
 	for i, u := range urls {
 		c.Brokers = append(c.Brokers, Broker{Name: fmt.Sprint("b", i), URL: u, Sessions: 1})
+	}
+	return c
+}
+
+// piped has the brokers of a test in a bubble: what dials a name gets its pipe, or nothing.
+func piped(c Config, brokers map[string]func() net.Conn) Config {
+	c.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+		name, _, _ := net.SplitHostPort(address)
+		if dial := brokers[name]; dial != nil {
+			return dial(), nil
+		}
+		return nil, errors.New("nobody there")
 	}
 	return c
 }

@@ -140,6 +140,17 @@ func TestEmbeddedHub(t *testing.T) {
 	})
 }
 
+// BenchmarkOffer is what a poll costs the loop of the agent, with three brokers that are not there.
+func BenchmarkOffer(b *testing.B) {
+	u, err := New(config("mqtt://127.0.0.1:1", "mqtt://127.0.0.1:2", "mqtt://127.0.0.1:3"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; b.Loop(); i++ {
+		u.Offer(state(i))
+	}
+}
+
 // BenchmarkTelemetry measures the whole way from Offer to PUBACK, against the embedded hub in the
 // same process, with polls of 100 readings.
 func BenchmarkTelemetry(b *testing.B) {

@@ -3,11 +3,13 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"firebreak/agent/journal"
@@ -252,43 +254,46 @@ func TestFullDisk(t *testing.T) {
 
 // A disk that hangs, at its opening or in a write, holds up neither Offer, nor a broker, nor the end.
 func TestHangingDisk(t *testing.T) {
-	const n = 3 * maxEarly
 	for _, where := range []string{"open", "write"} {
 		t.Run(where, func(t *testing.T) {
-			fs, in := faultfs.New(), newInbox()
-			cfg := lifeOf(1, fs, brokertest.Start(t, acker(in)).URL())
-			cfg.MaxQueued = 4 * n
-			release, store := make(chan struct{}), cfg.Store
-			unhang := func() { close(release) }
-			if where == "open" {
-				cfg.Store = func() (journal.FS, func() error, error) { <-release; return store() }
-			} else {
-				unhang = fs.Hang(faultfs.Write)
-			}
-			var problem atomic.Value
-			cfg.Unkept = func(err error) { problem.Store(err) }
-			u, stop := start(t, cfg)
-			t.Cleanup(unhang) // after its end
-			longest := time.Duration(0)
-			for i := range n {
-				begin := time.Now()
-				u.Offer(event(i))
-				longest = max(longest, time.Since(begin))
-			}
-			if longest > time.Second {
-				t.Errorf("an offer took %v", longest)
-			}
-			in.await(t, "all, from memory", func(got []received) bool { return len(distinct(got, "event")) == n })
-			if u.Stats().Kept.Unkept < n/2 {
-				t.Errorf("%+v: what is in memory alone is not counted", u.Stats().Kept)
-			}
-			if where == "open" {
-				u.outbox.look(time.Now().Add(outboxSilent + time.Second))
-				if err, _ := problem.Load().(error); err == nil || !strings.Contains(err.Error(), "does not answer") {
-					t.Errorf("told %v", err)
-				}
-			}
-			stop()
+			synctest.Test(t, func(t *testing.T) { hangingDisk(t, where) })
 		})
 	}
+}
+
+func hangingDisk(t *testing.T, where string) {
+	const n = 3 * maxEarly
+	fs, in := faultfs.New(), newInbox()
+	cfg := piped(lifeOf(1, fs, "mqtt://b"), map[string]func() net.Conn{"b": brokertest.Pipes(t, acker(in))})
+	cfg.MaxQueued = 4 * n
+	release, store := make(chan struct{}), cfg.Store
+	unhang := func() { close(release) }
+	if where == "open" {
+		cfg.Store = func() (journal.FS, func() error, error) { <-release; return store() }
+	} else {
+		unhang = fs.Hang(faultfs.Write)
+	}
+	var problem atomic.Value
+	cfg.Unkept = func(err error) { problem.Store(err) }
+	u, stop := start(t, cfg)
+	t.Cleanup(unhang) // after its end
+	begin := time.Now()
+	for i := range n {
+		u.Offer(event(i))
+	}
+	if d := time.Since(begin); d != 0 {
+		t.Errorf("offers have waited %v", d)
+	}
+	<-time.After(time.Second) // of the fake clock
+	in.await(t, "all, from memory", func(got []received) bool { return len(distinct(got, "event")) == n })
+	if u.Stats().Kept.Unkept < n/2 {
+		t.Errorf("%+v: what is in memory alone is not counted", u.Stats().Kept)
+	}
+	if where == "open" {
+		u.outbox.look(time.Now().Add(outboxSilent + time.Second))
+		if err, _ := problem.Load().(error); err == nil || !strings.Contains(err.Error(), "does not answer") {
+			t.Errorf("told %v", err)
+		}
+	}
+	stop()
 }

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,42 +100,44 @@ func TestReceipts(t *testing.T) {
 // A session that takes everything and passes nothing on is given up, on a broker that has passed on
 // hellos before, and a new one is made.
 func TestMute(t *testing.T) {
-	again := make(chan struct{})
-	b := brokertest.Start(t, func(i int, c *brokertest.Conn) {
-		if c.Accept(0) != nil {
-			return
-		}
-		hellos := 0
-		for {
-			p, err := c.Next()
-			if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		again := make(chan struct{})
+		b := brokertest.Pipes(t, func(i int, c *brokertest.Conn) {
+			if c.Accept(0) != nil {
 				return
 			}
-			_ = c.Ack(p)
-			if p.Type == brokertest.Publish && strings.Contains(p.Topic, "/hello/") {
-				if hellos++; i == 1 && hellos > 3 {
-					continue // goes mute
-				}
-				if c.Pass(p) != nil {
+			hellos := 0
+			for {
+				p, err := c.Next()
+				if err != nil {
 					return
 				}
-				if i == 2 && hellos == 10 {
-					close(again)
+				_ = c.Ack(p)
+				if p.Type == brokertest.Publish && strings.Contains(p.Topic, "/hello/") {
+					if hellos++; i == 1 && hellos > 3 {
+						continue // goes mute
+					}
+					if c.Pass(p) != nil {
+						return
+					}
+					if i == 2 && hellos == 10 {
+						close(again)
+					}
 				}
 			}
+		})
+		cfg := piped(config("mqtt://b"), map[string]func() net.Conn{"b": b})
+		cfg.HelloEvery, cfg.AckTimeout = 50*time.Millisecond, 200*time.Millisecond
+		u, _ := start(t, cfg)
+		select {
+		case <-again:
+		case <-time.After(patience):
+			t.Fatalf("no second session: %+v", u.Stats())
+		}
+		if n := u.Stats().Brokers[0].Sessions; n != 2 {
+			t.Errorf("%d sessions, want 2: the second one is heard", n)
 		}
 	})
-	cfg := config(b.URL())
-	cfg.HelloEvery, cfg.AckTimeout = 50*time.Millisecond, 200*time.Millisecond
-	u, _ := start(t, cfg)
-	select {
-	case <-again:
-	case <-time.After(patience):
-		t.Fatalf("no second session: %+v", u.Stats())
-	}
-	if n := u.Stats().Brokers[0].Sessions; n != 2 {
-		t.Errorf("%d sessions, want 2: the second one is heard", n)
-	}
 }
 
 // A broker that acknowledges what its access list forbids is found out, and so is one that refuses a

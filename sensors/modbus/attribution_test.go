@@ -180,7 +180,8 @@ func lineAttribution(t *testing.T, v variant) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var spoil atomic.Int32
 	late := make(chan func(), 1)
-	link := v.serve(t, func(n int, c io.ReadWriteCloser, req []byte) {
+	var both pace
+	link := both.of(v.serve(t, both.serve(func(n int, c io.ReadWriteCloser, req []byte) {
 		g := v.reply(req)
 		switch k := int(spoil.Load()); {
 		case k == -1:
@@ -193,7 +194,7 @@ func lineAttribution(t *testing.T, v variant) {
 			g = faults[k](g)
 		}
 		c.Write(g)
-	})
+	})))
 	d, _ := poller(t, link, p)
 	now, good := sensors.Mono(0), 0
 	const polls = 80
@@ -216,6 +217,7 @@ func lineAttribution(t *testing.T, v variant) {
 		if i%2 == 0 && err != nil {
 			t.Fatalf("poll %d of a sane line: %v", i, err)
 		}
+		both.caughtUp(t)
 		select {
 		case send := <-late:
 			send()

@@ -88,7 +88,7 @@ title = "relay"
 bus = "modbus"
 source = "test"
 [read]
-timeout = "60ms"
+timeout = "20s"
 turnaround = "100ms"
 [[channel]]
 name = "relay"
@@ -132,6 +132,14 @@ func relay(t testing.TB, rtu bool, text string) (*board, *Poller) {
 	}
 	d, _ := poller(t, l, p)
 	return b, d
+}
+
+// hasty does not wait long for the answer to a write, where the test has none come.
+type hasty struct{ Link }
+
+func (h hasty) Write(ctx context.Context, r Request, c *profile.Command) error {
+	r.Timeout = short
+	return h.Link.(Writer).Write(ctx, r, c)
 }
 
 func onBoth(t *testing.T, run func(t *testing.T, rtu bool)) {
@@ -199,7 +207,11 @@ func TestWriteAttribution(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				b, d := relay(t, rtu, relayProfile)
 				b.with(func() { b.spoil = spoil })
+				if name == "hang" || name == "truncated" {
+					d.link = hasty{d.link}
+				}
 				rs, done, err := d.Send(context.Background(), noNow, "off")
+				await(t, "the write has come, and its answer gone", func() bool { return b.wrote() > 0 })
 				if !errors.Is(err, sensors.ErrUnconfirmed) || errors.Is(err, sensors.ErrNotSent) || done || b.wrote() != 1 {
 					t.Fatalf("%v, done %t, %d writes; readings %+v", err, done, b.wrote(), rs)
 				}
@@ -225,26 +237,24 @@ func spoilt(g []byte, i int, v byte) []byte {
 	return append(g, crc(g)...)
 }
 
-// A late echo of a write comes when the next request is out, or in the quarantine: it is thrown away.
+// A late echo of a write comes before the next request is out, in the quarantine: it is thrown away.
 func TestLateEcho(t *testing.T) {
 	onBoth(t, func(t *testing.T, rtu bool) {
 		b, d := relay(t, rtu, relayProfile)
-		late := make(chan struct{})
-		var wg sync.WaitGroup
-		defer wg.Wait()
+		late := make(chan func(), 1)
 		b.with(func() {
 			b.spoil = func(line io.ReadWriteCloser, g []byte) {
-				b.coil = 1 // and it was not carried out
-				wg.Go(func() {
-					<-late
-					line.Write(g) // the TCP socket may be gone: that is the point
-				})
+				b.coil = 1                       // and it was not carried out
+				late <- func() { line.Write(g) } // the TCP socket may be gone: that is the point
 			}
 		})
+		whole := d.link
+		d.link = hasty{whole}
 		if _, done, err := d.Send(context.Background(), noNow, "off"); !errors.Is(err, sensors.ErrUnconfirmed) || done {
 			t.Fatalf("%v, done %t", err, done)
 		}
-		close(late)
+		(<-late)()
+		d.link = whole
 		for range 3 {
 			rs, done, err := d.Inspect(context.Background(), noNow, "off")
 			if err != nil || done || rs[0].Value != 1 {
@@ -280,7 +290,7 @@ func TestWriteExceptions(t *testing.T) {
 // A device that cannot be read, or is another one, is not written to.
 func TestNotSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, rtu bool) {
-		b, d := relay(t, rtu, relayProfile)
+		b, d := relay(t, rtu, strings.Replace(relayProfile, `timeout = "20s"`, `timeout = "60ms"`, 1))
 		b.with(func() { b.deaf = true })
 		_, _, err := d.Send(context.Background(), noNow, "off")
 		if !errors.Is(err, sensors.ErrNotSent) || !errors.Is(err, ErrTimeout) || b.wrote() != 0 {

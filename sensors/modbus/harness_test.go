@@ -10,8 +10,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,6 +202,46 @@ const (
 	short = 60 * time.Millisecond // a time-out that the test waits for
 	long  = 20 * time.Second      // one that must not come
 )
+
+// pace is how far a link and its server are. With a time-out of milliseconds a busy machine lets the server fall
+// behind: what it then says late is not what the test has it say.
+type pace struct{ sent, served, came atomic.Int64 }
+
+func (p *pace) serve(h handler) handler {
+	return func(n int, line io.ReadWriteCloser, req []byte) {
+		h(n, line, req)
+		p.served.Add(1)
+	}
+}
+
+// of counts what l sends, and the bytes that it takes for replies.
+func (p *pace) of(l *SerialLink) *SerialLink {
+	l.opt.Tap = func(sent bool, b []byte) {
+		if sent {
+			p.sent.Add(1)
+		} else {
+			p.came.Add(int64(len(b)))
+		}
+	}
+	return l
+}
+
+// caughtUp waits until the server has dealt with all that was sent: what it says to that is on the line.
+func (p *pace) caughtUp(t testing.TB) {
+	t.Helper()
+	await(t, "the server deals with all that was sent", func() bool { return p.served.Load() == p.sent.Load() })
+}
+
+// await waits for what others do.
+func await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(long); !ok(); runtime.Gosched() {
+		if time.Now().After(limit) {
+			t.Errorf("never: %s", what)
+			return
+		}
+	}
+}
 
 func holding(address, n uint16) Request {
 	return Request{Unit: 17, Func: profile.Holding, Address: address, Quantity: n, Timeout: long, Turnaround: short}

@@ -110,7 +110,8 @@ func TestIdentificationBadReplies(t *testing.T) {
 	} {
 		for name, w := range ways() {
 			t.Run(what+" "+name, func(t *testing.T) {
-				l := w.serve(t, func(n int, c io.ReadWriteCloser, req []byte) {
+				var both pace
+				l := w.serve(t, both.serve(func(n int, c io.ReadWriteCloser, req []byte) {
 					unit, pdu := w.ask(req)
 					switch {
 					case pdu[0] == 3:
@@ -121,7 +122,10 @@ func TestIdentificationBadReplies(t *testing.T) {
 						pdu = good
 					}
 					c.Write(w.frame(req, unit, pdu))
-				})
+				}))
+				if line, ok := l.(*SerialLink); ok {
+					both.of(line)
+				}
 				r := identify(0x0387)
 				r.Witness = []profile.Span{{Func: profile.Holding, First: 5, Count: 1}}
 				r.Timeout = 2 * short
@@ -129,6 +133,7 @@ func TestIdentificationBadReplies(t *testing.T) {
 				if data, err := l.Read(context.Background(), r); !errors.Is(err, ErrGarbled) && !errors.Is(err, ErrTimeout) {
 					t.Fatalf("%v with % x", err, data)
 				}
+				await(t, "the spoilt reply is on the line", func() bool { return both.served.Load() >= max(both.sent.Load(), 1) })
 				r.Timeout = long
 				if data, err := l.Read(context.Background(), r); err != nil || !bytes.Equal(data, good[1:]) {
 					t.Fatalf("the next reply: %v with % x", err, data)

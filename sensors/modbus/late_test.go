@@ -56,17 +56,20 @@ func TestLateReplyIsNotTheNextOnes(t *testing.T) {
 			s := &tardy{reply: v.reply}
 			n := 0
 			s.set(func() int { n++; return min(n-1, 1) }) // the first is silent; from then on each gets the one before
-			l := v.serve(t, s.serve)
+			var p pace
+			l := p.of(v.serve(t, p.serve(s.serve)))
 			r := holding(100, 10)
 			r.Timeout, r.Turnaround = short, time.Millisecond
 			r.Witness = []profile.Span{{Func: profile.Holding, First: 100, Count: 1}}
 			mustFail(t, l, r, ErrTimeout)
 			for i := range uint16(6) {
+				p.caughtUp(t)
 				r.Address = 200 + 10*i
 				if data, err := l.Read(context.Background(), r); err == nil && wrongData(r, data) {
 					t.Fatalf("%s took % x, which belong to another request", r, data)
 				}
 			}
+			p.caughtUp(t)
 			s.set(func() int { return -1 })
 			r.Timeout = long
 			for range 3 {
@@ -90,9 +93,11 @@ func TestLateAttribution(t *testing.T) {
 			p.Read.Turnaround = time.Millisecond
 			rng := rand.New(rand.NewPCG(3, 4))
 			s := &tardy{reply: v.reply}
-			d, _ := poller(t, v.serve(t, s.serve), p)
+			var both pace
+			d, _ := poller(t, both.of(v.serve(t, both.serve(s.serve))), p)
 			now, good := sensors.Mono(0), 0
 			for i := range 60 {
+				both.caughtUp(t)
 				s.set(func() int { return 1 })
 				p.Read.Timeout = 10 * time.Millisecond
 				switch {
@@ -125,7 +130,8 @@ func TestProofCostsADeadUnitOneShortRead(t *testing.T) {
 	p.Read.Timeout, p.Read.Turnaround = 5*time.Millisecond, time.Millisecond
 	s := &tardy{reply: goodRTU}
 	s.set(func() int { return 0 })
-	d, _ := poller(t, variants["RTU"].serve(t, s.serve), p)
+	var both pace
+	d, _ := poller(t, both.of(variants["RTU"].serve(t, both.serve(s.serve))), p)
 	now := sensors.Mono(0)
 	const polls = 20
 	for range polls {
@@ -133,6 +139,7 @@ func TestProofCostsADeadUnitOneShortRead(t *testing.T) {
 			t.Fatalf("a dead unit: %v", err)
 		}
 	}
+	both.caughtUp(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.asked) != polls {
@@ -153,9 +160,8 @@ func TestProofCostsADeadUnitOneShortRead(t *testing.T) {
 func TestFirstReplyAfterATimeout(t *testing.T) {
 	var spoil atomic.Bool
 	var old []byte
-	var asked atomic.Int32
-	l := newRTU(t, rtuServer(t, func(n int, c io.ReadWriteCloser, req []byte) {
-		asked.Add(1)
+	var p pace
+	l := p.of(newRTU(t, rtuServer(t, p.serve(func(n int, c io.ReadWriteCloser, req []byte) {
 		switch {
 		case spoil.Load():
 			old = rtuFrame(17, []byte{3, 2, 0xDE, 0xAD}) // the register as it was then
@@ -165,16 +171,19 @@ func TestFirstReplyAfterATimeout(t *testing.T) {
 		default:
 			c.Write(goodRTU(req))
 		}
-	}))
+	}))))
 	r := holding(100, 1)
-	r.Timeout, r.Turnaround = short, time.Millisecond
+	r.Turnaround = time.Millisecond
 	mustRead(t, l, r)
 	spoil.Store(true)
+	r.Timeout = short
 	mustFail(t, l, r, ErrTimeout)
+	r.Timeout = long
+	p.caughtUp(t)
 	spoil.Store(false)
 	mustRead(t, l, r)
 	mustRead(t, l, r)
-	if n := asked.Load(); n != 5 {
+	if n := p.sent.Load(); n != 5 {
 		t.Errorf("%d requests, want 5: one more after the time-out, and no more", n)
 	}
 }
@@ -188,11 +197,14 @@ func TestWitnessRefused(t *testing.T) {
 		return goodRTU(req)
 	}}
 	s.set(func() int { return 0 })
-	l := newRTU(t, rtuServer(t, s.serve))
+	var p pace
+	l := p.of(newRTU(t, rtuServer(t, p.serve(s.serve))))
 	r := holding(100, 10)
 	r.Timeout, r.Turnaround = short, time.Millisecond
 	r.Witness = []profile.Span{{Func: profile.Holding, First: 100, Count: 1}}
 	mustFail(t, l, r, ErrTimeout)
+	p.caughtUp(t)
+	r.Timeout = long
 	s.set(func() int { return -1 })
 	mustRead(t, l, r)
 	r.Address = 200

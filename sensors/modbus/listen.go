@@ -19,9 +19,26 @@ const (
 	burstSize = 4096                  // of all that is kept; a line that babbles says so with less
 )
 
+// bursts is what has come so far.
+type bursts struct {
+	list []Burst
+	last time.Duration
+	size int
+}
+
+// add takes what came that long after the listening began.
+func (b *bursts) add(at time.Duration, bytes []byte) {
+	if b.list == nil || at-b.last > burstGap {
+		b.list = append(b.list, Burst{After: at})
+	}
+	k := &b.list[len(b.list)-1]
+	k.Bytes = append(k.Bytes, bytes...)
+	b.last, b.size = at, b.size+len(bytes)
+}
+
 // Listen takes in what others say on the line for d, and sends nothing. On a line with one master nobody
 // speaks then.
-func (l *SerialLink) Listen(ctx context.Context, d time.Duration) (out []Burst, err error) {
+func (l *SerialLink) Listen(ctx context.Context, d time.Duration) ([]Burst, error) {
 	select {
 	case <-l.turn:
 		defer func() { l.turn <- struct{}{} }()
@@ -36,28 +53,23 @@ func (l *SerialLink) Listen(ctx context.Context, d time.Duration) (out []Burst, 
 	if err := l.open(ctx, true); err != nil {
 		return nil, err
 	}
-	began, kept := time.Now(), 0
-	end, last := began.Add(d), time.Time{}
-	for kept < burstSize {
+	var out bursts
+	began := time.Now()
+	end := began.Add(d)
+	for out.size < burstSize {
 		switch err := l.waitFor(ctx, l.port, unix.POLLIN, end); {
 		case err == ErrTimeout:
-			return out, nil
+			return out.list, nil
 		case err != nil:
-			return out, err
+			return out.list, err
 		}
 		n, err := l.port.read(l.buf[:])
 		if err != nil {
 			l.hangUp()
-			return out, fmt.Errorf("%s: %w: %w", l.opt.name(), ErrLinkDown, err)
+			return out.list, fmt.Errorf("%s: %w: %w", l.opt.name(), ErrLinkDown, err)
 		}
-		now := time.Now()
-		if out == nil || now.Sub(last) > burstGap {
-			out = append(out, Burst{After: now.Sub(began)})
-		}
-		b := &out[len(out)-1]
-		b.Bytes = append(b.Bytes, l.buf[:n]...)
-		last, l.lastByte = now, now
-		kept += n
+		l.lastByte = time.Now()
+		out.add(l.lastByte.Sub(began), l.buf[:n])
 	}
-	return out, nil
+	return out.list, nil
 }

@@ -94,7 +94,7 @@ func TestReadAllSpoilt(t *testing.T) {
 func TestPollerPipelines(t *testing.T) {
 	p := wide(t)
 	for window := range 3 {
-		p.Read.Window, p.Read.Timeout = window, 100*time.Millisecond
+		p.Read.Window, p.Read.Timeout = window, long
 		wait := 1
 		if window == 2 {
 			wait = 2
@@ -136,7 +136,7 @@ func TestReadAllLosesAFrameInAnother(t *testing.T) {
 	d, _ := poller(t, l, p)
 	now := sensors.Mono(0)
 	usable := 0
-	for range 4 {
+	for limit, i := time.Now().Add(long), 0; i < 4 || usable == 0 && time.Now().Before(limit); i++ {
 		rs, _ := d.Poll(context.Background(), at(&now), nil)
 		if bad := misattributed(p, rs); bad != "" {
 			t.Fatal(bad)

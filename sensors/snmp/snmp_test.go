@@ -211,7 +211,7 @@ func TestPartly(t *testing.T) {
 			return nil, strings.Contains(q.Variables[0].Name, ".1.3.6.1.9.2")
 		}
 	})
-	d := newDevice(t, client(t, Options{Address: a.addr}), own(t, 4, "max_oids = 3\ntimeout = \"50ms\""))
+	d := newDevice(t, client(t, Options{Address: a.addr}), own(t, 4, "max_oids = 3\ntimeout = \"1s\"\nattempts = 1"))
 	got, err := d.poll(long)
 	if err == nil || got["a.1"] != "1 good" || got["a.2"] != "bad:comm" || got["a.4"] != "bad:comm" || got["alarm"] != "bad:comm" {
 		t.Errorf("%v, %v", got, err)
@@ -247,7 +247,7 @@ func TestDeadline(t *testing.T) {
 		select {
 		case err := <-done:
 			wantErr(t, err, "")
-		case <-time.After(3 * time.Second):
+		case <-time.After(9 * time.Second): // its time-out is 10 s
 			t.Errorf("%s does not end a poll", how)
 		}
 		cancel()
@@ -318,5 +318,6 @@ func TestSecrets(t *testing.T) {
 		t.Error("a wrong community is answered")
 	}
 	s.Community = "public" // a new one counts at once
+	d = newDevice(t, c, own(t, 1, "timeout = \"10s\""))
 	d.want("right", "a.1", "1 good")
 }

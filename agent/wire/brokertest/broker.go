@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -56,6 +57,23 @@ func Start(t testing.TB, script func(n int, c *Conn)) *Broker {
 	})
 	t.Cleanup(b.Stop)
 	return b
+}
+
+// Pipes is a broker without a network, for tests in the fake time of testing/synctest: a client dials it by what
+// this returns. Nothing lies between the two: whoever writes waits for who reads. It ends with the test.
+func Pipes(t testing.TB, script func(n int, c *Conn)) (dial func() net.Conn) {
+	var wg sync.WaitGroup
+	var n atomic.Int32
+	t.Cleanup(wg.Wait) // each script ends with the client's end of its pipe
+	return func() net.Conn {
+		near, far := net.Pipe()
+		i := int(n.Add(1))
+		wg.Go(func() {
+			defer far.Close()
+			script(i, &Conn{Conn: far, br: bufio.NewReader(far)})
+		})
+		return near
+	}
 }
 
 // Stop closes everything and waits for the scripts.

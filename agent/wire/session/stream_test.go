@@ -110,7 +110,7 @@ func TestProtocolIsKept(t *testing.T) {
 			_, _ = c.Next()
 		})
 		s := connect(t, Config{URL: b.URL()})
-		within(t, 5*time.Second, name, s.Lost())
+		within(t, name, s.Lost())
 	}
 }
 

@@ -108,7 +108,11 @@ func TestSpareThatDiesWithTheOrder(t *testing.T) {
 	}
 	out := make(chan plugins.Outcome)
 	go func() { out <- b.do(call("x")) }()
-	for b.dir(call("x")).Exists(shim.SpecFile) == false || b.spare() != nil && b.spare().p.Pid == pid {
+	ordered := func() bool {
+		s := b.spare()
+		return b.dir(call("x")).Exists(shim.SpecFile) && (s == nil || s.p.Pid != pid)
+	}
+	for !ordered() {
 		runtime.Gosched()
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {

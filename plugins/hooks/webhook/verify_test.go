@@ -121,59 +121,60 @@ func TestAnswerIsEvidence(t *testing.T) {
 // before; also when the POST itself was never answered. An undo, a drill and a refused call are not
 // verified.
 func TestVerify(t *testing.T) {
-	var mu sync.Mutex
-	var asked []*http.Request
-	answers := []string{"", "500", `{"state":"up"}`, `{"server":"odd"}`, `{"server":{"state":"draining"}}`, `{"server":{"state":"drained"}}`}
-	tg := newTarget(t, status(500))
-	tg.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			w.WriteHeader(map[bool]int{true: 500, false: 410}[strings.Contains(r.Header.Get("Idempotency-Key"), "/drain/")])
-			return
+	inBubble(t, func(t *testing.T, tg *target, plug func(*Hook) *Hook) {
+		var mu sync.Mutex
+		var asked []*http.Request
+		answers := []string{"", "500", `{"state":"up"}`, `{"server":"odd"}`, `{"server":{"state":"draining"}}`, `{"server":{"state":"drained"}}`}
+		tg.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.WriteHeader(map[bool]int{true: 500, false: 410}[strings.Contains(r.Header.Get("Idempotency-Key"), "/drain/")])
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			a := answers[min(len(asked), len(answers)-1)]
+			asked = append(asked, r)
+			switch a {
+			case "":
+				panic(http.ErrAbortHandler)
+			case "500":
+				w.WriteHeader(500)
+			default:
+				fmt.Fprint(w, a)
+			}
+		})
+		tg.Start()
+		h := plug(newHook(t, tg.URL, func(c *Config) {
+			c.VerifyURL, c.VerifyField, c.VerifyValue, c.VerifyEvery = tg.URL+"/state?key={key}", "server.state", "drained", 100*time.Millisecond
+			c.Headers, c.Drill = map[string]string{"X-Team": "power"}, "native"
+		}))
+		s := newSightings()
+		running(t, h, s.seen)
+		for _, change := range []func(*plugins.Call){
+			func(c *plugins.Call) { c.Key.Undo = true },
+			func(c *plugins.Call) { c.Mark = plugins.MarkDrill },
+			func(c *plugins.Call) { c.Key.Step = "refused" },
+		} {
+			c := call(20 * time.Millisecond)
+			change(&c)
+			h.Do(t.Context(), c, nil)
+		}
+		want(t, h.Do(t.Context(), call(20*time.Millisecond), nil), plugins.Unknown, 500, "")
+		ev := s.next(t)
+		if ev.Name != plugins.SeenVerified || !ev.OK || ev.Key != call(0).Key || !strings.Contains(ev.Detail, "drained") {
+			t.Errorf("%+v", ev)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		a := answers[min(len(asked), len(answers)-1)]
-		asked = append(asked, r)
-		switch a {
-		case "":
-			panic(http.ErrAbortHandler)
-		case "500":
-			w.WriteHeader(500)
-		default:
-			fmt.Fprint(w, a)
+		if len(asked) != len(answers) {
+			t.Errorf("%d questions, want %d", len(asked), len(answers))
 		}
-	})
-	tg.Start()
-	h := newHook(t, tg.URL, func(c *Config) {
-		c.VerifyURL, c.VerifyField, c.VerifyValue, c.VerifyEvery = tg.URL+"/state?key={key}", "server.state", "drained", 100*time.Millisecond
-		c.Headers, c.Drill = map[string]string{"X-Team": "power"}, "native"
-	})
-	s := newSightings()
-	running(t, h, s.seen)
-	for _, change := range []func(*plugins.Call){
-		func(c *plugins.Call) { c.Key.Undo = true },
-		func(c *plugins.Call) { c.Mark = plugins.MarkDrill },
-		func(c *plugins.Call) { c.Key.Step = "refused" },
-	} {
-		c := call(20 * time.Millisecond)
-		change(&c)
-		h.Do(t.Context(), c, nil)
-	}
-	want(t, h.Do(t.Context(), call(20*time.Millisecond), nil), plugins.Unknown, 500, "")
-	ev := s.next(t)
-	if ev.Name != plugins.SeenVerified || !ev.OK || ev.Key != call(0).Key || !strings.Contains(ev.Detail, "drained") {
-		t.Errorf("%+v", ev)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(asked) != len(answers) {
-		t.Errorf("%d questions, want %d", len(asked), len(answers))
-	}
-	for _, r := range asked {
-		if r.URL.Query().Get("key") != id || r.Header.Get("X-Team") != "power" || r.Method != http.MethodGet {
-			t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
+		for _, r := range asked {
+			if r.URL.Query().Get("key") != id || r.Header.Get("X-Team") != "power" || r.Method != http.MethodGet {
+				t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
+			}
 		}
-	}
+	}, status(500))
 }
 
 // The secrets of the target are sent to nobody else.

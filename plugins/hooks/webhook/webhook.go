@@ -50,7 +50,7 @@ type Hook struct {
 	cfg     Config
 	url     *url.URL
 	log     *slog.Logger
-	dialer  *net.Dialer
+	connect func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
 	client  *http.Client
 	pauses  []time.Duration // before the second try, the third, ...; the last one repeats
@@ -98,8 +98,8 @@ func New(name string, cfg Config, log *slog.Logger) (*Hook, error) {
 			return nil, fmt.Errorf("hook %q: ca_file %s holds no certificate in PEM", name, cfg.CAFile)
 		}
 	}
-	h.dialer = &net.Dialer{Timeout: dialBound, Control: userTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
+	h.connect = (&net.Dialer{Timeout: dialBound, Control: userTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}).DialContext
 	// No proxy from the environment: the way to a target is what the configuration says. HTTP/1.1
 	// only, so that a try that is cut off takes its connection with it and the next has a new one.
 	h.client = &http.Client{
@@ -132,7 +132,7 @@ func (h *Hook) open(ctx context.Context, addr string, secure bool) (net.Conn, er
 func (h *Hook) dial(ctx context.Context, addr string, secure bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialBound)
 	defer cancel()
-	c, err := h.dialer.DialContext(ctx, "tcp", addr)
+	c, err := h.connect(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("target cannot be reached: %w: look at the network, the name and the port", err)
 	}

@@ -51,7 +51,9 @@ func hang(t *target, _ http.ResponseWriter, r *http.Request) {
 func reset(_ *target, w http.ResponseWriter, _ *http.Request) {
 	c, _, err := w.(http.Hijacker).Hijack()
 	if err == nil {
-		_ = c.(*net.TCPConn).SetLinger(0)
+		if s, ok := c.(*net.TCPConn); ok {
+			_ = s.SetLinger(0)
+		}
 		c.Close()
 	}
 }
@@ -69,6 +71,49 @@ func newTarget(t testing.TB, replies ...reply) *target {
 	tg.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are meant
 	t.Cleanup(func() { close(tg.release); tg.Close() })
 	return tg
+}
+
+// pipes is a listener without a network, for the fake time of a bubble.
+type pipes struct {
+	conns chan net.Conn
+	over  context.Context
+	close func()
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+func (p *pipes) Close() error   { p.close(); return nil }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.over.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// inBubble runs test in fake time, where the hook that plug is given reaches its target by pipes: no answer is late
+// that should be in time.
+func inBubble(t *testing.T, test func(t *testing.T, tg *target, plug func(*Hook) *Hook), replies ...reply) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{conns: make(chan net.Conn)}
+		p.over, p.close = context.WithCancel(context.Background())
+		tg := newTarget(t, replies...)
+		tg.Listener.Close()
+		tg.Listener = p
+		test(t, tg, func(h *Hook) *Hook {
+			h.connect = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				near, far := net.Pipe()
+				select {
+				case p.conns <- far:
+					return near, nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return h
+		})
+	})
 }
 
 func (tg *target) count() int {
@@ -109,40 +154,41 @@ func want(t testing.TB, o plugins.Outcome, r plugins.Result, code int, detail st
 const id = "evacuate/b3/2b/drain/41/do/0"
 
 func TestRetriesUnderOneKey(t *testing.T) {
-	tg := newTarget(t, status(500), reset, hang, status(429), status(409), status(503), status(202))
-	tg.Start()
-	h := newHook(t, tg.URL, func(c *Config) { c.Headers, c.TryTimeout = map[string]string{"X-Team": "power"}, time.Second })
-	o := h.Do(t.Context(), call(time.Minute), nil)
-	want(t, o, plugins.Done, 202, "Accepted")
-	if o.Output != "answer 202\n" || o.Elapsed <= 0 {
-		t.Errorf("%+v", o)
-	}
-	if len(tg.got) != 7 {
-		t.Fatalf("%d requests, want 7", len(tg.got))
-	}
-	for i, r := range tg.got {
-		for k, v := range map[string]string{"Idempotency-Key": id, "Webhook-Id": id, "Content-Type": "application/cloudevents+json", "X-Team": "power", "Firebreak-Mark": "real"} {
-			if r.Header.Get(k) != v || r.Method != http.MethodPost {
-				t.Errorf("request %d: %s %s is %q, want %q", i, r.Method, k, r.Header.Get(k), v)
+	inBubble(t, func(t *testing.T, tg *target, plug func(*Hook) *Hook) {
+		tg.Start()
+		h := plug(newHook(t, tg.URL, func(c *Config) { c.Headers, c.TryTimeout = map[string]string{"X-Team": "power"}, time.Second }))
+		o := h.Do(t.Context(), call(time.Minute), nil)
+		want(t, o, plugins.Done, 202, "Accepted")
+		if o.Output != "answer 202\n" || o.Elapsed <= 0 {
+			t.Errorf("%+v", o)
+		}
+		if len(tg.got) != 7 {
+			t.Fatalf("%d requests, want 7", len(tg.got))
+		}
+		for i, r := range tg.got {
+			for k, v := range map[string]string{"Idempotency-Key": id, "Webhook-Id": id, "Content-Type": "application/cloudevents+json", "X-Team": "power", "Firebreak-Mark": "real"} {
+				if r.Header.Get(k) != v || r.Method != http.MethodPost {
+					t.Errorf("request %d: %s %s is %q, want %q", i, r.Method, k, r.Header.Get(k), v)
+				}
+			}
+			if r.Header.Get("Webhook-Timestamp") == "" || tg.bodies[i] != tg.bodies[0] {
+				t.Errorf("request %d: no timestamp, or another body", i)
 			}
 		}
-		if r.Header.Get("Webhook-Timestamp") == "" || tg.bodies[i] != tg.bodies[0] {
-			t.Errorf("request %d: no timestamp, or another body", i)
+		var e event
+		if err := json.Unmarshal([]byte(tg.bodies[0]), &e); err != nil {
+			t.Fatal(err)
 		}
-	}
-	var e event
-	if err := json.Unmarshal([]byte(tg.bodies[0]), &e); err != nil {
-		t.Fatal(err)
-	}
-	if e.SpecVersion != "1.0" || e.ID != id || e.Source != "firebreak/pan%20gyo/b3/rack1" || e.Type != "firebreak.step.start" ||
-		e.Mark != "real" || e.Data.Key != id || e.Data.Episode != 41 || string(e.Data.Why) != `{"votes":["any-high"]}` {
-		t.Errorf("event %+v", e)
-	}
-	again := h.Do(t.Context(), call(time.Minute), nil)
-	want(t, again, plugins.Done, 202, "")
-	if !again.Attached || tg.count() != 7 {
-		t.Errorf("an ended call was made again: attached=%v, %d requests", again.Attached, tg.count())
-	}
+		if e.SpecVersion != "1.0" || e.ID != id || e.Source != "firebreak/pan%20gyo/b3/rack1" || e.Type != "firebreak.step.start" ||
+			e.Mark != "real" || e.Data.Key != id || e.Data.Episode != 41 || string(e.Data.Why) != `{"votes":["any-high"]}` {
+			t.Errorf("event %+v", e)
+		}
+		again := h.Do(t.Context(), call(time.Minute), nil)
+		want(t, again, plugins.Done, 202, "")
+		if !again.Attached || tg.count() != 7 {
+			t.Errorf("an ended call was made again: attached=%v, %d requests", again.Attached, tg.count())
+		}
+	}, status(500), reset, hang, status(429), status(409), status(503), status(202))
 }
 
 func TestEnds(t *testing.T) {
@@ -158,28 +204,37 @@ func TestEnds(t *testing.T) {
 		"gone after an error": {[]reply{status(500), status(410)}, plugins.Failed, 410, "refused: 410", false},
 		"always 500":          {[]reply{status(500)}, plugins.Unknown, 500, "the same key", false},
 		"conflict":            {[]reply{status(409)}, plugins.Unknown, 409, "409 Conflict", false},
-		"always reset":        {[]reply{reset}, plugins.Unknown, 0, "reset", false},
+		"always cut off":      {[]reply{reset}, plugins.Unknown, 0, "EOF", false},
 		"always hanging":      {[]reply{hang}, plugins.Unknown, 0, "deadline", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tg := newTarget(t, tc.replies...)
-			tg.Start()
-			timeout := time.Minute
-			if tc.result == plugins.Unknown {
-				timeout = 500 * time.Millisecond
-			}
-			h := newHook(t, tg.URL, func(c *Config) { c.TryTimeout = 200 * time.Millisecond })
-			want(t, h.Do(t.Context(), call(timeout), nil), tc.result, tc.code, tc.detail)
-			n := tg.count()
-			if (n == 1) != tc.once {
-				t.Errorf("%d requests", n)
-			}
-			o := h.Do(t.Context(), call(timeout), nil)
-			if tried := tg.count() > n; tried != (tc.result == plugins.Unknown) || o.Attached == tried {
-				t.Errorf("second call: tried again %v, %+v", tried, o)
-			}
+			inBubble(t, func(t *testing.T, tg *target, plug func(*Hook) *Hook) {
+				tg.Start()
+				timeout := time.Minute
+				if tc.result == plugins.Unknown {
+					timeout = 500 * time.Millisecond
+				}
+				h := plug(newHook(t, tg.URL, func(c *Config) { c.TryTimeout = 200 * time.Millisecond }))
+				want(t, h.Do(t.Context(), call(timeout), nil), tc.result, tc.code, tc.detail)
+				n := tg.count()
+				if (n == 1) != tc.once {
+					t.Errorf("%d requests", n)
+				}
+				o := h.Do(t.Context(), call(timeout), nil)
+				if tried := tg.count() > n; tried != (tc.result == plugins.Unknown) || o.Attached == tried {
+					t.Errorf("second call: tried again %v, %+v", tried, o)
+				}
+			}, tc.replies...)
 		})
 	}
+}
+
+// The same over a socket, where the target resets the connection.
+func TestResetIsUnknown(t *testing.T) {
+	tg := newTarget(t, reset)
+	tg.Start()
+	h := newHook(t, tg.URL)
+	want(t, h.Do(t.Context(), call(500*time.Millisecond), nil), plugins.Unknown, 0, "reset")
 }
 
 func TestNoConnectionIsUnknown(t *testing.T) {
@@ -189,7 +244,7 @@ func TestNoConnectionIsUnknown(t *testing.T) {
 	}
 	h := newHook(t, "http://"+l.Addr().String())
 	l.Close()
-	want(t, h.Do(t.Context(), call(100*time.Millisecond), nil), plugins.Unknown, 0, "refused")
+	want(t, h.Do(t.Context(), call(time.Second), nil), plugins.Unknown, 0, "refused")
 	if err := h.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("probe: %v", err)
 	}
@@ -279,13 +334,13 @@ func TestSecretsAndTLS(t *testing.T) {
 		}
 	}
 	stranger := newHook(t, tg.URL)
-	want(t, stranger.Do(t.Context(), call(time.Second), nil), plugins.Unknown, 0, "certificate")
+	want(t, stranger.Do(t.Context(), call(3*time.Second), nil), plugins.Unknown, 0, "certificate")
 	if err := stranger.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "TLS") {
 		t.Errorf("probe of a stranger: %v", err)
 	}
 	file("token", "t2")
 	late := newHook(t, tg.URL, secret, func(c *Config) { c.Now = func() time.Time { return tg.Certificate().NotAfter.Add(time.Hour) } })
-	want(t, late.Do(t.Context(), call(time.Second), nil), plugins.Unknown, 0, "expired")
+	want(t, late.Do(t.Context(), call(3*time.Second), nil), plugins.Unknown, 0, "expired")
 	if n := tg.count(); n != 2 {
 		t.Errorf("%d requests, want 2", n)
 	}

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// patience bounds every wait for bytes.
+const patience = 20 * time.Second
+
 func agentEnd(t *testing.T, p *Pair) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(p.Path(), os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
@@ -25,7 +28,7 @@ func carry(t *testing.T, from io.Writer, to *os.File, data []byte) {
 	if _, err := from.Write(data); err != nil {
 		t.Fatal(err)
 	}
-	to.SetReadDeadline(time.Now().Add(2 * time.Second))
+	to.SetReadDeadline(time.Now().Add(patience))
 	got := make([]byte, len(data))
 	if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("sent %x, got %x (%v)", data, got, err)
@@ -80,7 +83,7 @@ func TestClose(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f.SetReadDeadline(time.Now().Add(2 * time.Second))
+	f.SetReadDeadline(time.Now().Add(patience))
 	if n, err := f.Read(make([]byte, 1)); n != 0 || err == nil || os.IsTimeout(err) {
 		t.Errorf("read after the pull: %d bytes, %v", n, err)
 	}

@@ -53,13 +53,16 @@ func dial(t *testing.T) (*TCP, net.Conn) {
 	return s, c
 }
 
-// ask sends a request and returns what comes within a second, at most want bytes.
+// patience bounds every wait for an answer.
+const patience = 20 * time.Second
+
+// ask sends a request and returns what comes, at most want bytes.
 func ask(t *testing.T, c net.Conn, request string, want int) ([]byte, error) {
 	t.Helper()
 	if _, err := c.Write(unhex(t, request)); err != nil {
 		t.Fatal(err)
 	}
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	got := make([]byte, want)
 	n, err := io.ReadFull(c, got)
 	return got[:n], err
@@ -190,7 +193,7 @@ func TestTCPHangAndClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after Close: %v", err)
 	}
