@@ -230,7 +230,7 @@ func TestEnds(t *testing.T) {
 }
 
 // The same over a socket, where the target resets the connection.
-func TestResetIsUnknown(t *testing.T) {
+func TestResetOverASocketIsUnknown(t *testing.T) {
 	tg := newTarget(t, reset)
 	tg.Start()
 	h := newHook(t, tg.URL)
