@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -14,6 +13,8 @@ import (
 
 	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/rig"
+
+	"golang.org/x/sys/unix"
 )
 
 // troubles are the companions beside which hooks are timed, in the order of a round. All but "alone" and
@@ -186,11 +187,11 @@ func (f *firing) beside(how string, change func(*companion.Config), hear func(st
 	}
 }
 
-// signalAll signals the companions of this process.
+// signalAll signals the companions of this process: its children of the idle class. A fork that is not yet what it is to
+// become has our name, and one that is stopped then holds up who forks.
 func signalAll(t testing.TB, sig syscall.Signal) {
-	self, _ := os.ReadFile("/proc/self/comm")
 	for _, pid := range rig.Children(t) {
-		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == string(self) {
+		if a, err := unix.SchedGetAttr(pid, 0); err == nil && a.Policy == unix.SCHED_IDLE {
 			_ = syscall.Kill(pid, sig)
 		}
 	}

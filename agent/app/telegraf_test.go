@@ -150,9 +150,7 @@ func (a *beside) become(fake string) {
 }
 
 func (a *beside) signal(sig syscall.Signal) {
-	for _, pid := range rig.Children(a.t) {
-		_ = syscall.Kill(pid, sig)
-	}
+	signalAll(a.t, sig)
 	a.runs.Store(false)
 }
 
