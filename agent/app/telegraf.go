@@ -18,10 +18,14 @@ const companionLimit = 3 * time.Second
 // Nothing is started or opened here. What it brings goes into the mailbox of all sources, which never
 // waits; what it is fed hangs off the loop like any publisher.
 func buildCompanion(o *Options, p *parts) (*companion.Companion, error) {
-	t := o.Config.Telegraf
-	if t == nil {
+	if o.Config.Telegraf == nil {
 		return nil, nil
 	}
+	return companion.New(companionConfig(o, p))
+}
+
+func companionConfig(o *Options, p *parts) companion.Config {
+	t := o.Config.Telegraf
 	m := mapping.New(t.Sources, o.Clock.Now, p.inbox.Put)
 	c := companion.Config{Path: t.Companion, Self: o.Self, Memory: t.Memory, Rate: t.Rate, Take: m.Take, Gathered: m.Gathered, Log: o.Log.With("part", "telegraf"),
 		Setup: pipe.Setup{Name: o.Config.Agent, Text: t.Text, File: t.File, Want: m.Measurements()},
@@ -32,7 +36,7 @@ func buildCompanion(o *Options, p *parts) (*companion.Companion, error) {
 		s := schema.New(o.Config.Site, o.Config.Zone, o.Config.Agent, o.Config.Rules.Hazard.Devices, o.Config.Rules.Hazard.Points)
 		c.Render = s.Metrics
 	}
-	return companion.New(c)
+	return c
 }
 
 // host runs the companion. That it cannot be ended is logged, and no failure of the agent.

@@ -2,12 +2,11 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,26 +21,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// said is a log that hands on what is said.
-type said struct {
-	slog.Handler
-	hear func(string)
-}
-
-func (s said) Enabled(context.Context, slog.Level) bool { return true }
-func (s said) WithAttrs([]slog.Attr) slog.Handler       { return s }
-
-func (s said) Handle(_ context.Context, r slog.Record) error {
-	s.hear(r.Message)
-	return nil
-}
-
 // foreignRoom is a room with one more device, that a companion brings.
 func foreignRoom(t *testing.T, self string) (*config.Config, []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	_, text := room(t, in(dir)...)
-	more := "\n[telegraf]\ninterval = \"1s\"\ncompanion = \"" + self + "\"\n[[inputs.exec]]\n[[source.telegraf]]\nname = \"foreign\"\ninput = \"exec\"\nlag = \"0s\"\nstale = \"2s\"\n[[source.telegraf.point]]\nname = \"v\"\nmeasurement = \"m\"\nfield = \"v\"\nunit = \"C\"\n"
+	more := "\n[telegraf]\ninterval = \"1s\"\nmemory = \"128 MiB\"\ncompanion = \"" + self + "\"\n[[inputs.exec]]\n[[source.telegraf]]\nname = \"foreign\"\ninput = \"exec\"\nlag = \"0s\"\nstale = \"2s\"\n[[source.telegraf.point]]\nname = \"v\"\nmeasurement = \"m\"\nfield = \"v\"\nunit = \"C\"\n"
 	text = append([]byte(strings.Replace(string(text), `loss_persist  = "10s"`, `loss_persist = "1s"`, 1)), more...)
 	c, faults := config.Parse(filepath.Join(dir, "test.toml"), text, Kinds())
 	if len(faults) > 0 {
@@ -50,69 +35,148 @@ func foreignRoom(t *testing.T, self string) (*config.Config, []byte) {
 	return c, text
 }
 
-// Whatever a companion does, its points go bad, the alarm of its health rises, and both come back with the next one
-// that is sound; the agent ends within its bound beside one that does not end by itself.
+// Whatever a companion does, the alarm of its health rises, its points go bad, and both come back with the next one that is
+// sound; and the agent ends within its bound beside one that does it.
 func TestCompanionsThatFail(t *testing.T) {
+	for how, c := range map[string]struct {
+		fake string         // what follows the sound one
+		hit  syscall.Signal // in place of that, what the sound one and those after it get
+		goes bool           // its points go bad; those of a flood come as they say
+		says string         // why, in the alarm
+	}{
+		"blocks":     {"block", 0, true, "these inputs hang: m"},
+		"panics":     {"panic", 0, true, "does not run"},
+		"leaks":      {"leak", 0, true, "MB of memory, at most 128 MB"},
+		"floods":     {"flood", 0, false, "these inputs hang: m"},
+		"gives up":   {"fatal", 0, true, "does not run"},
+		"is killed":  {"good", syscall.SIGKILL, true, "does not run"},
+		"is stopped": {"good", syscall.SIGSTOP, true, "has said nothing for"},
+	} {
+		t.Run(how, func(t *testing.T) {
+			a := besideOf(t, "good")
+			until(t, "a sound companion", a.sound)
+			trouble := func() {
+				if c.hit == 0 {
+					a.become(c.fake)
+				} else {
+					a.signal(c.hit)
+				}
+			}
+			trouble()
+			struck := time.Now()
+			again := func() {
+				// One that is killed is back before the points are stale. And on a busy machine a sound one that was silent
+				// for too long may have been on its way out, and another one on its way in that knows nothing of how.
+				if c.hit == syscall.SIGKILL || time.Since(struck) > 20*time.Second && a.sound() {
+					trouble()
+					struck = time.Now()
+				}
+			}
+			if c.goes {
+				late(t, "the points go bad", func() bool { again(); return a.lost() })
+			}
+			late(t, "the alarm rises and says why", func() bool { again(); return strings.Contains(a.cause("agent/telegraf"), c.says) })
+			a.become("good")
+			late(t, "all comes back", a.sound)
+			trouble()
+			if c.hit == 0 {
+				late(t, "the same again", func() bool { return strings.Contains(a.cause("agent/telegraf"), c.says) })
+			}
+			a.end()
+		})
+	}
+	t.Run("does not end", func(t *testing.T) {
+		a := besideOf(t, "stubborn")
+		until(t, "a sound companion", a.sound)
+		a.end()
+	})
+}
+
+// beside is an agent with a companion.
+type beside struct {
+	Running
+	t      *testing.T
+	runs   atomic.Bool // it has said so since the last was hit
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func besideOf(t *testing.T, fake string) *beside {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(rig.Variable, "good")
+	t.Setenv(rig.Variable, fake)
 	c, text := foreignRoom(t, self)
-	var began time.Time
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ready, ended := make(chan Running, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan Running, 1)
+	a := &beside{t: t, cancel: cancel, ended: make(chan error, 1)}
 	go func() {
-		ended <- Run(ctx, Options{Config: c, Source: text, Self: self, Ready: func(r Running) { ready <- r }})
+		a.ended <- Run(ctx, Options{Config: c, Source: text, Self: self, Log: slog.New(said{slog.DiscardHandler, a.hear}), Ready: func(r Running) { ready <- r }})
 	}()
-	var r Running
+	t.Cleanup(func() {
+		cancel()
+		<-a.ended
+	})
 	select {
-	case r = <-ready:
-	case err := <-ended:
+	case a.Running = <-ready:
+	case err := <-a.ended:
+		a.ended <- err
 		t.Fatal(err)
 	}
-	raised := func(name string) bool {
-		for _, a := range r.Board.Status().Alarms {
-			if a.Active && a.Name == name {
-				return true
-			}
+	return a
+}
+
+// cause of an alarm that is active; "" of one that is not.
+func (a *beside) cause(alarm string) string {
+	for _, r := range a.Board.Status().Alarms {
+		if r.Active && r.Name == alarm {
+			return r.Cause
 		}
-		return false
 	}
-	lost := func() bool { return raised("loss/bus/telegraf") || raised("loss/device/foreign") }
-	// On a busy machine one that was silent for too long may be on its way out, and another one on its way in that knows
-	// nothing of how: each gets the signal, until none of them brings anything.
-	become := func(how string, sig syscall.Signal) {
-		t.Setenv(rig.Variable, how)
-		late(t, how+": the points go bad", func() bool {
-			for _, pid := range rig.Children(t) {
-				_ = syscall.Kill(pid, sig)
-			}
-			return lost()
-		})
+	return ""
+}
+
+func (a *beside) lost() bool {
+	return a.cause("loss/bus/telegraf") != "" || a.cause("loss/device/foreign") != ""
+}
+
+func (a *beside) sound() bool {
+	return a.runs.Load() && !a.lost() && a.cause("agent/telegraf") == ""
+}
+
+// become ends the companion; the next is what is named.
+func (a *beside) become(fake string) {
+	a.t.Helper()
+	a.t.Setenv(rig.Variable, fake)
+	a.signal(syscall.SIGKILL)
+}
+
+func (a *beside) signal(sig syscall.Signal) {
+	signalAll(a.t, sig)
+	a.runs.Store(false)
+}
+
+func (a *beside) hear(text string) {
+	if strings.Contains(text, "companion runs") {
+		a.runs.Store(true)
 	}
-	sound := func() bool { return len(rig.Children(t)) > 0 && !lost() && !raised("agent/telegraf") }
-	until(t, "a sound companion", sound)
-	for _, how := range []string{"panic", "fatal"} {
-		become(how, syscall.SIGKILL)
-		late(t, how+": the alarm rises", func() bool { return raised("agent/telegraf") })
-		t.Setenv(rig.Variable, "good")
-		late(t, how+": all comes back", sound)
-	}
-	become("good", syscall.SIGSTOP)
-	late(t, "stopped: the alarm rises", func() bool { return raised("agent/telegraf") })
-	t.Setenv(rig.Variable, "stubborn")
-	late(t, "stopped: all comes back", sound)
-	began = time.Now()
-	cancel()
-	<-ended
-	if took := time.Since(began); took > companionLimit+stopLimit+uplinkLimit {
-		t.Errorf("the end took %v", took)
+}
+
+// end ends the agent, within its bound.
+func (a *beside) end() {
+	a.t.Helper()
+	began := time.Now()
+	a.cancel()
+	err := <-a.ended
+	a.ended <- err // for the cleanup
+	if took := time.Since(began); took > companionLimit+stopLimit+uplinkLimit || err != nil {
+		a.t.Errorf("the end took %v: %v", took, err)
 	}
 	// It has been killed, and ends when it gets a moment: it is of the idle class. No other child is there: hooks that
 	// another test has run have stood down.
-	late(t, "nothing is left of it", func() bool { return len(rig.Children(t)) == 0 })
+	late(a.t, "nothing is left of it", func() bool { return len(rig.Children(a.t)) == 0 })
 }
 
 // late is until, for what waits for the pause between two lives.
@@ -127,130 +191,4 @@ func late(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
-}
-
-// beside starts a companion that behaves in one way, and returns once it runs; stop ends it.
-func (f *firing) beside(how string) (stop func()) {
-	f.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if err := os.Setenv(rig.Variable, how); err != nil {
-		f.t.Fatal(err)
-	}
-	f.config.Telegraf.Companion = self
-	runs := make(chan struct{}, 1)
-	log := slog.New(said{slog.DiscardHandler, func(s string) {
-		if strings.Contains(s, "companion runs") {
-			select {
-			case runs <- struct{}{}:
-			default:
-			}
-		}
-	}})
-	c, err := buildCompanion(&Options{Config: f.config, Clock: f.clock, Self: self, Log: log}, &parts{inbox: f.inbox, guard: f.guard})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	select {
-	case <-runs:
-	case <-time.After(time.Minute):
-		f.t.Fatal("no companion")
-	}
-	_ = os.Unsetenv(rig.Variable) // what hooks start is no companion
-	return func() {
-		cancel()
-		<-ended
-	}
-}
-
-// besides are the companions beside which hooks are timed; each is followed by what is done to it.
-var besides = map[string]func(testing.TB){
-	"good": nil, "flood": nil, "chatter": nil, "leak": nil, "silent": nil,
-	"killed":  func(t testing.TB) { signalAll(t, syscall.SIGKILL) },
-	"stopped": func(t testing.TB) { signalAll(t, syscall.SIGSTOP) },
-}
-
-func signalAll(t testing.TB, sig syscall.Signal) {
-	self, _ := os.ReadFile("/proc/self/comm")
-	for _, pid := range rig.Children(t) {
-		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == string(self) {
-			_ = syscall.Kill(pid, sig)
-		}
-	}
-}
-
-// BenchmarkHookBesideCompanion is BenchmarkDecisionToStart without a companion and beside each that misbehaves, 10
-// decisions beside each in each round: what the machine does else is done to all. Growth is that of the p99, of which
-// the bound is 2 ms.
-func BenchmarkHookBesideCompanion(b *testing.B) {
-	for _, kind := range []string{"command", "webhook", "mqtt"} {
-		b.Run(kind, func(b *testing.B) {
-			f := newFiring(b, kind, "s000")
-			took := map[string][]time.Duration{}
-			ten := func(how string) {
-				for range 10 {
-					one, _ := f.fire()
-					took[how] = append(took[how], one[0])
-				}
-			}
-			for b.Loop() {
-				ten("alone")
-				for how, then := range besides {
-					fake := how
-					if then != nil {
-						fake = "good"
-					}
-					stop := f.beside(fake)
-					if then != nil {
-						then(b)
-					}
-					ten(how)
-					stop()
-				}
-			}
-			p := func(d []time.Duration, q int) float64 {
-				slices.Sort(d)
-				return d[len(d)*q/100].Seconds() * 1e3
-			}
-			alone := p(took["alone"], 99)
-			for how, d := range took {
-				b.ReportMetric(p(d, 50), how+"-p50-ms")
-				b.ReportMetric(p(d, 99), how+"-p99-ms")
-				b.ReportMetric(p(d, 99)-alone, how+"-growth-ms")
-			}
-			b.ReportMetric(0, "ns/op")
-		})
-	}
-}
-
-// BenchmarkFloodTaken is what this process pays for a companion that says as much as it may, in percent of one
-// processor, over a second each.
-func BenchmarkFloodTaken(b *testing.B) {
-	for _, how := range []string{"good", "flood", "chatter"} {
-		b.Run(how, func(b *testing.B) {
-			f := newFiring(b, "webhook", "s000")
-			stop := f.beside(how)
-			defer stop()
-			var spent, passed time.Duration
-			for b.Loop() {
-				from, at := used(), time.Now()
-				<-time.After(time.Second)
-				spent, passed = spent+used()-from, passed+time.Since(at)
-			}
-			b.ReportMetric(100*spent.Seconds()/passed.Seconds(), "cpu-%")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
-}
-
-// used is the processor time of this process.
-func used() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

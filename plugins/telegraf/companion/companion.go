@@ -1,8 +1,8 @@
 // Package companion is the agent's side of the process that hosts Telegraf plugins: it starts it, feeds it,
 // takes what it brings, limits it and ends it.
 //
-// The companion is not trusted: it may hang, stop, panic, leak or flood. It runs in the idle scheduling class,
-// first in line for the kernel's OOM killer, in a process group of its own; what it and its children hold in
+// The companion is not trusted: it may hang, stop, panic, leak or flood. It runs in the idle classes of processor and
+// disk, first in line for the kernel's OOM killer, in a session of its own that weighs next to nothing; what it and its children hold in
 // memory is watched; what it says is taken at a bounded rate; what is not taken waits at its side. A life
 // that is not as it should be is ended with SIGKILL and followed by another one, after a growing pause.
 //

@@ -1,8 +1,11 @@
 package companion_test
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -94,6 +97,55 @@ func TestStubbornCompanion(t *testing.T) {
 	}
 }
 
+// A companion that hangs, and so sees no end of its pipe, does not outlive an agent that is killed.
+func TestAgentKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := exec.Command(self)
+	agent.Env = append(os.Environ(), rig.Variable+"=agent")
+	says, err := agent.StdoutPipe()
+	if err == nil {
+		err = agent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = agent.Process.Kill()
+		_ = agent.Wait()
+	})
+	said, _ := bufio.NewReader(says).ReadString('\n')
+	pid, err := strconv.Atoi(strings.TrimSpace(said))
+	if err != nil {
+		t.Fatalf("the agent says %q: %v", said, err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0) // can be read once it has ended
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	gone := func(within time.Duration) bool {
+		for late := time.Now().Add(within); ; {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, max(0, int(time.Until(late).Milliseconds())))
+			if !errors.Is(err, unix.EINTR) {
+				return n > 0
+			}
+		}
+	}
+	if gone(0) {
+		t.Fatal("the companion does not hang")
+	}
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(time.Minute) {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		t.Error("the companion outlives its agent")
+	}
+}
+
 // What hangs inside of it is an alarm while it lives.
 func TestHungInput(t *testing.T) {
 	r := rig.New(t, rig.Variable+"=hung", nil)
@@ -180,8 +232,8 @@ func TestOfferNeverWaits(t *testing.T) {
 	}
 }
 
-// The companion runs in the idle class, is first to go when memory is short, has a bound for its heap, and
-// knows no way to the service manager.
+// The companion runs in the idle classes of processor and disk, in a session that weighs next to nothing beside those of
+// hooks, is first to go when memory is short, has a bound for its heap, and knows no way to the service manager.
 func TestLimits(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/nobody")
 	r := rig.New(t, rig.Variable+"=good", func(c *companion.Config) { c.Memory = 400 << 20 })
@@ -197,8 +249,25 @@ func TestLimits(t *testing.T) {
 	if strings.TrimSpace(string(score)) != "1000" || !bytes.Contains(env, []byte("GOMEMLIMIT=314572800\x00")) || bytes.Contains(env, []byte("NOTIFY_SOCKET")) {
 		t.Errorf("score %s, environment %q", score, env)
 	}
-	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
-		t.Errorf("process group %d, %v", group, err)
+	group, err1 := syscall.Getpgid(pid)
+	session, err2 := unix.Getsid(pid)
+	if err := errors.Join(err1, err2); err != nil || group != pid || session != pid {
+		t.Errorf("process group %d, session %d, %v", group, session, err)
+	}
+	weight, err := os.ReadFile(dir + "/autogroup")
+	weighed := !errors.Is(err, os.ErrNotExist) // a kernel may know no such thing
+	if weighed && !bytes.HasSuffix(weight, []byte(" nice 19\n")) {
+		t.Errorf("its session weighs %q, %v", weight, err)
+	}
+	const ofProcess, idle = 1, 3 << 13
+	if class, _, no := syscall.Syscall(syscall.SYS_IOPRIO_GET, ofProcess, uintptr(pid), 0); no != 0 || class&^7 != idle {
+		t.Errorf("class of the disk %#x, %v", class, no)
+	}
+	for late := time.Now().Add(time.Minute); weighed && !bytes.HasSuffix(weight, []byte(" nice 0\n")); weight, _ = os.ReadFile(dir + "/autogroup") {
+		companion.Hasten(pid) // the kernel may want a moment between two
+		if time.Now().After(late) {
+			t.Fatalf("one that is to end soon weighs %q", weight)
+		}
 	}
 	if n := companion.Resident(pid); n < 1<<20 || n > 200<<20 {
 		t.Errorf("resident %d", n)

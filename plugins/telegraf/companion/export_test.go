@@ -3,4 +3,7 @@ package companion
 // What tests from outside look at.
 const QueueRoom = queueRoom
 
-var Resident = resident
+var (
+	Resident = resident
+	Hasten   = hasten
+)

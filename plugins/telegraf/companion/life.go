@@ -61,7 +61,7 @@ func (c *Companion) life(ctx context.Context) error {
 	select {
 	case <-p.gone:
 	case <-time.After(killLimit / 2):
-		p.hasten()
+		hasten(p.pid)
 	}
 	var left error
 	select {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,12 @@ func StartMain(args []string) int {
 		fmt.Fprintf(os.Stderr, "the companion does not get the idle scheduling class: %v\n", err)
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
 	}
+	if err := weigh(os.Getpid(), 19); err != nil && !errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(os.Stderr, "the companion counts as much as a command of a hook where both want a processor: %v\n", err)
+	}
+	if _, _, err := syscall.Syscall(syscall.SYS_IOPRIO_SET, ioprioProcess, 0, ioprioIdle); err != 0 {
+		fmt.Fprintf(os.Stderr, "the companion does not get the idle class of the disk: %v\n", err)
+	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		fmt.Fprintf(os.Stderr, "the companion is not the first to go when memory is short: %v\n", err)
 	}
@@ -44,6 +51,28 @@ func StartMain(args []string) int {
 	err := syscall.Exec(args[0], args, os.Environ())
 	fmt.Fprintf(os.Stderr, "%s cannot be run: %v\n", args[0], err)
 	return 1
+}
+
+// Of ioprio_set(2): one process, and the class that is served when nobody else wants the disk.
+const (
+	ioprioProcess = 1
+	ioprioIdle    = 3 << 13
+)
+
+// weigh sets what all that the session of a process does counts for, as a nice value. Linux shares the processors
+// among sessions first (autogroup, where no cgroup of the CPU controller is in use), and the scheduling class counts only within
+// one: an idle process in the agent's session weighs as much as the agent against each command of a hook, which has a
+// session of its own. Without privileges the kernel takes one such order in 100 ms, from all of the machine. A kernel
+// without autogroup has no such file.
+func weigh(pid, nice int) (err error) {
+	for range 5 {
+		err = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/autogroup", []byte(strconv.Itoa(nice)), 0)
+		if !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		<-time.After(100*time.Millisecond + rand.N(20*time.Millisecond))
+	}
+	return err
 }
 
 // process is a companion that was started, with our ends of its pipes.
@@ -58,7 +87,7 @@ type process struct {
 	closing sync.Once
 }
 
-// launch starts the companion in a process group of its own.
+// launch starts the companion in a session of its own, and with that in a process group.
 func launch(c *Config) (*process, error) {
 	if c.Self == "" {
 		return nil, errors.New("the path of this program is not known")
@@ -84,7 +113,7 @@ func launch(c *Config) (*process, error) {
 	}
 	cmd := exec.Command(c.Self, StartCommand, c.Path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = inR, errW, errW, []*os.File{outW}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // one that hangs ends with the agent too
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL} // one that hangs ends with the agent too
 	cmd.Dir = "/"
 	cmd.Env = append(environ(), "GOMEMLIMIT="+strconv.FormatInt(c.Memory/4*3, 10), "GOTRACEBACK=single")
 	cmd.Env = append(cmd.Env, c.Env...)
@@ -122,10 +151,13 @@ func environ() []string {
 // kill ends the process and all in its group; a stopped one too.
 func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
-// hasten lets a killed process end without waiting for an idle moment, where the rights of the agent are enough. It is
-// for one that finds none: to give back a leak's memory takes tens of milliseconds, which a hook may need.
-func (p *process) hasten() {
-	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(p.pid) + "/task")
+// hasten lets a killed process end without waiting for an idle moment: its session weighs as much as others, and it
+// leaves the idle class where the rights of the agent are enough. It is for one that finds no such moment: to give back
+// a leak's memory takes tens of milliseconds, which a hook may need.
+func hasten(pid int) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	_ = os.WriteFile(dir+"/autogroup", []byte("0"), 0)
+	tasks, _ := os.ReadDir(dir + "/task")
 	for _, t := range tasks {
 		if tid, err := strconv.Atoi(t.Name()); err == nil {
 			_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)

@@ -5,10 +5,12 @@
 package rig
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,9 +27,43 @@ func Main() {
 	if len(os.Args) > 1 && os.Args[1] == companion.StartCommand {
 		os.Exit(companion.StartMain(os.Args[2:]))
 	}
-	if how := os.Getenv(Variable); how != "" {
+	switch how := os.Getenv(Variable); how {
+	case "":
+	case "agent":
+		os.Exit(agent())
+	case "work":
+		work(30 * time.Millisecond)
+		os.Exit(0)
+	default:
 		os.Exit(fake(how))
 	}
+}
+
+// work takes so much of a processor.
+func work(d time.Duration) {
+	var u syscall.Rusage
+	for time.Duration(u.Utime.Nano()+u.Stime.Nano()) < d {
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	}
+}
+
+// agent is one with a companion that hangs, whose process it names.
+func agent() int {
+	self, err := os.Executable()
+	if err != nil {
+		return 2
+	}
+	c, err := companion.New(companion.Config{Path: self, Self: self, Env: []string{Variable + "=silent"}, Take: func(pipe.Metrics) {}, Gathered: func(pipe.Gathered) {},
+		Health: func(context.Context, error) {
+			if pids, err := children(); err == nil && len(pids) > 0 {
+				fmt.Println(pids[0])
+			}
+		}})
+	if err != nil {
+		return 2
+	}
+	_ = c.Run(context.Background())
+	return 0
 }
 
 // fake is a companion that misbehaves in one way.
@@ -56,6 +92,13 @@ func fake(how string) int {
 	}
 	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}})
 	switch how {
+	case "block": // as the real one: it says which input hangs, and then that it ends itself
+		for range 50 {
+			_ = w.JSON(pipe.BeatKind, pipe.Beat{Hung: []string{"m"}})
+			<-time.After(20 * time.Millisecond)
+		}
+		_ = w.JSON(pipe.FatalKind, pipe.Fatal{V: pipe.Version, Error: "m has not returned from a gather for 1s, and cannot be ended but with the companion"})
+		return 1
 	case "silent", "deaf":
 		wait()
 	case "stopped":
@@ -63,33 +106,38 @@ func fake(how string) int {
 	case "panic":
 		go func() { panic("a plugin") }()
 		wait()
-	case "leak":
+	case "leak": // 1 GiB, as fast as it can
 		var kept [][]byte
 		for {
 			b := make([]byte, 16<<20)
 			for i := range b {
 				b[i] = 1
 			}
-			kept = append(kept, b)
-			if len(kept) == 64 {
+			if kept = append(kept, b); len(kept) > 64 {
 				wait()
 			}
-			<-time.After(5 * time.Millisecond)
 		}
 	case "chatter":
 		for w.JSON(pipe.GatheredKind, pipe.Gathered{Input: "m", Errors: []string{strings.Repeat("x", 100)}}) == nil {
 		}
 		return 1
-	case "flood":
+	case "flood": // what the pipe does not take is made all the same
 		ms := make([]line.Metric, pipe.MaxBatch)
 		for i := range ms {
 			ms[i] = point(1)
+		}
+		for range runtime.NumCPU() {
+			go func() {
+				for made := 0; ; made++ {
+					thrown[made%len(thrown)].Store(&line.Metric{Name: "m", Fields: []line.Field{{Key: "v", Value: float64(made)}}, Time: time.Now().UnixNano()})
+				}
+			}()
 		}
 		for {
 			if _, err := w.Metrics(ms); err != nil {
 				return 1
 			}
-			_ = w.JSON(pipe.BeatKind, pipe.Beat{})
+			_ = w.JSON(pipe.BeatKind, pipe.Beat{Hung: []string{"m"}}) // its gather does not return
 		}
 	}
 	return obey(r, w, how)
@@ -128,6 +176,9 @@ func obey(r *pipe.Reader, w *pipe.Writer, how string) int {
 		}
 	}
 }
+
+// thrown is the queue of a flood, which drops its oldest.
+var thrown [10000]atomic.Pointer[line.Metric]
 
 // wait is for ever, without the runtime calling it a deadlock.
 func wait() {

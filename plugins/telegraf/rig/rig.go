@@ -156,12 +156,17 @@ func IsMetric(name string) func(Told) bool {
 }
 
 // Children are the processes of this one.
-func Children(t testing.TB) (pids []int) {
+func Children(t testing.TB) []int {
 	t.Helper()
-	lists, err := os.ReadDir("/proc/self/task")
+	pids, err := children()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pids
+}
+
+func children() (pids []int, err error) {
+	lists, err := os.ReadDir("/proc/self/task")
 	for _, l := range lists {
 		b, _ := os.ReadFile("/proc/self/task/" + l.Name() + "/children")
 		for _, f := range bytes.Fields(b) {
@@ -169,5 +174,5 @@ func Children(t testing.TB) (pids []int) {
 			pids = append(pids, n)
 		}
 	}
-	return pids
+	return pids, err
 }
