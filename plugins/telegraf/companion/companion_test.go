@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -246,7 +247,7 @@ func TestLimits(t *testing.T) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	score, _ := os.ReadFile(dir + "/oom_score_adj")
 	env, _ := os.ReadFile(dir + "/environ")
-	if strings.TrimSpace(string(score)) != "1000" || !bytes.Contains(env, []byte("GOMEMLIMIT=314572800\x00")) || bytes.Contains(env, []byte("NOTIFY_SOCKET")) {
+	if strings.TrimSpace(string(score)) != "1000" || !bytes.Contains(env, []byte("GOMEMLIMIT=314572800\x00")) || !bytes.Contains(env, []byte("GOMAXPROCS="+strconv.Itoa(max(1, runtime.NumCPU()/2))+"\x00")) || bytes.Contains(env, []byte("NOTIFY_SOCKET")) {
 		t.Errorf("score %s, environment %q", score, env)
 	}
 	group, err1 := syscall.Getpgid(pid)

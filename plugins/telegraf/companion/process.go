@@ -115,7 +115,7 @@ func launch(c *Config) (*process, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = inR, errW, errW, []*os.File{outW}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL} // one that hangs ends with the agent too
 	cmd.Dir = "/"
-	cmd.Env = append(environ(), "GOMEMLIMIT="+strconv.FormatInt(c.Memory/4*3, 10), "GOTRACEBACK=single")
+	cmd.Env = append(environ(), "GOMEMLIMIT="+strconv.FormatInt(c.Memory/4*3, 10), "GOTRACEBACK=single", "GOMAXPROCS="+strconv.Itoa(processors()))
 	cmd.Env = append(cmd.Env, c.Env...)
 	gone, started := make(chan struct{}), make(chan error, 1)
 	p := &process{in: inW, out: outR, err: errR, gone: gone}
@@ -238,3 +238,7 @@ func resident(pid int) (sum int64) {
 	}
 	return sum
 }
+
+// processors are how many the companion may use at once: half of them, or one. Its class makes it yield where it stands, and
+// what is started on a processor that idles need not even ask.
+func processors() int { return max(1, runtime.NumCPU()/2) }
