@@ -44,6 +44,9 @@ func (n *newest) Offer(u plugins.Update) {
 	}
 }
 
+// NoneYet is the quality of a point before its first reading.
+const NoneYet = "none yet"
+
 // PointState is the last reading of a point.
 type PointState struct {
 	Name    string  `json:"name"`
@@ -53,7 +56,7 @@ type PointState struct {
 	Hazard  int8    `json:"hazard,omitempty"` // +1 rising, -1 falling is dangerous
 	Votes   bool    `json:"votes,omitempty"`  // a stage of a plan rests on it
 	Value   float64 `json:"value"`
-	Quality string  `json:"quality"` // "none yet" before the first reading
+	Quality string  `json:"quality"` // NoneYet before the first reading
 	Usable  bool    `json:"usable"`
 	AgeMs   int64   `json:"age_ms"`
 	Stale   bool    `json:"stale,omitempty"` // too old to count
@@ -71,7 +74,7 @@ func (n *newest) told() []PointState {
 	for i := range n.points {
 		p, r := &n.points[i], n.readings[i]
 		s := PointState{Name: p.Name, Unit: string(p.Unit), Kind: p.Kind.String(), Physics: p.Physics.String(), Hazard: p.Hazard, Votes: n.votes[p.ID],
-			Quality: "none yet", PollMs: p.Poll.Milliseconds(), LagMs: p.Lag.Milliseconds(), Range: p.Max - p.Min, Serial: n.serials[i]}
+			Quality: NoneYet, PollMs: p.Poll.Milliseconds(), LagMs: p.Lag.Milliseconds(), Range: p.Max - p.Min, Serial: n.serials[i]}
 		if r.At != 0 {
 			age := now.Sub(r.At)
 			s.Value, s.Quality, s.Usable, s.AgeMs, s.Stale = r.Value, r.Quality.String(), r.Quality.Usable(), age.Milliseconds(), p.Stale > 0 && age > p.Stale

@@ -152,7 +152,7 @@ func (w *Walk) one(ctx context.Context, p *app.PointState) (r Result, err error)
 		r.Why = "left out by the person"
 		return r, nil
 	}
-	if err := w.atRest(ctx); err != nil {
+	if err := w.atRest(ctx, p.Name); err != nil {
 		r.Why = err.Error()
 		return r, err
 	}
@@ -207,7 +207,13 @@ type rest struct {
 }
 
 // atRest looks at all points for a while.
-func (w *Walk) atRest(ctx context.Context) error {
+func (w *Walk) atRest(ctx context.Context, name string) error {
+	// An agent that has just started has read nothing yet, which is no fault of the point.
+	if err := w.look(ctx, w.Patience, func(points []app.PointState) bool {
+		return !slices.ContainsFunc(points, func(p app.PointState) bool { return p.Name == name && p.Quality == app.NoneYet })
+	}); err != nil {
+		return err
+	}
 	fmt.Fprintf(w.Out, "  leave it alone for %v\n", w.Rest)
 	w.rest = map[string]*rest{}
 	return w.look(ctx, w.Rest, func(points []app.PointState) bool {
