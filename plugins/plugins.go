@@ -10,6 +10,7 @@ package plugins
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -205,6 +206,19 @@ type Declarer interface {
 // ends when ctx does. seen takes evidence of any key, at any time; it may come late and twice.
 type Runner interface {
 	Run(ctx context.Context, seen func(Evidence)) error
+}
+
+// Poiser is a hook that can get a call ready before it may start, while its record becomes durable. DoPoised does
+// nothing that anybody would notice until leave is given; from then on it is Do, and c says already that the call is
+// journaled. Before that it returns only when ctx ends.
+type Poiser interface {
+	DoPoised(ctx context.Context, c Call, leave Leave, seen func(Evidence)) Outcome
+}
+
+// Leave is what such a call waits for. It is given in both ways at once; the hook closes neither.
+type Leave struct {
+	Given <-chan struct{} // closes
+	Pipe  *os.File        // a byte comes, for a process that waits. When it ends without, none will
 }
 
 // Keeper is a hook that keeps something ready between its calls, without a Run. StandDown ends that for

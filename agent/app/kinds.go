@@ -188,7 +188,7 @@ func buildHooks(c *config.Config, devices *devicesByName, self, runDir string, n
 		switch k := h.Config.(type) {
 		case exec.Config:
 			k.RunDir, k.Site, k.Agent = runDir, c.Site, c.Agent
-			out = append(out, newLateHook(func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) }))
+			out = append(out, &latePoiser{newLateHook(func() (plugins.Hook, error) { return exec.New(h.Name, k, self, log) })})
 		case webhook.Config:
 			k.Site, k.Agent, k.Now = c.Site, c.Agent, now
 			out = append(out, &lateRunner{newLateHook(func() (plugins.Hook, error) { return webhook.New(h.Name, k, log) })})
@@ -280,6 +280,23 @@ func (l *lateHook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evi
 		return plugins.Outcome{Result: plugins.Unknown, Detail: "not called: " + err.Error() + "; it is tried again under the same key"}
 	}
 	return h.Do(ctx, c, seen)
+}
+
+// latePoiser is one that can get calls ready.
+type latePoiser struct{ *lateHook }
+
+func (l *latePoiser) DoPoised(ctx context.Context, c plugins.Call, leave plugins.Leave, seen func(plugins.Evidence)) plugins.Outcome {
+	if h, err := l.get(); err == nil {
+		if p, ok := h.(plugins.Poiser); ok {
+			return p.DoPoised(ctx, c, leave, seen)
+		}
+	}
+	select {
+	case <-leave.Given:
+		return l.Do(ctx, c, seen)
+	case <-ctx.Done():
+		return plugins.Outcome{Result: plugins.Unknown, Detail: "not called: its leave has not come"}
+	}
 }
 
 // lateRunner is one that works between its calls too. Its Run fails as long as the hook cannot be

@@ -229,6 +229,17 @@ func TestHookOnADiskThatHangs(t *testing.T) {
 			t.Errorf("probe: %v", err)
 		}
 	}
+	given := make(chan struct{})
+	close(given)
+	ahead := &latePoiser{late}
+	if o := ahead.DoPoised(t.Context(), plugins.Call{Timeout: time.Second}, plugins.Leave{Given: given}, nil); !strings.Contains(o.Detail, "hangs") {
+		t.Errorf("got ready: %q", o.Detail)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if o := ahead.DoPoised(over, plugins.Call{Timeout: time.Second}, plugins.Leave{}, nil); !strings.Contains(o.Detail, "leave") {
+		t.Errorf("got ready without leave: %q", o.Detail)
+	}
 	way := sessions(uplink.Broker{Name: "b", URL: "mqtt://127.0.0.1:1", PasswordFile: fifo}, "id", time.Now)
 	if _, err := way(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
 		t.Errorf("a session: %v", err)

@@ -61,6 +61,23 @@ func (h *fakeHook) Do(ctx context.Context, c plugins.Call, seen func(plugins.Evi
 	return h.do(ctx, c, seen)
 }
 
+// DoPoised is Do once it may be.
+func (h *fakeHook) DoPoised(ctx context.Context, c plugins.Call, leave plugins.Leave, seen func(plugins.Evidence)) plugins.Outcome {
+	return onLeave{h}.DoPoised(ctx, c, leave, seen)
+}
+
+// onLeave makes a hook one that is called ahead.
+type onLeave struct{ plugins.Hook }
+
+func (h onLeave) DoPoised(ctx context.Context, c plugins.Call, leave plugins.Leave, seen func(plugins.Evidence)) plugins.Outcome {
+	select {
+	case <-leave.Given:
+		return h.Do(ctx, c, seen)
+	case <-ctx.Done():
+		return plugins.Outcome{Result: plugins.Unknown}
+	}
+}
+
 func (h *fakeHook) seen() []plugins.Call {
 	h.mu.Lock()
 	defer h.mu.Unlock()

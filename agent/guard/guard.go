@@ -117,6 +117,8 @@ type pendingStart struct {
 	lost bool // its record was refused, or follows one that was
 	at   time.Time
 	due  time.Time
+
+	leave *leave // the hook has the call ready; nil: it has not been called
 }
 
 // New builds a guard. Run starts it.
@@ -228,7 +230,9 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 		case core.Start:
 			e.Call.Mark = g.c.Mark
 			asked := time.Now()
-			g.pending = append(g.pending, pendingStart{e.Hook, e.Call, g.lastSeq - behind, g.gap || g.c.Journal == nil, asked, asked.Add(e.Wait)})
+			p := pendingStart{hook: e.Hook, call: e.Call, seq: g.lastSeq - behind, lost: g.gap || g.c.Journal == nil, at: asked, due: asked.Add(e.Wait)}
+			g.poise(ctx, &p)
+			g.pending = append(g.pending, p)
 		case core.Tell:
 			e.Update.Wall = time.Now()
 			g.tell(e.Update)
@@ -304,6 +308,9 @@ func (g *Guard) endFans() {
 func (g *Guard) stop(endHooks func()) error {
 	close(g.stopped)
 	endHooks()
+	for i := range g.pending {
+		g.pending[i].leave.drop()
+	}
 	var errs []error
 	done := make(chan struct{})
 	go func() { g.hooks.Wait(); close(done) }()

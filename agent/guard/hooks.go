@@ -53,19 +53,33 @@ func (g *Guard) launchDue(ctx context.Context) {
 	}
 }
 
-// launch runs one hook on a goroutine of its own. That of the one who waits for it is made by it: the hook
-// needs no second turn of the scheduler.
+// launch lets a hook that is ready start, or calls it. One that got ready for a start with a record knows
+// nothing of one without, and is let go: under the same key it can do no harm.
 func (g *Guard) launch(ctx context.Context, p pendingStart) {
+	if p.leave != nil && p.call.Journaled {
+		p.leave.give()
+		return
+	}
+	p.leave.drop()
+	ctx, cancel := context.WithTimeout(ctx, p.call.Timeout+hookMargin)
+	g.run(ctx, cancel, p, nil, func(seen func(plugins.Evidence)) plugins.Outcome { return g.c.Hooks[p.hook].Do(ctx, p.call, seen) })
+}
+
+// run calls a hook on a goroutine of its own. That of the one who waits for it is made by it: the hook
+// needs no second turn of the scheduler. What it says before it may have started anything counts from then
+// on; if that never comes, nobody is told.
+func (g *Guard) run(ctx context.Context, end func(), p pendingStart, may <-chan struct{}, do func(func(plugins.Evidence)) plugins.Outcome) {
 	g.hooks.Add(1)
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, p.call.Timeout+hookMargin)
 		done := make(chan plugins.Outcome, 1)
 		go func() {
 			defer g.hooks.Done()
-			defer cancel()
-			g.ended(p, g.await(ctx, p, done))
+			defer end()
+			if oc := g.await(ctx, p, done); isGiven(ctx, may) {
+				g.ended(p, oc)
+			}
 		}()
-		done <- g.call(ctx, p)
+		done <- g.call(ctx, p, do)
 	}()
 }
 
@@ -99,14 +113,14 @@ func (g *Guard) tellEnded(c plugins.Call, oc plugins.Outcome) {
 }
 
 // call runs one hook, and gives what it says, or that it panicked.
-func (g *Guard) call(ctx context.Context, p pendingStart) (oc plugins.Outcome) {
+func (g *Guard) call(ctx context.Context, p pendingStart, do func(func(plugins.Evidence)) plugins.Outcome) (oc plugins.Outcome) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.c.Log.Error("a hook panicked", "key", p.call.Key.String(), "panic", r, "stack", string(debug.Stack()))
 			oc = plugins.Outcome{Result: plugins.Unknown, Detail: fmt.Sprintf("the hook panicked: %v", r)}
 		}
 	}()
-	return g.c.Hooks[p.hook].Do(ctx, p.call, func(ev plugins.Evidence) { g.seen(ctx, p.call.Key, ev) })
+	return do(func(ev plugins.Evidence) { g.seen(ctx, p.call.Key, ev) })
 }
 
 // await gives what the hook says, and gives it up when it does not return: its key stands, so that the next try

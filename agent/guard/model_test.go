@@ -48,7 +48,13 @@ func newModel(p plot) *model {
 	m := &model{plot: p, plan: &r.Response.Plans[0], cut: make(chan struct{}, 4), opened: map[plugins.Stage]time.Duration{}, ended: map[string]int{}}
 	m.facts = make([]fact, len(p.Steps))
 	m.machine = newMachine(r, newOutside(m.plan, m.begun), newDisk())
-	m.hook = func(n int) plugins.Hook { return &actor{m, n} }
+	m.hook = func(n int) plugins.Hook {
+		a := &actor{m, n}
+		if n%2 == 0 {
+			return a
+		}
+		return onLeave{a}
+	}
 	m.synced = p.Synced
 	return m
 }

@@ -47,18 +47,17 @@ func (h *Hook) ask(ctx context.Context, a Ask, c plugins.Call) plugins.Outcome {
 	if a.Timeout <= 0 {
 		return plugins.Outcome{Result: plugins.Failed, Detail: fmt.Sprintf("not started: the time-out %v is not above zero", a.Timeout)}
 	}
-	body, err := json.Marshal(c.Body(h.cfg.Site, h.cfg.Agent))
+	req, err := h.request(frame.Run, a, c)
 	if err != nil {
-		return unknown("body of the call: %v", err)
+		return unknown("%v", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout+endBound)
 	defer cancel()
-	req := frame.Request{V: frame.Version, Op: frame.Run, Action: h.cfg.Action, ID: a.ID, AskedNs: a.AskedNs, TimeoutNs: int64(a.Timeout), Body: body}
 	taken, pause := false, firstWait
 	var last error // that of the try before the end says more than that of a try cut short
 	for {
 		tried := time.Now()
-		rep, sent, err := talk(ctx, h.cfg.Helper, h.cfg.HelperUID, req, 0)
+		rep, sent, err := talk(ctx, h.cfg.Helper, h.cfg.HelperUID, req, nil, 0)
 		taken = taken || sent
 		if last == nil || ctx.Err() == nil {
 			last = err
@@ -90,6 +89,14 @@ func (h *Hook) ask(ctx context.Context, a Ask, c plugins.Call) plugins.Outcome {
 	}
 }
 
+func (h *Hook) request(op string, a Ask, c plugins.Call) (frame.Request, error) {
+	body, err := json.Marshal(c.Body(h.cfg.Site, h.cfg.Agent))
+	if err != nil {
+		return frame.Request{}, fmt.Errorf("body of the call: %w", err)
+	}
+	return frame.Request{V: frame.Version, Op: op, Action: h.cfg.Action, ID: a.ID, AskedNs: a.AskedNs, TimeoutNs: int64(a.Timeout), Body: body}, nil
+}
+
 func outcome(o *frame.Outcome, begin time.Time) plugins.Outcome {
 	out := plugins.Outcome{Detail: o.Detail, ExitCode: o.ExitCode, Output: string(o.Output), Elapsed: time.Duration(o.ElapsedNs), Attached: o.Attached}
 	if out.Elapsed == 0 {
@@ -105,18 +112,19 @@ func outcome(o *frame.Outcome, begin time.Time) plugins.Outcome {
 }
 
 // talk asks once, on a connection of its own, and tells whether the helper has the whole request.
-// wait bounds the reply; 0: the context alone does.
-func talk(ctx context.Context, path string, uid uint32, req frame.Request, wait time.Duration) (rep frame.Reply, sent bool, err error) {
+// may goes along unless it is nil. wait bounds the reply; 0: the context alone does.
+func talk(ctx context.Context, path string, uid uint32, req frame.Request, may *os.File, wait time.Duration) (rep frame.Reply, sent bool, err error) {
 	dctx, cancel := context.WithTimeout(ctx, sayBound)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(dctx, "unix", path)
+	conn, err := new(net.Dialer).DialContext(dctx, "unix", path)
 	if err != nil {
 		return rep, false, fmt.Errorf("helper: %w%s", err, why(err))
 	}
+	c := conn.(*net.UnixConn)
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	peer, err := frame.PeerUID(c.(*net.UnixConn))
+	peer, err := frame.PeerUID(c)
 	if err != nil {
 		return rep, false, fmt.Errorf("helper %s: who it is cannot be known: %w", path, err)
 	}
@@ -124,7 +132,7 @@ func talk(ctx context.Context, path string, uid uint32, req frame.Request, wait 
 		return rep, false, fmt.Errorf("helper %s runs as user %d, and not as root or %d (helper_uid): nothing is told to it", path, peer, uid)
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(sayBound))
-	if err := frame.Write(c, req, frame.MaxRequest); err != nil {
+	if err := frame.WriteRequest(c, req, may); err != nil {
 		_ = c.SetReadDeadline(time.Now().Add(sayBound))
 		if frame.Read(c, &rep, frame.MaxReply) == nil && rep.Error != "" { // it has refused before it read
 			err = errors.New(rep.Error)
@@ -163,7 +171,7 @@ func why(err error) string {
 // probeHelper asks the helper whether the action could be started now, and whether both say the
 // same of drills.
 func (h *Hook) probeHelper(ctx context.Context) error {
-	rep, _, err := talk(ctx, h.cfg.Helper, h.cfg.HelperUID, frame.Request{V: frame.Version, Op: frame.Probe, Action: h.cfg.Action}, 2*sayBound)
+	rep, _, err := talk(ctx, h.cfg.Helper, h.cfg.HelperUID, frame.Request{V: frame.Version, Op: frame.Probe, Action: h.cfg.Action}, nil, 2*sayBound)
 	if err != nil {
 		return err
 	}
@@ -183,7 +191,7 @@ func (h *Hook) probeHelper(ctx context.Context) error {
 // TellOver tells a helper which episode of each plan is open, so that it removes ended keys of the
 // others, by the rule of SweepOver.
 func TellOver(ctx context.Context, helper string, uid uint32, open map[string]uint64) error {
-	rep, _, err := talk(ctx, helper, uid, frame.Request{V: frame.Version, Op: frame.Over, Open: open}, 10*time.Second)
+	rep, _, err := talk(ctx, helper, uid, frame.Request{V: frame.Version, Op: frame.Over, Open: open}, nil, 10*time.Second)
 	if err == nil && rep.Over == nil {
 		err = fmt.Errorf("helper %s gave no answer: install agent and helper of one version", helper)
 	}

@@ -199,6 +199,7 @@ type Hook struct {
 
 var (
 	_ plugins.Hook     = (*Hook)(nil)
+	_ plugins.Poiser   = (*Hook)(nil)
 	_ plugins.Declarer = Config{}
 	_ plugins.Keeper   = (*Hook)(nil)
 )

@@ -51,6 +51,8 @@ type agentTask struct {
 	Config Config
 	Call   plugins.Call
 	Times  int
+	Poised bool // they are got ready, and get their leave at once
+	Held   bool // and get none
 }
 
 func agentMain(js string) int {
@@ -64,10 +66,17 @@ func agentMain(js string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if t.Held {
+		leave, _, err := newLeave()
+		if err == nil {
+			_ = h.DoPoised(context.Background(), t.Call, leave, nil)
+		}
+		return 1
+	}
 	var wg sync.WaitGroup
 	outs := make([]plugins.Outcome, t.Times)
 	for i := range outs {
-		wg.Go(func() { outs[i] = h.Do(context.Background(), t.Call, nil) })
+		wg.Go(func() { outs[i] = doWith(context.Background(), h, t.Call, t.Poised) })
 	}
 	wg.Wait()
 	_ = json.NewEncoder(os.Stdout).Encode(outs)
@@ -83,19 +92,27 @@ type bench struct {
 	work   string
 	keys   string // the directory that holds the keys
 	helper *helper
+	poised bool
 }
 
-// way is one of the two in which a hook comes to its command. Both keep the same promises, so the
-// same tests are run on both.
+// way is one of those in which a hook comes to its command. All keep the same promises, so the
+// same tests are run on each.
 type way int
 
 const (
-	direct way = iota
-	viaHelper
+	direct    way = 0
+	viaHelper way = 1
+	poised    way = 2 // with either: got ready, and the leave follows
 )
 
 // TestThroughTheHelper runs the tests of the agent's own shim again, through the helper's binary.
-func TestThroughTheHelper(t *testing.T) {
+func TestThroughTheHelper(t *testing.T) { eachWay(t, viaHelper) }
+
+// TestPoised and the next run them with calls that are got ready first.
+func TestPoised(t *testing.T)                 { eachWay(t, poised) }
+func TestPoisedThroughTheHelper(t *testing.T) { eachWay(t, viaHelper|poised) }
+
+func eachWay(t *testing.T, w way) {
 	for name, test := range map[string]func(*testing.T, way){
 		"DoneIsStored": doneIsStored, "KnownFailures": knownFailures, "Output": outputIsBoundedAndNeverBlocks, "Marks": marks,
 		"KilledAgent": killedAgentNeitherEndsNorDoubles, "KilledAroundTheStart": agentKilledAroundTheStart,
@@ -104,7 +121,7 @@ func TestThroughTheHelper(t *testing.T) {
 		"Timeout": timeoutEndsEveryDescendant, "Failure": failureEndsWhatItLeft, "Success": whatSuccessLeavesEndsAtTheTimeout,
 		"KilledShim": killedShim, "Signals": shimHeedsNoStopOfTheAgent,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, viaHelper) })
+		t.Run(name, func(t *testing.T) { test(t, w) })
 	}
 }
 
@@ -119,7 +136,7 @@ func (w way) bench(t testing.TB, script string, change ...func(*Config)) *bench 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, self: self, work: t.TempDir()}
+	b := &bench{t: t, self: self, work: t.TempDir(), poised: w&poised != 0}
 	if err := os.Chmod(b.work, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +148,7 @@ func (w way) bench(t testing.TB, script string, change ...func(*Config)) *bench 
 		f(&cfg)
 	}
 	b.keys = cfg.RunDir
-	if w == viaHelper {
+	if w&viaHelper != 0 {
 		b.helper = startHelper(b, &cfg)
 		b.keys = filepath.Join(cfg.RunDir, "keys", strconv.Itoa(os.Geteuid()))
 	}
@@ -191,7 +208,31 @@ func call(step string) plugins.Call {
 	}
 }
 
-func (b *bench) do(c plugins.Call) plugins.Outcome { return b.hook.Do(b.t.Context(), c, nil) }
+func (b *bench) do(c plugins.Call) plugins.Outcome { return doWith(b.t.Context(), b.hook, c, b.poised) }
+
+// doWith calls the hook, or has it get the call ready and gives it its leave at the same time.
+func doWith(ctx context.Context, h *Hook, c plugins.Call, poised bool) plugins.Outcome {
+	if !poised {
+		return h.Do(ctx, c, nil)
+	}
+	leave, give, err := newLeave()
+	if err != nil {
+		return plugins.Outcome{Detail: err.Error()}
+	}
+	defer leave.Pipe.Close()
+	go give()
+	return h.DoPoised(ctx, c, leave, nil)
+}
+
+func newLeave() (l plugins.Leave, give func(), err error) {
+	r, w, err := os.Pipe()
+	given := make(chan struct{})
+	return plugins.Leave{Given: given, Pipe: r}, func() {
+		_, _ = w.Write([]byte{1})
+		close(given)
+		w.Close()
+	}, err
+}
 
 func (b *bench) dir(c plugins.Call) shim.Dir { return dirOf(b.keys, c.ID()) }
 
@@ -238,7 +279,12 @@ func (b *bench) words(name string) []string {
 // agent starts a second agent on the same run directory.
 func (b *bench) agent(c plugins.Call, times int) (*osexec.Cmd, *strings.Builder) {
 	b.t.Helper()
-	js, err := json.Marshal(agentTask{b.self, b.hook.cfg, c, times})
+	return b.process(agentTask{b.self, b.hook.cfg, c, times, b.poised, false})
+}
+
+func (b *bench) process(task agentTask) (*osexec.Cmd, *strings.Builder) {
+	b.t.Helper()
+	js, err := json.Marshal(task)
 	if err != nil {
 		b.t.Fatal(err)
 	}

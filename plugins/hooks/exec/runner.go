@@ -37,6 +37,7 @@ type Ask struct {
 	ID      string
 	AskedNs int64 // by MonoNow, when it was decided
 	Timeout time.Duration
+	May     *os.File // that the leave comes through (shim.PoisedArg); nil: it is given
 }
 
 // Runner runs tasks, each at most once for its key, in one run directory. The directory is all
@@ -53,9 +54,9 @@ type Runner struct {
 	reapers sync.WaitGroup // one for each shim that this process has started
 
 	spareMu   sync.Mutex
-	spare     *spare // nil: none
-	refilling bool   // one is on its way
-	over      bool   // none is wanted any more
+	spares    []*spare // the oldest first
+	refilling bool     // one is on its way
+	over      bool     // none is wanted any more
 }
 
 // try is what one look at a key has come to.
@@ -105,6 +106,18 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 	}
 }
 
+// DoPoised does the same with a shim that waits for its leave. When ok is false nothing has been started
+// by it, or Do has to find out, as at any other time.
+func (r *Runner) DoPoised(ctx context.Context, a Ask, task func() (Task, error)) (o plugins.Outcome, ok bool) {
+	if a.Timeout <= 0 || a.May == nil {
+		return o, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, shim.PoiseBound+a.Timeout+endBound)
+	defer cancel()
+	t := r.once(ctx, dirOf(r.Dir, a.ID), a, task)
+	return t.out, t.ended
+}
+
 func stillRuns(ctx context.Context) string {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return "the end is not known: the shim still holds the key after the time-out; call again under the same key"
@@ -114,21 +127,18 @@ func stillRuns(ctx context.Context) string {
 
 func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task, error)) try {
 	id, asked := a.ID, a.AskedNs
-	if e, err := d.ReadEnding(id); err == nil {
-		return attached(e)
+	lock, lockErr := d.Lock()
+	if lock != nil {
+		defer lock.Close()
 	}
-	lock, err := d.Lock()
-	if err != nil { // a shim may live under it
-		return answer(plugins.Unknown, asked, "the key cannot be locked: %v: make the run directory writable; call again under the same key", err)
-	}
-	if lock == nil {
-		return try{}
-	}
-	defer lock.Close()
-	e, err := d.ReadEnding(id) // once more: it may have been written between the first look and the lock
+	e, err := d.ReadEnding(id) // locked or not: a whole one is the answer
 	switch {
 	case err == nil:
 		return attached(e)
+	case lockErr != nil: // a shim may live under it
+		return answer(plugins.Unknown, asked, "the key cannot be locked: %v: make the run directory writable; call again under the same key", lockErr)
+	case lock == nil:
+		return try{}
 	case errors.Is(err, shim.ErrTorn), errors.Is(err, os.ErrNotExist) && d.Exists(shim.StartedFile):
 		return try{ended: true, out: r.settle(d, id)}
 	case !errors.Is(err, os.ErrNotExist):
@@ -195,7 +205,7 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 		return nil, nil, err
 	}
 	defer w.Close()
-	p, err := r.startShim(d, lock, w)
+	p, err := r.startShim(d, lock, w, a.May)
 	if err != nil {
 		done.Close()
 		return nil, nil, fmt.Errorf("start the shim: %w", err)
@@ -203,8 +213,8 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 	return done, p, nil
 }
 
-func (r *Runner) startShim(d shim.Dir, lock, done *os.File) (*os.Process, error) {
-	if p := r.handOver(d, lock, done); p != nil {
+func (r *Runner) startShim(d shim.Dir, lock, done, may *os.File) (*os.Process, error) {
+	if p := r.handOver(d, lock, done, may); p != nil {
 		return p, nil
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -217,10 +227,13 @@ func (r *Runner) startShim(d shim.Dir, lock, done *os.File) (*os.Process, error)
 		return nil, err
 	}
 	defer say.Close()
+	args, files := []string{shim.Command, string(d)}, []*os.File{null, null, say, lock, done}
+	if may != nil {
+		args, files = append(args, shim.PoisedArg), append(files, may)
+	}
 	start := func(program string) (*os.Process, error) {
-		return os.StartProcess(program, []string{program, shim.Command, string(d)}, &os.ProcAttr{
-			Dir: "/", Env: shimEnv(), Files: []*os.File{null, null, say, lock, done},
-			Sys: &syscall.SysProcAttr{Setsid: true},
+		return os.StartProcess(program, append([]string{program}, args...), &os.ProcAttr{
+			Dir: "/", Env: shimEnv(), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 	}
 	program := r.program()

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -10,8 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refillAfter a start the next spare is started, if the call is not over sooner.
-const refillAfter = 100 * time.Millisecond
+const (
+	// spares are kept, so that there is one for a call that follows at the heels of another. Each takes about a
+	// megabyte.
+	spares = 2
+	// refillAfter a start the next spare is started, if the call is not over sooner.
+	refillAfter = 100 * time.Millisecond
+)
 
 // spare is a shim that was started ahead of its task: half of the time of a start is that of the shim.
 // It is a convenience: one that is not ready, dead, or cannot be given an order is passed over, and a
@@ -57,57 +63,79 @@ func (s *spare) ready() bool {
 	return err == nil && string(b[:max(n, 0)]) == shim.Answer
 }
 
-// warm sees to it that there is a spare, unless there is no small shim that answers, or the Runner is at its
-// end. fresh replaces one that is there: it may have died, or hang.
+// warm sees to it that there are spares, unless there is no small shim that answers, or the Runner is at its
+// end. fresh replaces those that are there: they may have died, or hang.
 func (r *Runner) warm(fresh bool) {
 	if !r.small.Load() {
 		return
 	}
-	s, err := r.newSpare()
-	if err != nil {
-		return // the start that follows says what is wrong
+	if fresh {
+		r.drop(r.take(spares)...)
 	}
+	for r.short() {
+		s, err := r.newSpare()
+		if err != nil {
+			return // the start that follows says what is wrong
+		}
+		if !r.put(s) {
+			r.drop(s)
+		}
+	}
+}
+
+// short tells whether a spare is missing.
+func (r *Runner) short() bool {
 	r.spareMu.Lock()
-	old := r.spare
-	if r.over || old != nil && !fresh {
-		s, old = old, s
-	}
-	r.spare = s
-	r.spareMu.Unlock()
-	r.drop(old)
+	defer r.spareMu.Unlock()
+	return !r.over && len(r.spares) < spares
 }
 
-// drop ends a spare that has no order.
-func (r *Runner) drop(s *spare) {
-	if s == nil {
-		return
-	}
-	unix.Close(s.socket)
-	_ = s.p.Kill()
-	r.reapers.Go(func() { _, _ = s.p.Wait() })
-}
-
-// handOver gives the key to the spare, and its process, or nil when there is none that takes it.
-func (r *Runner) handOver(d shim.Dir, lock, done *os.File) *os.Process {
+func (r *Runner) put(s *spare) bool {
 	r.spareMu.Lock()
-	s := r.spare
-	r.spare = nil
-	r.spareMu.Unlock()
-	if s == nil {
-		return nil
+	defer r.spareMu.Unlock()
+	if r.over || len(r.spares) >= spares {
+		return false
 	}
-	if !s.ready() || shim.Order(s.socket, d, lock, done) != nil {
-		r.drop(s)
-		return nil
-	}
-	unix.Close(s.socket) // the order lies in it
-	return s.p
+	r.spares = append(r.spares, s)
+	return true
 }
 
-// refill starts the next spare once a call is over, or has lasted for a while: not while its command starts.
+// take gives the oldest spares, at most so many.
+func (r *Runner) take(most int) []*spare {
+	r.spareMu.Lock()
+	defer r.spareMu.Unlock()
+	n := min(most, len(r.spares))
+	s := slices.Clone(r.spares[:n])
+	r.spares = slices.Delete(r.spares, 0, n)
+	return s
+}
+
+// drop ends spares that have no order.
+func (r *Runner) drop(old ...*spare) {
+	for _, s := range old {
+		unix.Close(s.socket)
+		_ = s.p.Kill()
+		r.reapers.Go(func() { _, _ = s.p.Wait() })
+	}
+}
+
+// handOver gives the key to a spare, and its process, or nil when there is none that takes it.
+func (r *Runner) handOver(d shim.Dir, lock, done, may *os.File) *os.Process {
+	for _, s := range r.take(1) {
+		if !s.ready() || shim.Order(s.socket, d, lock, done, may) != nil {
+			r.drop(s)
+			break
+		}
+		unix.Close(s.socket) // the order lies in it
+		return s.p
+	}
+	return nil
+}
+
+// refill starts further spares once a call is over, or has lasted for a while: not while its command starts.
 func (r *Runner) refill(over <-chan struct{}) {
 	r.spareMu.Lock()
-	yes := r.spare == nil && r.small.Load() && !r.over && !r.refilling
+	yes := len(r.spares) < spares && r.small.Load() && !r.over && !r.refilling
 	r.refilling = r.refilling || yes
 	r.spareMu.Unlock()
 	if !yes {
@@ -125,11 +153,10 @@ func (r *Runner) refill(over <-chan struct{}) {
 	})
 }
 
-// cool ends the spare for good.
+// cool ends the spares for good.
 func (r *Runner) cool() {
 	r.spareMu.Lock()
-	s := r.spare
-	r.spare, r.over = nil, true
+	r.over = true
 	r.spareMu.Unlock()
-	r.drop(s)
+	r.drop(r.take(spares)...)
 }

@@ -30,7 +30,10 @@ func withSpare(t *testing.T) *bench {
 func (b *bench) spare() *spare {
 	b.hook.run.spareMu.Lock()
 	defer b.hook.run.spareMu.Unlock()
-	return b.hook.run.spare
+	if s := b.hook.run.spares; len(s) > 0 {
+		return s[0]
+	}
+	return nil
 }
 
 // spareIsReady waits until there is one that waits for an order, and gives its pid.

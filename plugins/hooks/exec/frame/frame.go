@@ -32,6 +32,7 @@ const mark = "fbx1" // of the head alone: it stays when the messages change
 // Operations.
 const (
 	Run   = "run"   // an action under a key, or attach to it
+	Poise = "poise" // get an action ready; it starts when a byte comes through the pipe that is sent along
 	Probe = "probe" // whether an action could be started now
 	Over  = "over"  // which episodes are open: ended keys of the others may go
 )
@@ -80,17 +81,24 @@ type Swept struct {
 
 // Write writes one frame in one piece.
 func Write(w io.Writer, v any, limit int) error {
+	b, err := encode(v, limit)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	return err
+}
+
+func encode(v any, limit int) ([]byte, error) {
 	js, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(js) > limit {
-		return fmt.Errorf("the message has %d bytes, at most %d", len(js), limit)
+		return nil, fmt.Errorf("the message has %d bytes, at most %d", len(js), limit)
 	}
 	b := append(make([]byte, 0, 8+len(js)), mark...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(js))) // limit is far below
-	_, err = w.Write(append(b, js...))
-	return err
+	return append(b, js...), nil
 }
 
 // Read reads one frame into v.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ import (
 
 const maxName = 512 // of what the agent tells, in one variable
 
-// run starts an action under its key, or attaches. When the asker goes away only the waiting ends.
-func (s *server) run(ctx context.Context, c *net.UnixConn, r *exec.Runner, req *frame.Request) frame.Reply {
+// run starts an action under its key, or attaches. When the asker goes away only the waiting ends. may is the
+// pipe that the leave comes through, or nil.
+func (s *server) run(ctx context.Context, c *net.UnixConn, r *exec.Runner, req *frame.Request, may *os.File) frame.Reply {
 	body, err := call(req)
 	if err != nil { // such a call cannot have been started
 		return outcome(plugins.Outcome{Result: plugins.Failed, Detail: "not started: " + err.Error()})
@@ -43,7 +45,15 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, r *exec.Runner, req *
 	if asked <= 0 || asked > now { // another clock than ours
 		asked = now
 	}
-	o := r.Do(ctx, exec.Ask{ID: req.ID, AskedNs: asked, Timeout: timeout}, func() (exec.Task, error) { return s.task(req, body, timeout) })
+	a, task := exec.Ask{ID: req.ID, AskedNs: asked, Timeout: timeout, May: may}, func() (exec.Task, error) { return s.task(req, body, timeout) }
+	var o plugins.Outcome
+	if may == nil {
+		o = r.Do(ctx, a, task)
+	} else if got, ok := r.DoPoised(ctx, a, task); ok {
+		o = got
+	} else {
+		return frame.Reply{Error: "let go: ask without a pipe"}
+	}
 	s.log.Info("call", "call", req.ID, "action", req.Action, "result", o.Result.String(), "detail", o.Detail, "attached", o.Attached)
 	return outcome(o)
 }

@@ -200,15 +200,24 @@ func (s *server) reply(ctx context.Context, c *net.UnixConn) frame.Reply {
 	}
 	var req frame.Request
 	_ = c.SetReadDeadline(time.Now().Add(sayBound))
-	if err := frame.Read(c, &req, frame.MaxRequest); err != nil {
+	may, err := frame.ReadRequest(c, &req)
+	if err != nil {
 		return frame.Reply{Error: "no request was understood: " + err.Error()}
 	}
 	if req.V != frame.Version {
 		return frame.Reply{Error: fmt.Sprintf("the request is of version %d, this helper knows %d: install agent and helper of one version", req.V, frame.Version)}
 	}
+	if may != nil {
+		defer may.Close()
+	}
 	switch req.Op {
 	case frame.Run:
-		return s.run(ctx, c, r, &req)
+		return s.run(ctx, c, r, &req, nil)
+	case frame.Poise:
+		if may == nil {
+			return frame.Reply{Error: "nothing is got ready without a pipe for the leave"}
+		}
+		return s.run(ctx, c, r, &req, may)
 	case frame.Probe:
 		return s.probe(ctx, r, &req)
 	case frame.Over:

@@ -111,8 +111,9 @@ func TestGarbage(t *testing.T) {
 		"GET / HTTP/1.1\r\n\r\n": "no frame of firebreak",
 		string(huge):             "claims 1073741824 bytes",
 		"fbx1\x00\x00\x00\x01{":  "no request was understood",
-		string(request(t, func(r *frame.Request) { r.V = 9 })):       "is of version 9",
-		string(request(t, func(r *frame.Request) { r.Op = "kill" })): `operation "kill" is not known`,
+		string(request(t, func(r *frame.Request) { r.V = 9 })):            "is of version 9",
+		string(request(t, func(r *frame.Request) { r.Op = "kill" })):      `operation "kill" is not known`,
+		string(request(t, func(r *frame.Request) { r.Op = frame.Poise })): "without a pipe",
 	} {
 		rep, err := say(t, dir, []byte(text))
 		if err != nil || !strings.Contains(rep.Error, want) || rep.Outcome != nil {

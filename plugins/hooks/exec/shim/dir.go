@@ -59,10 +59,11 @@ func (d Dir) Lock() (*os.File, error) {
 }
 
 func (d Dir) openLock() (*os.File, error) {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		if errors.Is(err, os.ErrExist) { // it was there and was swept before MkdirAll looked what it is
-			return nil, nil
-		}
+	err := os.Mkdir(string(d), 0o700)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.MkdirAll(string(d), 0o700)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
 	f, err := os.OpenFile(d.Path(LockFile), os.O_CREATE|os.O_RDWR, 0o600)

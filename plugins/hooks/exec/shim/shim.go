@@ -32,10 +32,11 @@ const (
 	// writes what this package does. No key directory is called so: they are absolute.
 	ProbeArg = "probe"
 	// Answer is what it says.
-	Answer = "firebreak exec-shim 2\n"
+	Answer = "firebreak exec-shim 3\n"
 
 	lockFD = 3
 	doneFD = 4
+	mayFD  = 5 // of one that is poised
 
 	// KillBound is the time for killed processes to be gone, and seen to be.
 	KillBound = 2 * time.Second
@@ -51,14 +52,15 @@ func Main(args []string) int {
 	// The command is killed with the thread that started it (Pdeathsig), which must therefore
 	// live as long as this process.
 	runtime.LockOSThread()
-	if len(args) != 1 {
+	poised := len(args) == 2 && args[1] == PoisedArg
+	if len(args) != 1 && !poised {
 		fmt.Fprintln(os.Stderr, Command+" is started by the agent only, with one directory")
 		return 2
 	}
 	d := Dir(args[0])
 	if d == SpareArg {
 		var err error
-		if d, err = awaitOrder(); err != nil {
+		if d, poised, err = awaitOrder(); err != nil {
 			fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, SpareArg, err)
 			return 2
 		}
@@ -66,7 +68,10 @@ func Main(args []string) int {
 			return 0 // it was not needed
 		}
 	}
-	s := &shim{d: d, room: -1, pipe: -1, pidfd: -1, none: true}
+	s := &shim{d: d, may: -1, room: -1, pipe: -1, pidfd: -1, none: true}
+	if poised {
+		s.may = mayFD
+	}
 	if err := s.take(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s %s: %v\n", Command, d, err)
 		return 2
@@ -81,6 +86,9 @@ func Main(args []string) int {
 type shim struct {
 	d    Dir
 	spec Spec
+
+	may int // the command waits for its leave through this pipe; -1: it does not
+
 	room int // the outcome's file, its space taken before the start; -1: none yet
 
 	group     int                // the command, and its process group
@@ -98,6 +106,9 @@ type shim struct {
 func (s *shim) take() error {
 	syscall.CloseOnExec(lockFD)
 	syscall.CloseOnExec(doneFD)
+	if s.may >= 0 {
+		syscall.CloseOnExec(s.may)
+	}
 	var given, stored unix.Stat_t
 	if err := errors.Join(unix.Fstat(lockFD, &given), unix.Stat(s.d.Path(LockFile), &stored)); err != nil ||
 		given.Dev != stored.Dev || given.Ino != stored.Ino {
@@ -125,7 +136,9 @@ func (s *shim) run() error {
 	if s.spec.DeadlineNs <= MonoNow() {
 		return s.end(plugins.Failed, 0, "not started: the time-out of %v had passed", timeout)
 	}
-	if err := s.start(); err != nil {
+	if err := s.start(); errors.Is(err, errLetGo) {
+		return nil // as if it had never been
+	} else if err != nil {
 		return s.end(plugins.Failed, 0, "could not start %s: %v%s", s.spec.Path, err, hint(err))
 	}
 	if !s.await(s.spec.DeadlineNs, func() bool { return s.exited }) {
@@ -172,7 +185,8 @@ func (s *shim) failed() error {
 	return s.end(plugins.Failed, code, "%s", what)
 }
 
-// start marks the key as started and starts the command, in this order.
+// start makes all ready, waits for its leave if it has to, marks the key as started and starts the command, in
+// this order.
 func (s *shim) start() error {
 	stdin, err := open(s.d.Path(StdinFile), unix.O_RDONLY)
 	if err != nil {
@@ -192,9 +206,6 @@ func (s *shim) start() error {
 		return fmt.Errorf("run directory: no room for the outcome: %w", err)
 	}
 	m := Marker{Boot: BootID(), Session: os.Getpid()}
-	if err := s.d.mark(m); err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
 	how := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &s.pidfd}
 	if u := s.spec.User; u != nil {
 		how.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
@@ -203,6 +214,12 @@ func (s *shim) start() error {
 		if err := errors.Join(unix.Fchmod(stdin, 0o444), unix.Fchmod(pipe[1], 0o622)); err != nil {
 			return err
 		}
+	}
+	if err := s.leave(); err != nil {
+		return err
+	}
+	if err := s.d.mark(m); err != nil {
+		return fmt.Errorf("run directory: %w", err)
 	}
 	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, &syscall.ProcAttr{
 		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{uintptr(stdin), uintptr(pipe[1]), uintptr(pipe[1])}, Sys: how,
