@@ -121,15 +121,17 @@ func (r *Runner) drop(old ...*spare) {
 
 // handOver gives the key to a spare, and its process, or nil when there is none that takes it.
 func (r *Runner) handOver(d shim.Dir, lock, done, may *os.File) *os.Process {
-	for _, s := range r.take(1) {
-		if !s.ready() || shim.Order(s.socket, d, lock, done, may) != nil {
-			r.drop(s)
-			break
-		}
-		unix.Close(s.socket) // the order lies in it
-		return s.p
+	old := r.take(1)
+	if len(old) == 0 {
+		return nil
 	}
-	return nil
+	s := old[0]
+	if !s.ready() || shim.Order(s.socket, d, lock, done, may) != nil {
+		r.drop(s)
+		return nil
+	}
+	unix.Close(s.socket) // the order lies in it
+	return s.p
 }
 
 // refill starts further spares once a call is over, or has lasted for a while: not while its command starts.
