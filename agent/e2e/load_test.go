@@ -35,6 +35,7 @@ type loadLab struct {
 	broker  *process
 	told    *feed // a line for each message
 	plain   string
+	stamp   string   // the hook's program
 	pin     []string // what goes before the command of what is measured
 	disk    string   // where the journal lies; empty: in memory with all else
 	metrics string   // where firebreak serves them; empty: nowhere
@@ -54,6 +55,8 @@ func newLoadLab(b *testing.B, devices int) *loadLab {
 	run(b, "gcc", "-O2", "-I/usr/include/modbus", "-o", server, "../../sensors/modbus/testdata/libmodbus_server.c", "-lmodbus")
 	l.plain = filepath.Join(l.Dir, "plain")
 	run(b, "go", "build", "-o", l.plain, "./testdata/plain")
+	l.stamp = filepath.Join(l.Dir, "stamp")
+	run(b, "gcc", "-O2", "-static", "-o", l.stamp, "../app/testdata/stamp.c")
 	l.ports = freePorts(b, devices)
 	l.devices = start(b, server, append([]string{"tcp"}, l.ports...)...)
 	l.devices.out.line(b, 0, "ready")
@@ -150,7 +153,7 @@ func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) 
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "Stamp": l.stamp, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
 	file = filepath.Join(dir, "firebreak.toml")
@@ -167,7 +170,7 @@ func registers() (all []int) {
 
 func startPlain(b *testing.B, l *loadLab, poll string) *process {
 	b.Helper()
-	return l.start(b, append([]string{l.plain, l.Broker, poll, "50000", l.FIFO}, l.ports...)...)
+	return l.start(b, append([]string{l.plain, l.Broker, poll, "50000", l.FIFO, l.stamp}, l.ports...)...)
 }
 
 // cpu is the processor time of a process so far, by the scheduler's account of each of its threads, and its

@@ -2,7 +2,7 @@
 // device is read once an interval, and what it said is published. It runs a hook when a register is
 // above its limit. The benchmarks run it beside firebreak.
 //
-//	plain BROKER INTERVAL LIMIT FIFO PORT...
+//	plain BROKER INTERVAL LIMIT FIFO STAMP PORT...
 package main
 
 import (
@@ -35,13 +35,13 @@ func main() {
 	if t := c.Connect(); t.Wait() && t.Error() != nil {
 		log.Fatal(t.Error())
 	}
-	for i, port := range os.Args[5:] {
-		go poll(c, i, "127.0.0.1:"+port, interval, limit, fifo)
+	for i, port := range os.Args[6:] {
+		go poll(c, i, "127.0.0.1:"+port, interval, limit, fifo, os.Args[5])
 	}
 	select {}
 }
 
-func poll(c mqtt.Client, device int, address string, interval time.Duration, limit float64, fifo string) {
+func poll(c mqtt.Client, device int, address string, interval time.Duration, limit float64, fifo, stamp string) {
 	h := modbus.NewTCPClientHandler(address)
 	h.SlaveId = 1
 	client := modbus.NewClient(h)
@@ -59,8 +59,7 @@ func poll(c mqtt.Client, device int, address string, interval time.Duration, lim
 		}
 		was := above
 		if above = values["v.0"] > limit; above && !was {
-			cmd := exec.Command("/bin/sh", "-c", `echo tell-hot $(date +%s%N) > "$FIFO"`)
-			cmd.Env = append(os.Environ(), "FIFO="+fifo)
+			cmd := exec.Command(stamp, fifo, "tell-hot")
 			if err := cmd.Run(); err != nil {
 				log.Print(err)
 			}
