@@ -27,6 +27,9 @@ type Task struct {
 	Grace       time.Duration // from SIGTERM to SIGKILL
 	OutputLimit int
 	User        *User // nil: that of this process
+
+	// Given is called when a shim has the task, unless it is nil: what is to be said of it costs the start nothing then.
+	Given func()
 }
 
 // User is whom a command runs as. Only root can become another.
@@ -209,6 +212,9 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 	if err != nil {
 		done.Close()
 		return nil, nil, fmt.Errorf("start the shim: %w", err)
+	}
+	if t.Given != nil {
+		t.Given()
 	}
 	return done, p, nil
 }

@@ -119,8 +119,10 @@ func (s *server) task(req *frame.Request, b plugins.Body, timeout time.Duration)
 	}
 	stdin.WriteByte('\n')
 	timeout = min(timeout, a.maxTimeout)
-	s.log.Info("start", "call", req.ID, "action", a.name, "program", a.program, "user", a.as.name, "timeout", timeout.String())
-	return exec.Task{Path: a.program, Args: append([]string{a.program}, a.args...), Env: a.environ(b, timeout), Dir: a.dir,
+	given := func() {
+		s.log.Info("start", "call", req.ID, "action", a.name, "program", a.program, "user", a.as.name, "timeout", timeout.String())
+	}
+	return exec.Task{Given: given, Path: a.program, Args: append([]string{a.program}, a.args...), Env: a.environ(b, timeout), Dir: a.dir,
 		Stdin: stdin.Bytes(), Timeout: timeout, Grace: a.grace, OutputLimit: a.outputLimit, User: a.as.user}, nil
 }
 

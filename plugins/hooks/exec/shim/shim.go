@@ -119,6 +119,11 @@ func (s *shim) take() error {
 	if err := unix.Flock(lockFD, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("the lock that was handed over is not held: %w", err)
 	}
+	return reap()
+}
+
+// reap makes this process hear of the end of all descendants.
+func reap() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of all descendants: %w", err)
 	}

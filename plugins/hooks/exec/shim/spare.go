@@ -35,8 +35,10 @@ func Order(socket int, d Dir, lock, done, may *os.File) error {
 
 // awaitOrder says that this process is ready, and waits until it gets a key or is needed no more: then d is empty.
 func awaitOrder() (d Dir, poised bool, err error) {
-	const socket = lockFD // before there is a lock
-	unix.CloseOnExec(socket)
+	socket, err := unix.FcntlInt(lockFD, unix.F_DUPFD_CLOEXEC, 10) // where it is in nobody's way: what comes takes the places from lockFD on
+	if err = errors.Join(err, unix.Close(lockFD), reap()); err != nil {
+		return "", false, err
+	}
 	warm()
 	if err := again(func() error { return unix.Sendmsg(socket, []byte(Answer), nil, nil, unix.MSG_NOSIGNAL) }); err != nil {
 		return "", false, nil
@@ -56,7 +58,9 @@ func awaitOrder() (d Dir, poised bool, err error) {
 	if len(fds) != 2 && len(fds) != 3 {
 		return "", false, errors.New("an order without a lock: it is given by the agent only")
 	}
-	err = place(fds)
+	if err = unix.Close(socket); fds[0] != lockFD || fds[len(fds)-1] != lockFD+len(fds)-1 {
+		err = place(fds)
+	}
 	d = Dir(b[:n])
 	if say, sayErr := open(d.Path(LogFile), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND); err == nil && sayErr == nil {
 		err = errors.Join(unix.Dup2(say, 2), unix.Close(say)) // what it says is of this key
