@@ -173,6 +173,7 @@ func (f *firing) beside(how string, change func(*companion.Config), hear func(st
 		f.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	f.tele.Store(c)
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
 	select {
@@ -181,6 +182,7 @@ func (f *firing) beside(how string, change func(*companion.Config), hear func(st
 		f.t.Fatal("no companion")
 	}
 	return func() {
+		f.tele.Store(nil)
 		cancel()
 		signalAll(f.t, syscall.SIGKILL) // how long its end may take is TestCompanionsThatFail's
 		<-ended

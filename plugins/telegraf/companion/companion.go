@@ -52,8 +52,9 @@ type Config struct {
 	Self   string // of this program: it starts itself first, since a disk may hang under Path
 	Env    []string
 	Setup  pipe.Setup
-	Memory int64 // bytes that it may hold, with its children; 0: DefaultMemory
-	Rate   int   // 0: DefaultRate
+	Memory int64         // bytes that it may hold, with its children; 0: DefaultMemory
+	Rate   int           // 0: DefaultRate
+	Still  time.Duration // it stands still for starts, in any ten seconds at most; 0: DefaultStill
 
 	Take     func(pipe.Metrics)  // called by one goroutine, with Gathered; lines are its own until it returns
 	Gathered func(pipe.Gathered) //
@@ -65,12 +66,13 @@ type Config struct {
 	Log    *slog.Logger
 
 	// Times of tests; 0: the constants.
-	Pause, Beat time.Duration
+	Pause, Beat, Hold time.Duration
 }
 
 // Companion runs one companion process after the other.
 type Companion struct {
-	c Config
+	c     Config
+	still still
 
 	mu      sync.Mutex
 	queue   []plugins.Update
@@ -101,9 +103,21 @@ func New(c Config) (*Companion, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Still <= 0 {
+		c.Still = DefaultStill
+	}
+	if c.Hold <= 0 {
+		c.Hold = stillFor
+	}
 	c.Setup.V = pipe.Version
-	return &Companion{c: c, ready: make(chan struct{}, 1), changed: make(chan struct{}, 1)}, nil
+	return &Companion{c: c, still: still{each: c.Hold, most: c.Still, from: time.Now(), begun: make(chan struct{}, 1)},
+		ready: make(chan struct{}, 1), changed: make(chan struct{}, 1)}, nil
 }
+
+// StandStill is for the moment in which hooks start: the companion stops at once, and goes on 20 ms after the last call.
+// It may be called from any goroutine and never waits; it does nothing where Still is used up, and to a companion that has not
+// greeted, or that somebody else has stopped.
+func (c *Companion) StandStill() { c.still.ask() }
 
 // Offer leaves an update for the outputs of the companion. It never waits.
 func (c *Companion) Offer(u plugins.Update) {
