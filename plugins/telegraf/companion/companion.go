@@ -157,13 +157,17 @@ func (c *Companion) take() []plugins.Update {
 type Stats struct {
 	Lives   int    // processes started
 	Dropped uint64 // updates that found no room
+	Holds   int    // how often it was made to stand still
 }
 
 // Stats returns what was counted so far.
 func (c *Companion) Stats() Stats {
+	c.still.mu.Lock()
+	holds := c.still.holds
+	c.still.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{c.lives, c.dropped}
+	return Stats{c.lives, c.dropped, holds}
 }
 
 // judge notes what is wrong with the companion now; nil: nothing is.

@@ -45,11 +45,15 @@ type still struct {
 	second int64                          // the newest in spent
 	from   time.Time                      // seconds count
 	begun  chan struct{}                  // a hold has
+	holds  int
 }
 
-// ask lets it stand still from now on until a while after. It never waits.
+// ask lets it stand still from now on until a while after. It never waits, not even for the lock: who has it is about to
+// let go of the process, or to end it, and a start without this is a start all the same.
 func (s *still) ask() {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return
+	}
 	defer s.mu.Unlock()
 	now := time.Now()
 	until := now.Add(s.each)
@@ -65,6 +69,7 @@ func (s *still) ask() {
 			return
 		}
 		s.since, s.until, s.latest = now, until, latest
+		s.holds++
 		notify(s.begun)
 	}
 }
