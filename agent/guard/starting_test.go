@@ -22,7 +22,9 @@ func startingOrder(t *testing.T, change func(*Config)) (got []string, w *world) 
 	}}
 	w = begin(t, rules(response.Step{Name: "drain"}), nil, func(c *Config) {
 		c.Journal, c.Hooks = j, []plugins.Hook{h}
-		c.Starting = func() { got = append(got, fmt.Sprint("starting, journaled ", slices.Contains(kinds(t, j.recovered()), "drain starting"))) }
+		c.Starting = func() {
+			got = append(got, fmt.Sprint("starting, journaled ", slices.Contains(kinds(t, j.recovered()), "drain starting")))
+		}
 		change(c)
 	})
 	pass(time.Second)
