@@ -3,11 +3,11 @@
 //
 // The companion is not trusted: it may hang, stop, panic, leak or flood. It runs in the idle classes of processor and
 // disk, first in line for the kernel's OOM killer, in a session of its own that weighs next to nothing; what it and its children hold in
-// memory is watched; what it says is taken at a bounded rate; what is not taken waits at its side. A life
+// memory is watched; what it says is taken at a bounded rate; what is not taken waits at its side; while hooks start it stands still. A life
 // that is not as it should be is ended with SIGKILL and followed by another one, after a growing pause.
 //
-// Concurrency: Run owns all goroutines and waits for them; Offer may be called from any goroutine and never
-// blocks. Failure: no error of the companion is one of the agent; Health is told, and its points go stale.
+// Concurrency: Run owns all goroutines and waits for them; Offer and StandStill may be called from any goroutine and never
+// block. Failure: no error of the companion is one of the agent; Health is told, and its points go stale.
 package companion
 
 import (
