@@ -78,6 +78,7 @@ func TestHoldFollowsTheLastStart(t *testing.T) {
 			t.Fatalf("while hooks start it got %v", p.got)
 		}
 		<-time.After(time.Second)
+		synctest.Wait()
 		if d := p.stood(began, time.Now()); d != 2*(stillFor-1)+stillFor {
 			t.Errorf("it stood still for %v", d)
 		}
@@ -96,6 +97,7 @@ func TestHoldsAreBounded(t *testing.T) {
 				asked++
 				<-time.After(every)
 			}
+			synctest.Wait()
 			for from := time.Duration(0); from < whole-10*time.Second; from += 50 * time.Millisecond {
 				if d := p.stood(began.Add(from), began.Add(from+10*time.Second)); d > DefaultStill {
 					t.Fatalf("every %v: it stood still for %v in the ten seconds after %v", every, d, from)
