@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 // puppet is a process that counts how long it stands still.
 type puppet struct {
+	mu      sync.Mutex
 	got     []os.Signal
 	at      []time.Time
 	foreign bool // somebody else has stopped it
@@ -21,6 +23,8 @@ type puppet struct {
 func (p *puppet) stopped() bool { return p.foreign }
 
 func (p *puppet) Signal(sig os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.gone {
 		return os.ErrProcessDone
 	}
@@ -28,8 +32,16 @@ func (p *puppet) Signal(sig os.Signal) error {
 	return nil
 }
 
+func (p *puppet) signals() []os.Signal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
+}
+
 // stood is how long of the time between two instants it has stood still.
 func (p *puppet) stood(from, to time.Time) (sum time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i := 0; i+1 < len(p.at); i += 2 {
 		if a, b := max(0, p.at[i].Sub(from)), min(to.Sub(from), p.at[i+1].Sub(from)); b > a {
 			sum += b - a
@@ -54,10 +66,10 @@ func holding(t *testing.T, do func(s *still, p *puppet)) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if n := len(p.got); n%2 != 0 && !p.gone {
-			t.Errorf("it is left stopped: %v", p.got)
+		if n := len(p.signals()); n%2 != 0 && !p.gone {
+			t.Errorf("it is left stopped: %v", p.signals())
 		}
-		for i, sig := range p.got {
+		for i, sig := range p.signals() {
 			if want := []os.Signal{syscall.SIGSTOP, syscall.SIGCONT}[i%2]; sig != want {
 				t.Errorf("signal %d is %v, want %v", i, sig, want)
 			}
@@ -74,8 +86,8 @@ func TestHoldFollowsTheLastStart(t *testing.T) {
 			<-time.After(stillFor - 1)
 		}
 		synctest.Wait()
-		if !slices.Equal(p.got, []os.Signal{syscall.SIGSTOP}) {
-			t.Fatalf("while hooks start it got %v", p.got)
+		if !slices.Equal(p.signals(), []os.Signal{syscall.SIGSTOP}) {
+			t.Fatalf("while hooks start it got %v", p.signals())
 		}
 		<-time.After(time.Second)
 		synctest.Wait()
@@ -104,8 +116,8 @@ func TestHoldsAreBounded(t *testing.T) {
 				}
 			}
 			sum := p.stood(began, time.Now())
-			if every > 5*stillFor && len(p.got) < 2*asked-1 || sum < whole/10*9/10 && every < 5*stillFor {
-				t.Errorf("every %v: it stood still %d times in %d starts, for %v", every, len(p.got)/2, asked, sum)
+			if every > 5*stillFor && len(p.signals()) < 2*asked-1 || sum < whole/10*9/10 && every < 5*stillFor {
+				t.Errorf("every %v: it stood still %d times in %d starts, for %v", every, len(p.signals())/2, asked, sum)
 			}
 		})
 	}
@@ -126,8 +138,8 @@ func TestNotHeld(t *testing.T) {
 		holding(t, func(s *still, p *puppet) {
 			change(s, p)
 			s.ask()
-			if len(p.got) > 0 || s.holds > 0 {
-				t.Errorf("%s: it got %v", what, p.got)
+			if len(p.signals()) > 0 || s.holds > 0 {
+				t.Errorf("%s: it got %v", what, p.signals())
 			}
 		})
 	}
@@ -143,8 +155,8 @@ func TestEndWhileItStands(t *testing.T) {
 	holding(t, func(s *still, p *puppet) {
 		s.ask()
 		s.end()
-		if len(p.got) != 2 {
-			t.Errorf("it got %v", p.got)
+		if len(p.signals()) != 2 {
+			t.Errorf("it got %v", p.signals())
 		}
 	})
 	holding(t, func(s *still, p *puppet) {
