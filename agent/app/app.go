@@ -229,7 +229,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		dir: filepath.Join(o.Config.Journal, "drills"), log: o.Log}
 	p.listeners = p.publishers()
 	p.guard, err = guard.New(guard.Config{Core: rec.Core, Clock: o.Clock, Resume: rec.Resume, Journal: jr.guard(), JournalErr: jr.err, Behind: rec.Behind,
-		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.listeners, Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Ended: p.tally.Called, Log: o.Log})
+		Boot: p.boot, Synced: clockSynced, Hooks: p.hooks, Publishers: p.listeners, Inbox: p.inbox, Alive: p.note.Alive, Mirror: p.mem.put, Sample: way.sample, Ended: p.tally.Called, Starting: starting(p.tele), Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

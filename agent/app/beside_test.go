@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -41,10 +42,16 @@ var troubles = []struct {
 // A bout is the decisions beside one companion: for so long at least, and at most, where an end is waited for. The first
 // do not count: they find processors asleep that the later ones keep awake.
 const (
-	boutLeast = 400 * time.Millisecond
+	boutLeast = time.Second
 	boutMost  = 2 * time.Second
 	boutFirst = 5
 )
+
+// pauses are between decisions: none, and so long that the companion, which stands still for each, has gone on with what it does.
+var pauses = []struct {
+	name     string
+	from, to time.Duration
+}{{"", 0, 0}, {"-after-a-pause", 20 * time.Millisecond, 50 * time.Millisecond}}
 
 // timed is what decisions took beside one kind of trouble.
 type timed struct{ all, disk, rest []time.Duration }
@@ -55,33 +62,43 @@ type timed struct{ all, disk, rest []time.Duration }
 // disk of a machine in use spreads by more than that.
 func BenchmarkHookBesideCompanion(b *testing.B) {
 	for _, kind := range []string{"exec", "webhook", "mqtt"} {
-		b.Run(kind, func(b *testing.B) {
-			f := newFiring(b, kind, "s000")
-			took := map[string]*timed{}
-			for _, t := range troubles {
-				took[t.name] = &timed{}
-			}
-			b.Run("rounds", func(b *testing.B) {
-				for b.Loop() {
-					for i := range troubles {
-						f.bout(i, took[troubles[i].name])
+		for _, p := range pauses {
+			b.Run(kind+p.name, func(b *testing.B) {
+				hookBeside(b, kind, func() {
+					if p.to > 0 {
+						<-time.After(p.from + rand.N(p.to-p.from))
 					}
-				}
-				b.ReportMetric(0, "ns/op")
-			})
-			alone := took["alone"].and(took["alone-again"])
-			for _, t := range troubles {
-				b.Run(t.name, func(b *testing.B) {
-					m := took[t.name]
-					b.ReportMetric(quantile(m.all, 50), "p50-ms")
-					b.ReportMetric(quantile(m.all, 99), "p99-ms")
-					b.ReportMetric(quantile(m.all, 99)-quantile(alone.all, 99), "growth-ms")
-					b.ReportMetric(quantile(m.disk, 99), "fsync-p99-ms")
-					b.ReportMetric(quantile(m.rest, 99)-quantile(alone.rest, 99), "rest-growth-ms")
-					b.ReportMetric(float64(len(m.all)), "decisions")
-					b.ReportMetric(0, "ns/op")
 				})
+			})
+		}
+	}
+}
+
+func hookBeside(b *testing.B, kind string, pause func()) {
+	f := newFiring(b, kind, "s000")
+	took := map[string]*timed{}
+	for _, t := range troubles {
+		took[t.name] = &timed{}
+	}
+	b.Run("rounds", func(b *testing.B) {
+		for b.Loop() {
+			for i := range troubles {
+				f.bout(i, took[troubles[i].name], pause)
 			}
+		}
+		b.ReportMetric(0, "ns/op")
+	})
+	alone := took["alone"].and(took["alone-again"])
+	for _, t := range troubles {
+		b.Run(t.name, func(b *testing.B) {
+			m := took[t.name]
+			b.ReportMetric(quantile(m.all, 50), "p50-ms")
+			b.ReportMetric(quantile(m.all, 99), "p99-ms")
+			b.ReportMetric(quantile(m.all, 99)-quantile(alone.all, 99), "growth-ms")
+			b.ReportMetric(quantile(m.disk, 99), "fsync-p99-ms")
+			b.ReportMetric(quantile(m.rest, 99)-quantile(alone.rest, 99), "rest-growth-ms")
+			b.ReportMetric(float64(len(m.all)), "decisions")
+			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
@@ -100,7 +117,7 @@ func quantile(d []time.Duration, q int) float64 {
 }
 
 // bout times decisions while one kind of trouble goes on.
-func (f *firing) bout(i int, m *timed) {
+func (f *firing) bout(i int, m *timed, pause func()) {
 	t := troubles[i]
 	var ended, again atomic.Bool // a life, and the next one runs
 	stop := func() {}
@@ -126,6 +143,7 @@ func (f *firing) bout(i int, m *timed) {
 	}
 	began := time.Now()
 	for passed := time.Duration(0); passed < boutLeast || t.ends && !again.Load() && passed < boutMost; passed = time.Since(began) {
+		pause()
 		one, disk := f.fire()
 		m.all, m.disk, m.rest = append(m.all, one[0]), append(m.disk, disk.took), append(m.rest, one[0]-disk.took)
 	}
@@ -173,6 +191,7 @@ func (f *firing) beside(how string, change func(*companion.Config), hear func(st
 		f.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	f.tele.Store(c)
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
 	select {
@@ -181,6 +200,7 @@ func (f *firing) beside(how string, change func(*companion.Config), hear func(st
 		f.t.Fatal("no companion")
 	}
 	return func() {
+		f.tele.Store(nil)
 		cancel()
 		signalAll(f.t, syscall.SIGKILL) // how long its end may take is TestCompanionsThatFail's
 		<-ended

@@ -18,6 +18,7 @@ import (
 	"firebreak/agent/guard"
 	"firebreak/agent/journal"
 	"firebreak/plugins"
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/sensors"
 	"firebreak/sensors/bus"
 )
@@ -39,6 +40,7 @@ type firing struct {
 	sync    atomic.Int64 // ns that the disk took to make things durable
 	syncs   atomic.Int64 // how often it was asked
 	script  bool         // what an exec hook starts is one
+	tele    atomic.Pointer[companion.Companion]
 }
 
 type arrival struct {
@@ -90,7 +92,7 @@ func (f *firing) run(c *config.Config) {
 		f.t.Fatal(err)
 	}
 	g, err := guard.New(guard.Config{Core: rec.Core, Clock: f.clock, Resume: rec.Resume, Journal: f.journal(), Boot: guard.Boot{ID: "boot", Epoch: 1},
-		Hooks: hooks, Publishers: []plugins.Publisher{f}, Inbox: f.inbox})
+		Hooks: hooks, Publishers: []plugins.Publisher{f}, Inbox: f.inbox, Starting: f.starting})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -110,6 +112,13 @@ func (f *firing) run(c *config.Config) {
 		standDown(hooks...)
 	})
 	f.say(false)
+}
+
+// starting is what the agent gives its loop, for whichever companion there is.
+func (f *firing) starting() {
+	if still := starting(f.tele.Load()); still != nil {
+		still()
+	}
 }
 
 // Offer hears when an episode is over.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"firebreak/agent/config"
 	"firebreak/agent/core"
 	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/mapping"
@@ -27,7 +28,7 @@ func buildCompanion(o *Options, p *parts) (*companion.Companion, error) {
 func companionConfig(o *Options, p *parts) companion.Config {
 	t := o.Config.Telegraf
 	m := mapping.New(t.Sources, o.Clock.Now, p.inbox.Put)
-	c := companion.Config{Path: t.Companion, Self: o.Self, Memory: t.Memory, Rate: t.Rate, Take: m.Take, Gathered: m.Gathered, Log: o.Log.With("part", "telegraf"),
+	c := companion.Config{Path: t.Companion, Self: o.Self, Memory: t.Memory, Rate: t.Rate, Still: mayStandStill(o.Config), Take: m.Take, Gathered: m.Gathered, Log: o.Log.With("part", "telegraf"),
 		Setup: pipe.Setup{Name: o.Config.Agent, Text: t.Text, File: t.File, Want: m.Measurements()},
 		Health: func(ctx context.Context, err error) {
 			p.guard.Post(ctx, core.Event{Kind: core.Health, Part: "telegraf", Err: err})
@@ -37,6 +38,25 @@ func companionConfig(o *Options, p *parts) companion.Config {
 		c.Render = s.Metrics
 	}
 	return c
+}
+
+// mayStandStill is for how long in ten seconds starts of hooks may stop the companion: half of what the most urgent of its
+// points has to spare between two gathers and its stale time. So none gets stale by that.
+func mayStandStill(c *config.Config) time.Duration {
+	most := companion.DefaultStill
+	for i := range c.Telegraf.Sources {
+		d := &c.Devices[c.Telegraf.Sources[i].Device]
+		most = min(most, (d.Stale-d.Poll)/2)
+	}
+	return most
+}
+
+// starting is what the loop calls when hooks start; nil: there is nobody who is to keep still then.
+func starting(c *companion.Companion) func() {
+	if c == nil {
+		return nil
+	}
+	return c.StandStill
 }
 
 // host runs the companion. That it cannot be ended is logged, and no failure of the agent.

@@ -2,16 +2,20 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"firebreak/agent/config"
+	"firebreak/agent/guard"
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/rig"
 )
 
@@ -193,6 +197,59 @@ func late(t *testing.T, what string, ok func() bool) {
 		case <-tick.C:
 		case <-limit:
 			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// In the agent as it is built, a decision lets the companion stand still.
+func TestStartsLetTheCompanionStandStill(t *testing.T) {
+	f := newFiring(t, "webhook", "s000") // of which this takes the configuration, and the target
+	t.Setenv(rig.Variable, "good")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	f.config.Telegraf.Companion, f.config.Journal, f.config.Run = self, filepath.Join(dir, "journal"), filepath.Join(dir, "run")
+	runs := make(chan struct{}, 100)
+	o := Options{Config: f.config, Clock: f.clock, Self: self, Log: slog.New(said{slog.DiscardHandler, func(s string) {
+		if strings.Contains(s, "companion runs") {
+			runs <- struct{}{}
+		}
+	}})}
+	o.defaults()
+	rec, err := guard.Recover(f.config.Rules, nil, nil, f.clock.Now(), "boot", false, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := o.build(&opened{err: errors.New("a test does without")}, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = p.guard.Run(ctx) })
+	parts.Go(func() { _ = p.tele.Run(ctx) })
+	defer parts.Wait()
+	defer cancel()
+	<-runs
+	f.inbox = p.inbox // of this agent
+	f.say(true)
+	<-f.arrived
+	if n := p.tele.Stats().Holds; n == 0 {
+		t.Error("a hook was started beside a companion that was not asked to stand still")
+	}
+}
+
+// What the companion may stand still is half of what its points have to spare, and never more than two seconds of ten.
+func TestNoPointGetsStaleByStandingStill(t *testing.T) {
+	c, _ := foreignRoom(t, "/nowhere")
+	d := &c.Devices[c.Telegraf.Sources[0].Device]
+	for _, x := range []struct{ poll, stale, want time.Duration }{
+		{time.Second, 2 * time.Second, 500 * time.Millisecond}, {10 * time.Second, 30 * time.Second, companion.DefaultStill}, {100 * time.Millisecond, 200 * time.Millisecond, 50 * time.Millisecond},
+	} {
+		if d.Poll, d.Stale = x.poll, x.stale; mayStandStill(c) != x.want {
+			t.Errorf("gathered every %v and stale after %v, it may stand still for %v, want %v", x.poll, x.stale, mayStandStill(c), x.want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type Config struct {
 	Mirror     func(state []byte)                             // takes the newest essence of the state; must not wait
 	Sample     func(d sensors.DeviceID, period time.Duration) // polls a device faster, 0: as configured; must not wait; nil: nobody does
 	Ended      func(hook int, o plugins.Outcome)              // hears of each call's end, on the hook's goroutine; must not wait; nil: nobody does
+	Starting   func()                                         // hooks are to start, and again: they do; keeps others off the processors; on the loop, must not wait; nil: nobody does
 	Mark       plugins.Mark                                   // of a drill: every call and update bears it, and nothing is journaled (S7)
 	Log        *slog.Logger
 }
@@ -214,6 +216,9 @@ func (g *Guard) step(ctx context.Context, ev core.Event) {
 	now := g.c.Clock.Now()
 	g.fx, g.wake = g.c.Core.Step(now, ev, g.fx[:0])
 	g.stats.step()
+	if slices.ContainsFunc(g.fx, func(e core.Effect) bool { return e.Kind == core.Start }) {
+		g.starting() // before the disk is asked for anything
+	}
 	behind := uint64(0) // records behind the effect at hand
 	for i := range g.fx {
 		if e := &g.fx[i]; e.Kind == core.Write {

@@ -26,6 +26,19 @@ func (g *Guard) ready(p *pendingStart) (start, journaled bool) {
 	return !time.Now().Before(p.due), false
 }
 
+// starting says that hooks are to start now. What it asks is a favour: none of its faults is one of the start.
+func (g *Guard) starting() {
+	if g.c.Starting == nil || g.c.Mark != plugins.MarkReal {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			g.c.Log.Error("what makes room for hooks that start panicked", "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	g.c.Starting()
+}
+
 // launchDue starts the hooks that are ready, all of them before the core hears of the first: what
 // one costs the core must not delay the next.
 func (g *Guard) launchDue(ctx context.Context) {
@@ -41,7 +54,9 @@ func (g *Guard) launchDue(ctx context.Context) {
 			wait = append(wait, p)
 			continue
 		}
-		p.call.Journaled = journaled
+		if p.call.Journaled = journaled; len(begun) == 0 {
+			g.starting()
+		}
 		g.launch(ctx, p)
 		begun = append(begun, core.Event{Kind: core.HookStarted, Key: p.call.Key, Journaled: journaled})
 	}

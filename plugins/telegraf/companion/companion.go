@@ -3,11 +3,11 @@
 //
 // The companion is not trusted: it may hang, stop, panic, leak or flood. It runs in the idle classes of processor and
 // disk, first in line for the kernel's OOM killer, in a session of its own that weighs next to nothing; what it and its children hold in
-// memory is watched; what it says is taken at a bounded rate; what is not taken waits at its side. A life
+// memory is watched; what it says is taken at a bounded rate; what is not taken waits at its side; while hooks start it stands still. A life
 // that is not as it should be is ended with SIGKILL and followed by another one, after a growing pause.
 //
-// Concurrency: Run owns all goroutines and waits for them; Offer may be called from any goroutine and never
-// blocks. Failure: no error of the companion is one of the agent; Health is told, and its points go stale.
+// Concurrency: Run owns all goroutines and waits for them; Offer and StandStill may be called from any goroutine and never
+// block. Failure: no error of the companion is one of the agent; Health is told, and its points go stale.
 package companion
 
 import (
@@ -52,8 +52,9 @@ type Config struct {
 	Self   string // of this program: it starts itself first, since a disk may hang under Path
 	Env    []string
 	Setup  pipe.Setup
-	Memory int64 // bytes that it may hold, with its children; 0: DefaultMemory
-	Rate   int   // 0: DefaultRate
+	Memory int64         // bytes that it may hold, with its children; 0: DefaultMemory
+	Rate   int           // 0: DefaultRate
+	Still  time.Duration // it stands still for starts, in any ten seconds at most; 0: DefaultStill
 
 	Take     func(pipe.Metrics)  // called by one goroutine, with Gathered; lines are its own until it returns
 	Gathered func(pipe.Gathered) //
@@ -65,12 +66,13 @@ type Config struct {
 	Log    *slog.Logger
 
 	// Times of tests; 0: the constants.
-	Pause, Beat time.Duration
+	Pause, Beat, Hold time.Duration
 }
 
 // Companion runs one companion process after the other.
 type Companion struct {
-	c Config
+	c     Config
+	still still
 
 	mu      sync.Mutex
 	queue   []plugins.Update
@@ -101,9 +103,21 @@ func New(c Config) (*Companion, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Still <= 0 {
+		c.Still = DefaultStill
+	}
+	if c.Hold <= 0 {
+		c.Hold = stillFor
+	}
 	c.Setup.V = pipe.Version
-	return &Companion{c: c, ready: make(chan struct{}, 1), changed: make(chan struct{}, 1)}, nil
+	return &Companion{c: c, still: still{each: c.Hold, most: c.Still, from: time.Now(), begun: make(chan struct{}, 1)},
+		ready: make(chan struct{}, 1), changed: make(chan struct{}, 1)}, nil
 }
+
+// StandStill is for the moment in which hooks start: the companion stops at once, and goes on 20 ms after the last call.
+// It may be called from any goroutine and never waits; it does nothing where Still is used up, and to a companion that has not
+// greeted, or that somebody else has stopped.
+func (c *Companion) StandStill() { c.still.ask() }
 
 // Offer leaves an update for the outputs of the companion. It never waits.
 func (c *Companion) Offer(u plugins.Update) {
@@ -143,13 +157,17 @@ func (c *Companion) take() []plugins.Update {
 type Stats struct {
 	Lives   int    // processes started
 	Dropped uint64 // updates that found no room
+	Holds   int    // how often it was made to stand still
 }
 
 // Stats returns what was counted so far.
 func (c *Companion) Stats() Stats {
+	c.still.mu.Lock()
+	holds := c.still.holds
+	c.still.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{c.lives, c.dropped}
+	return Stats{c.lives, c.dropped, holds}
 }
 
 // judge notes what is wrong with the companion now; nil: nothing is.

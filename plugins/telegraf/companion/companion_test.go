@@ -98,14 +98,21 @@ func TestStubbornCompanion(t *testing.T) {
 	}
 }
 
-// A companion that hangs, and so sees no end of its pipe, does not outlive an agent that is killed.
+// A companion that hangs, and so sees no end of its pipe, does not outlive an agent that is killed; nor does one that stands
+// still then, and that nobody lets go of any more.
 func TestAgentKilled(t *testing.T) {
+	for _, how := range []string{"agent", "agent-still"} {
+		t.Run(how, func(t *testing.T) { agentKilled(t, how) })
+	}
+}
+
+func agentKilled(t *testing.T, how string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	agent := exec.Command(self)
-	agent.Env = append(os.Environ(), rig.Variable+"=agent")
+	agent.Env = append(os.Environ(), rig.Variable+"="+how)
 	says, err := agent.StdoutPipe()
 	if err == nil {
 		err = agent.Start()
@@ -137,6 +144,9 @@ func TestAgentKilled(t *testing.T) {
 	}
 	if gone(0) {
 		t.Fatal("the companion does not hang")
+	}
+	if how == "agent-still" {
+		untilTasks(t, pid, "T", all)
 	}
 	if err := agent.Process.Kill(); err != nil {
 		t.Fatal(err)

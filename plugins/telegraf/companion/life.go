@@ -29,6 +29,8 @@ func (c *Companion) life(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s cannot be started: %w", c.c.Path, err)
 	}
+	c.still.begin()
+	defer c.still.end()
 	inner, cancel := context.WithCancel(context.Background())
 	l := &life{Companion: c, p: p, ctx: inner, hello: make(chan struct{})}
 	ends := make(chan error, 5)
@@ -37,6 +39,7 @@ func (c *Companion) life(ctx context.Context) error {
 	wg.Go(func() { ends <- caught(l.read) })
 	wg.Go(func() { ends <- caught(func() error { return l.write(quit) }) })
 	wg.Go(func() { ends <- caught(l.watch) })
+	wg.Go(func() { ends <- caught(func() error { return c.still.watch(inner) }) })
 	wg.Go(func() { p.log(inner, c.c.Log) })
 	select {
 	case err = <-ends:
@@ -48,6 +51,7 @@ func (c *Companion) life(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	case <-ctx.Done():
+		c.still.end() // it is to hear that it shall quit
 		close(quit)
 		select {
 		case <-p.gone:
@@ -55,6 +59,7 @@ func (c *Companion) life(ctx context.Context) error {
 		}
 		err = nil
 	}
+	c.still.end()
 	cancel()
 	p.kill()
 	p.close() // ends every read and write
@@ -136,6 +141,7 @@ func (l *life) read() error {
 			if !greeted {
 				greeted, limit = true, l.c.Beat
 				close(l.hello)
+				l.still.greeted(l.p)
 				l.judge(nil)
 				l.c.Log.Info("the Telegraf companion runs", "telegraf", h.Version, "inputs", strings.Join(h.Inputs, " "), "outputs", strings.Join(h.Outputs, " "))
 			}

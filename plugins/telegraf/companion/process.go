@@ -77,6 +77,7 @@ func weigh(pid, nice int) (err error) {
 
 // process is a companion that was started, with our ends of its pipes.
 type process struct {
+	of    *os.Process // signals by it meet this process, or none
 	pid   int
 	in    *os.File // its standard input
 	out   *os.File // its frames
@@ -133,7 +134,7 @@ func launch(c *Config) (*process, error) {
 		shut()
 		return nil, err
 	}
-	p.pid = cmd.Process.Pid
+	p.of, p.pid = cmd.Process, cmd.Process.Pid
 	inR.Close()
 	outW.Close()
 	errW.Close()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/rig"
 )
 
@@ -47,4 +48,31 @@ func BenchmarkWorkBesideFlood(b *testing.B) {
 		b.ReportMetric(d[len(d)*99/100], how+"-p99-ms")
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkStandStill is what the loop pays for stopping a companion, beside each that has threads to stop.
+func BenchmarkStandStill(b *testing.B) {
+	for _, how := range []string{"good", "flood"} {
+		b.Run(how, func(b *testing.B) {
+			r := rig.New(b, rig.Variable+"="+how, func(c *companion.Config) { c.Hold, c.Still = time.Millisecond, time.Hour })
+			r.UntilHealth("")
+			var took []float64
+			for b.Loop() {
+				<-time.After(10 * time.Millisecond) // it runs again
+				began := time.Now()
+				r.StandStill()
+				took = append(took, time.Since(began).Seconds()*1e6)
+			}
+			if n := r.Stats().Holds; n < len(took)*9/10 {
+				b.Errorf("it stood still %d times of %d", n, len(took))
+			}
+			if err := r.End(); err != nil {
+				b.Fatal(err)
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2], "p50-us")
+			b.ReportMetric(took[len(took)*99/100], "p99-us")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,9 @@ import (
 // Variable of the environment that says which fake a process is to be.
 const Variable = "FIREBREAK_FAKE"
 
+// QuitVariable names the file that a fake leaves when it has heard that it shall quit.
+const QuitVariable = "FIREBREAK_FAKE_QUIT"
+
 // Main makes a test binary what the agent would start: itself first, and then a fake. It does not return then.
 func Main() {
 	if len(os.Args) > 1 && os.Args[1] == companion.StartCommand {
@@ -29,8 +33,8 @@ func Main() {
 	}
 	switch how := os.Getenv(Variable); how {
 	case "":
-	case "agent":
-		os.Exit(agent())
+	case "agent", "agent-still":
+		os.Exit(agent(how == "agent-still"))
 	case "work":
 		work(30 * time.Millisecond)
 		os.Exit(0)
@@ -47,14 +51,19 @@ func work(d time.Duration) {
 	}
 }
 
-// agent is one with a companion that hangs, whose process it names.
-func agent() int {
+// agent is one with a companion that hangs, or also stands still, whose process it names.
+func agent(still bool) int {
 	self, err := os.Executable()
 	if err != nil {
 		return 2
 	}
-	c, err := companion.New(companion.Config{Path: self, Self: self, Env: []string{Variable + "=silent"}, Take: func(pipe.Metrics) {}, Gathered: func(pipe.Gathered) {},
+	var c *companion.Companion
+	c, err = companion.New(companion.Config{Path: self, Self: self, Env: []string{Variable + "=silent"}, Take: func(pipe.Metrics) {}, Gathered: func(pipe.Gathered) {},
+		Still: time.Hour, Hold: time.Hour,
 		Health: func(context.Context, error) {
+			if still {
+				c.StandStill()
+			}
 			if pids, err := children(); err == nil && len(pids) > 0 {
 				fmt.Println(pids[0])
 			}
@@ -101,6 +110,10 @@ func fake(how string) int {
 		return 1
 	case "silent", "deaf":
 		wait()
+	case "held": // the kernel holds a thread of it, and the runtime is to do without
+		runtime.GOMAXPROCS(2)
+		debug.SetGCPercent(-1)
+		go hang()
 	case "stopped":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "panic":
@@ -153,6 +166,7 @@ func obey(r *pipe.Reader, w *pipe.Writer, how string) int {
 			case err != nil:
 				os.Exit(4)
 			case kind == pipe.QuitKind && how != "stubborn":
+				_ = os.WriteFile(os.Getenv(QuitVariable), nil, 0o600)
 				fmt.Println("quit", strings.Repeat("long ", 1000))
 				os.Exit(0)
 			case kind == pipe.MetricsKind:
@@ -174,6 +188,18 @@ func obey(r *pipe.Reader, w *pipe.Writer, how string) int {
 			_ = w.JSON(pipe.GatheredKind, pipe.Gathered{Input: "m", Metrics: 1})
 			_ = w.JSON(pipe.BeatKind, b)
 		}
+	}
+}
+
+// hang keeps one thread in the kernel, where no signal but the last one meets it, until its child ends, which does not: as a
+// disk would that does not answer.
+//
+//go:norace
+func hang() {
+	runtime.LockOSThread()
+	pid, _, _ := syscall.RawSyscall6(syscall.SYS_CLONE, syscall.CLONE_VFORK|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	for pid == 0 {
+		syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 	}
 }
 
