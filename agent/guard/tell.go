@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"firebreak/agent/core"
@@ -20,6 +21,11 @@ const (
 func (g *Guard) read(ctx context.Context) {
 	g.batches = g.c.Inbox.Take(g.batches[:0])
 	for i := range g.batches {
+		if len(g.pending) > 0 {
+			// What is left of the batches is judged when the processor has been with those who carry the decision out.
+			runtime.Gosched()
+			g.launchDue(ctx)
+		}
 		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings, Device: g.batches[i].Device, Serial: g.batches[i].Serial})
 	}
 	if g.c.Mark != plugins.MarkReal {
