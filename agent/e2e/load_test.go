@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,7 @@ type loadLab struct {
 	told    *feed // a line for each message
 	plain   string
 	stamp   string   // the hook's program
+	target  string   // the URL of the hook, where that is no program
 	pin     []string // what goes before the command of what is measured
 	disk    string   // where the journal lies; empty: in memory with all else
 	metrics string   // where firebreak serves them; empty: nowhere
@@ -153,7 +155,7 @@ func (l *loadLab) configure(b *testing.B, poll, companion string) (file string) 
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "Stamp": l.stamp, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
+	if err := tmpl.Execute(&text, map[string]any{"Companion": companion, "Registers": registers(), "Dir": dir, "Journal": filepath.Join(cmp.Or(l.disk, dir), "journal"), "Ports": l.ports, "Poll": poll, "Stamp": l.stamp, "Target": l.target, "FIFO": l.FIFO, "Broker": l.Broker, "Metrics": l.metrics}); err != nil {
 		b.Fatal(err)
 	}
 	file = filepath.Join(dir, "firebreak.toml")
@@ -311,12 +313,31 @@ func coprime(n int) int {
 	return c
 }
 
-// BenchmarkFlip is the time from a register that flips to the start of the hook's own process.
+// startWithWebhook starts firebreak with a hook that is no program: a target that a connection is kept open to. It says when
+// it has been called in the way of those that are.
+func startWithWebhook(b *testing.B, l *loadLab, poll string) *process {
+	b.Helper()
+	fifo, err := os.OpenFile(l.FIFO, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(fifo, "tell-hot %d\n", time.Now().UnixNano())
+	}))
+	b.Cleanup(func() {
+		target.Close()
+		_ = fifo.Close()
+	})
+	l.target = target.URL
+	return startFirebreak(b, l, poll)
+}
+
+// BenchmarkFlip is the time from a register that flips to the start of the hook's own process, or to the target's handler.
 func BenchmarkFlip(b *testing.B) {
 	for _, of := range []struct {
 		name  string
 		start starter
-	}{{"firebreak", startFirebreak}, {"plain", startPlain}} {
+	}{{"firebreak", startFirebreak}, {"firebreak-webhook", startWithWebhook}, {"plain", startPlain}} {
 		for _, poll := range []string{"250ms", "10ms"} {
 			b.Run(of.name+"/"+poll, func(b *testing.B) {
 				l := newLoadLab(b, loadDevices)
