@@ -21,11 +21,7 @@ const (
 func (g *Guard) read(ctx context.Context) {
 	g.batches = g.c.Inbox.Take(g.batches[:0])
 	for i := range g.batches {
-		if len(g.pending) > 0 {
-			// What is left of the batches is judged when the processor has been with those who carry the decision out.
-			runtime.Gosched()
-			g.launchDue(ctx)
-		}
+		g.handOn(ctx)
 		g.step(ctx, core.Event{Kind: core.Readings, Readings: g.batches[i].Readings, Device: g.batches[i].Device, Serial: g.batches[i].Serial})
 	}
 	if g.c.Mark != plugins.MarkReal {
@@ -36,6 +32,19 @@ func (g *Guard) read(ctx context.Context) {
 	}
 	if g.untold = append(g.untold, g.batches...); len(g.untold) >= tellMost {
 		g.tellReadings()
+	}
+}
+
+// handOn lets those who carry a decision out have the processor before the rest of the round is judged: the journal, and the
+// hooks that may start by now.
+func (g *Guard) handOn(ctx context.Context) {
+	n := len(g.pending)
+	if n == 0 {
+		return
+	}
+	runtime.Gosched()
+	if g.launchDue(ctx); len(g.pending) < n {
+		runtime.Gosched()
 	}
 }
 

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,4 +60,55 @@ func (p *fakePub) goes() (all []plugins.Goes) {
 		}
 	}
 	return all
+}
+
+// instant is a journal whose records are durable as soon as they are there.
+type instant struct{ *fakeJournal }
+
+func (j instant) Append(loads ...[]byte) uint64 {
+	seq := j.fakeJournal.Append(loads...)
+	j.done(seq)
+	return seq
+}
+
+// A hook does not wait until the whole round of polls is judged that its decision came with. One time in 61 the runtime
+// lets the loop go on first: hence more than one try.
+func TestDecisionBeforeTheRestOfTheRound(t *testing.T) {
+	for range 6 {
+		if restOfTheRound(t) {
+			return
+		}
+	}
+	t.Error("each time the hook began when nearly all was judged")
+}
+
+func restOfTheRound(t *testing.T) (before bool) {
+	synctest.Test(t, func(t *testing.T) {
+		const rest = 200
+		j, at := newFakeJournal(-1), uint64(0)
+		var w *world
+		h := &fakeHook{do: func(context.Context, plugins.Call, func(plugins.Evidence)) plugins.Outcome {
+			at = w.g.Stats().Steps
+			return plugins.Outcome{Result: plugins.Done}
+		}}
+		w = begin(t, rules(response.Step{Name: "drain"}), nil, func(c *Config) { c.Journal, c.Hooks = instant{j}, []plugins.Hook{h} })
+		pass(time.Second)
+		begun := w.g.Stats().Steps
+		w.in.mu.Lock()
+		for i := range rest + 1 {
+			p, v := smoke, 5.0
+			if i > 0 {
+				p, v = heat, 20
+			}
+			w.in.b = append(w.in.b, sensors.Batch{Device: sensors.DeviceID(p), Wall: time.Now(),
+				Readings: []sensors.Reading{{Point: p, Value: v, Quality: sensors.GoodQuality, At: w.c.Clock.Now()}}})
+		}
+		w.in.mu.Unlock()
+		w.in.ready <- struct{}{}
+		pass(time.Second)
+		w.want("drain", "done")
+		w.end()
+		before = at-begun <= rest/2
+	})
+	return before
 }
