@@ -6,36 +6,27 @@ import (
 	"time"
 
 	"firebreak/plugins"
-
-	"golang.org/x/sys/unix"
 )
 
 // leave is one that may be given. The guard alone holds the pipe's other end, so that the loop gives it with one
 // write, which an empty pipe takes at once, and so that it is never given by a guard that has died.
 type leave struct {
 	given  chan struct{}
-	pipe   int // its end; -1: closed
+	pipe   *os.File
 	cancel func()
 }
 
 func (l *leave) give() {
-	_, _ = unix.Write(l.pipe, []byte{1}) // if nobody is there to read it, the hook finds out
+	_, _ = l.pipe.Write([]byte{1}) // if nobody is there to read it, the hook finds out
 	close(l.given)
-	l.close()
-}
-
-func (l *leave) close() {
-	if l.pipe >= 0 {
-		_ = unix.Close(l.pipe)
-	}
-	l.pipe = -1
+	_ = l.pipe.Close()
 }
 
 // drop tells a hook that is ready that nothing comes of it. There may be none.
 func (l *leave) drop() {
 	if l != nil {
 		l.cancel()
-		l.close()
+		_ = l.pipe.Close()
 	}
 }
 
@@ -46,13 +37,12 @@ func (g *Guard) poise(ctx context.Context, p *pendingStart) {
 	if !ok || p.lost || g.c.Mark != plugins.MarkReal {
 		return
 	}
-	var ends [2]int
-	if unix.Pipe2(ends[:], unix.O_CLOEXEC) != nil {
+	pipe, w, err := os.Pipe()
+	if err != nil {
 		return // it is called when it may start
 	}
-	pipe := os.NewFile(uintptr(ends[0]), "leave")
 	ctx, cancel := context.WithTimeout(ctx, time.Until(p.due)+p.call.Timeout+hookMargin)
-	p.leave = &leave{given: make(chan struct{}), pipe: ends[1], cancel: cancel}
+	p.leave = &leave{given: make(chan struct{}), pipe: w, cancel: cancel}
 	ready, may := *p, plugins.Leave{Given: p.leave.given, Pipe: pipe}
 	ready.call.Journaled = true
 	end := func() {
