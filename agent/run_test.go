@@ -342,6 +342,26 @@ func until(t *testing.T, code int, says string, args ...string) {
 	}
 }
 
+// outlived waits for the commands that go on when the agent has ended: each has a shim that holds the lock of its key. They may
+// still write beside the configuration.
+func (b *box) outlived(t *testing.T) {
+	locks, _ := filepath.Glob(filepath.Join(filepath.Dir(b.file), "run", "k-*", "lock"))
+	for _, l := range locks {
+		f, err := os.Open(l)
+		if err != nil {
+			continue // swept
+		}
+		done := make(chan error, 1)
+		go func() { done <- syscall.Flock(int(f.Fd()), syscall.LOCK_EX) }()
+		select {
+		case <-done:
+			_ = f.Close()
+		case <-time.After(patience):
+			t.Errorf("a shim still holds %s", l)
+		}
+	}
+}
+
 // agent runs the agent as a process of its own and waits until its loop runs.
 func (b *box) agent(t *testing.T) *osexec.Cmd {
 	t.Helper()
@@ -376,6 +396,7 @@ func (b *box) agent(t *testing.T) *osexec.Cmd {
 			_ = cmd.Wait()
 		}
 		<-read
+		b.outlived(t)
 		if t.Failed() {
 			t.Logf("the agent said:\n%s", &said)
 		}

@@ -45,11 +45,10 @@ func (g *Guard) poise(ctx context.Context, p *pendingStart) {
 	p.leave = &leave{given: make(chan struct{}), pipe: w, cancel: cancel}
 	ready, may := *p, plugins.Leave{Given: p.leave.given, Pipe: pipe}
 	ready.call.Journaled = true
-	end := func() {
-		cancel()
-		pipe.Close()
-	}
-	g.run(ctx, end, ready, may.Given, func(seen func(plugins.Evidence)) plugins.Outcome { return h.DoPoised(ctx, ready.call, may, seen) })
+	g.run(ctx, cancel, ready, may.Given, func(seen func(plugins.Evidence)) plugins.Outcome {
+		defer pipe.Close() // by the hook's goroutine: one that hangs may still be about to use it
+		return h.DoPoised(ctx, ready.call, may, seen)
+	})
 }
 
 // isGiven waits until a hook may start, by a channel or at once, and gives false when it may not any more.

@@ -67,7 +67,7 @@ func agentMain(js string) int {
 		return 1
 	}
 	if t.Held {
-		leave, _, err := newLeave()
+		leave, _, _, err := newLeave()
 		if err == nil {
 			_ = h.DoPoised(context.Background(), t.Call, leave, nil)
 		}
@@ -215,7 +215,7 @@ func doWith(ctx context.Context, h *Hook, c plugins.Call, poised bool) plugins.O
 	if !poised {
 		return h.Do(ctx, c, nil)
 	}
-	leave, give, err := newLeave()
+	leave, give, _, err := newLeave()
 	if err != nil {
 		return plugins.Outcome{Detail: err.Error()}
 	}
@@ -224,14 +224,14 @@ func doWith(ctx context.Context, h *Hook, c plugins.Call, poised bool) plugins.O
 	return h.DoPoised(ctx, c, leave, nil)
 }
 
-func newLeave() (l plugins.Leave, give func(), err error) {
+func newLeave() (l plugins.Leave, give, drop func(), err error) {
 	r, w, err := os.Pipe()
 	given := make(chan struct{})
 	return plugins.Leave{Given: given, Pipe: r}, func() {
 		_, _ = w.Write([]byte{1})
 		close(given)
 		w.Close()
-	}, err
+	}, func() { w.Close() }, err
 }
 
 func (b *bench) dir(c plugins.Call) shim.Dir { return dirOf(b.keys, c.ID()) }

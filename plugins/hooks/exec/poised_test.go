@@ -26,7 +26,7 @@ type held struct {
 // room for the outcome.
 func (b *bench) hold(c plugins.Call) *held {
 	b.t.Helper()
-	leave, give, err := newLeave()
+	leave, give, drop, err := newLeave()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -34,10 +34,13 @@ func (b *bench) hold(c plugins.Call) *held {
 	h := &held{give: give, out: make(chan plugins.Outcome, 1)}
 	h.drop = func() {
 		cancel()
-		leave.Pipe.Close()
+		drop()
 	}
 	b.t.Cleanup(h.drop)
-	go func() { h.out <- b.hook.DoPoised(ctx, c, leave, nil) }()
+	go func() {
+		defer leave.Pipe.Close()
+		h.out <- b.hook.DoPoised(ctx, c, leave, nil)
+	}()
 	b.isReady(c)
 	return h
 }
@@ -189,7 +192,7 @@ func TestRefusedBeforeTheLeave(t *testing.T) {
 	dry.Mark = plugins.MarkDry
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	leave, give, err := newLeave()
+	leave, give, _, err := newLeave()
 	if err != nil {
 		t.Fatal(err)
 	}
