@@ -142,7 +142,7 @@ func (f *inputs) told(t *testing.T, device, point, what string, at time.Time, ex
 			}
 			last = l
 			m := stamp.FindStringSubmatch(l)
-			if m == nil || !strings.Contains(l, what) {
+			if m == nil || !hasAll(l, strings.Split(what, ",")) { // the companion writes fields in any order
 				continue
 			}
 			if device != "upsd" || point != "on-battery" {
