@@ -63,12 +63,10 @@ func eachHeld(t *testing.T, test func(*testing.T, *bench)) {
 	}
 }
 
-// A command that is ready starts with its leave and not before. Its time-out counts from then: it
-// has waited for longer.
+// A command that is ready starts with its leave and not before, and once. That its time-out counts from then is TestLeave's.
 func TestStartsWithItsLeave(t *testing.T) {
 	eachHeld(t, func(t *testing.T, b *bench) {
 		c := call("x")
-		c.Timeout = 5 * time.Second
 		h := b.hold(c)
 		if b.lines("starts") != 0 || b.dir(c).Exists(shim.StartedFile) {
 			t.Error("it was started without leave")
