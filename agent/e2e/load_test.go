@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,7 +61,7 @@ func newLoadLab(b *testing.B, devices int) *loadLab {
 	l.ports = freePorts(b, devices)
 	l.devices = start(b, server, append([]string{"tcp"}, l.ports...)...)
 	l.devices.out.line(b, 0, "ready")
-	l.set(b, 0, 1)
+	l.set(b, 0, 1, "")
 
 	port := freePort(b)
 	conf := filepath.Join(l.Dir, "mosquitto.conf")
@@ -109,11 +108,11 @@ func write(b *testing.B, path, text string) {
 	}
 }
 
-// set writes a register of every device.
-func (l *loadLab) set(b *testing.B, address, value int) {
+// set writes a register of a device, by its port, or of all that have one.
+func (l *loadLab) set(b *testing.B, address, value int, port string) {
 	b.Helper()
 	n := l.devices.out.count()
-	if _, err := fmt.Fprintf(l.devices.in, "set %d %d\n", address, value); err != nil {
+	if _, err := fmt.Fprintf(l.devices.in, "set %d %d %s\n", address, value, port); err != nil {
 		b.Fatal(err)
 	}
 	l.devices.out.await(b, "answer of the devices", func(all []line) bool { return len(all) > n })
@@ -295,70 +294,5 @@ func (l *loadLab) polls(b *testing.B) func() float64 {
 			}
 		}
 		return n
-	}
-}
-
-// coprime is a number that n has no divisor in common with, and that goes far at each step.
-func coprime(n int) int {
-	gcd := func(a, b int) int {
-		for b != 0 {
-			a, b = b, a%b
-		}
-		return a
-	}
-	c := n*3/8 + 1
-	for gcd(n, c) != 1 {
-		c++
-	}
-	return c
-}
-
-// startWithWebhook starts firebreak with a hook that is no program: a target that a connection is kept open to. It says when
-// it has been called in the way of those that are.
-func startWithWebhook(b *testing.B, l *loadLab, poll string) *process {
-	b.Helper()
-	fifo, err := os.OpenFile(l.FIFO, os.O_WRONLY, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(fifo, "tell-hot %d\n", time.Now().UnixNano())
-	}))
-	b.Cleanup(func() {
-		target.Close()
-		_ = fifo.Close()
-	})
-	l.target = target.URL
-	return startFirebreak(b, l, poll)
-}
-
-// BenchmarkFlip is the time from a register that flips to the start of the hook's own process, or to the target's handler.
-func BenchmarkFlip(b *testing.B) {
-	for _, of := range []struct {
-		name  string
-		start starter
-	}{{"firebreak", startFirebreak}, {"firebreak-webhook", startWithWebhook}, {"plain", startPlain}} {
-		for _, poll := range []string{"250ms", "10ms"} {
-			b.Run(of.name+"/"+poll, func(b *testing.B) {
-				l := newLoadLab(b, loadDevices)
-				l.disk = b.TempDir() // a decision waits for it
-				of.start(b, l, poll)
-				l.told.await(b, "second poll of each device", func(all []line) bool { return len(all) > 2*loadDevices })
-				every, _ := time.ParseDuration(poll)
-				var took []time.Duration
-				turn := coprime(b.N)
-				for i := range b.N {
-					n := l.hooks.count()
-					from := time.Now()
-					l.set(b, 0, 60000)
-					took = append(took, l.hook(b, "hot", n).Sub(from))
-					l.set(b, 0, 1)
-					// Three polls until it is over, and then another moment of the period each time: the
-					// periods between hook and flip are cut into b.N parts, and each has its turn.
-					<-time.After(3*every + 200*time.Millisecond + every*time.Duration(2*(i*turn%b.N)+1)/time.Duration(2*b.N))
-				}
-				report(b, "flip", took)
-			})
-		}
 	}
 }

@@ -1,11 +1,11 @@
 /* A Modbus server of libmodbus (Debian's libmodbus-dev), for the tests and benchmarks against it.
  *
- *   libmodbus_server tcp PORT...      one process serves all ports, each for any number of clients
+ *   libmodbus_server tcp PORT...      one process serves all ports, each a device of its own for any number of clients
  *   libmodbus_server rtu PATH UNIT
  *
  * Each register holds address * 7 + function * 4096, each bit the parity of address * 5 / 3 + function: a
  * value that reaches the wrong point shows. Lines on stdin: "set ADDRESS VALUE" writes a holding
- * register, and is answered with "ok". It ends with its stdin.
+ * register of every device, "set ADDRESS VALUE PORT" of one, and is answered with "ok". It ends with its stdin.
  */
 #include <errno.h>
 #include <modbus.h>
@@ -31,31 +31,41 @@ static modbus_mapping_t *mapping(void)
 	return m;
 }
 
-static void lead(modbus_mapping_t *m)
+/* What is behind a descriptor: the device that listens there or that its client has connected to. */
+struct device {
+	modbus_t *ctx;
+	modbus_mapping_t *m;
+	const char *port;
+};
+
+static void lead(const struct device *devices, int n)
 {
-	char line[256];
+	char line[256], port[16];
 	unsigned address, value;
-	ssize_t n = read(0, line, sizeof line - 1);
-	if (n <= 0)
+	ssize_t got = read(0, line, sizeof line - 1);
+	if (got <= 0)
 		exit(0);
-	line[n] = 0;
-	for (char *s = strtok(line, "\n"); s != NULL; s = strtok(NULL, "\n"))
-		if (sscanf(s, "set %u %u", &address, &value) == 2 && address < REGISTERS) {
-			m->tab_registers[address] = value;
-			puts("ok");
-		}
+	line[got] = 0;
+	for (char *s = strtok(line, "\n"); s != NULL; s = strtok(NULL, "\n")) {
+		int fields = sscanf(s, "set %u %u %15s", &address, &value, port);
+		if (fields < 2 || address >= REGISTERS)
+			continue;
+		for (int i = 0; i < n; i++)
+			if (fields == 2 || strcmp(devices[i].port, port) == 0)
+				devices[i].m->tab_registers[address] = value;
+		puts("ok");
+	}
 }
 
 int main(int argc, char **argv)
 {
 	uint8_t query[MODBUS_MAX_ADU_LENGTH];
 	struct pollfd fds[MAX_FDS] = {{.fd = 0, .events = POLLIN}};
-	modbus_t *of[MAX_FDS];
+	struct device of[MAX_FDS];
 	int n = 1, listening = 1, rc;
-	modbus_mapping_t *m = mapping();
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc < 3 || m == NULL) {
+	if (argc < 3) {
 		fprintf(stderr, "usage: %s tcp PORT... | rtu PATH UNIT\n", argv[0]);
 		return 2;
 	}
@@ -69,20 +79,25 @@ int main(int argc, char **argv)
 			fprintf(stderr, "%s: %s\n", argv[i], modbus_strerror(errno));
 			return 1;
 		}
-		of[n] = c;
+		of[n] = (struct device){c, mapping(), argv[i]};
+		if (of[n].m == NULL) {
+			fprintf(stderr, "no memory for the registers of %s\n", argv[i]);
+			return 1;
+		}
 		fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
+	int devices = n;
 	listening = rtu ? 1 : n;
 	puts("ready");
 	for (;;) {
 		if (poll(fds, n, -1) < 0 && errno != EINTR)
 			return 1;
 		if (fds[0].revents)
-			lead(m);
+			lead(of + 1, devices - 1);
 		for (int i = 1; i < listening && n < MAX_FDS; i++)
 			if (fds[i].revents) {
 				int fd = fds[i].fd; /* modbus_tcp_accept stores a failed accept there */
-				int got = modbus_tcp_accept(of[i], &fd);
+				int got = modbus_tcp_accept(of[i].ctx, &fd);
 				if (got >= 0) {
 					of[n] = of[i];
 					fds[n++] = (struct pollfd){.fd = got, .events = POLLIN};
@@ -91,10 +106,10 @@ int main(int argc, char **argv)
 		for (int i = listening; i < n; i++) {
 			if (!fds[i].revents)
 				continue;
-			modbus_set_socket(of[i], fds[i].fd);
-			rc = modbus_receive(of[i], query);
+			modbus_set_socket(of[i].ctx, fds[i].fd);
+			rc = modbus_receive(of[i].ctx, query);
 			if (rc > 0)
-				rc = modbus_reply(of[i], query, rc, m);
+				rc = modbus_reply(of[i].ctx, query, rc, of[i].m);
 			if (rc < 0 && !rtu) {
 				close(fds[i].fd);
 				fds[i] = fds[--n];
