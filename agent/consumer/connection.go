@@ -1,0 +1,140 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"firebreak/agent/wire"
+	"firebreak/agent/wire/session"
+)
+
+// keep holds a session with one broker, again and again.
+func (c *Consumer) keep(ctx context.Context, b Broker) {
+	pause := backoffMin
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := c.serve(ctx, b)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(begin) > backoffMax {
+			pause = backoffMin
+		}
+		c.cfg.Log.Warn("a broker is not reached: trying again", "broker", b.Name, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(rand.Int64N(int64(pause))) + time.Millisecond):
+		}
+		pause = min(2*pause, backoffMax)
+	}
+}
+
+// serve is one session: subscribed to all that is asked for, or none.
+func (c *Consumer) serve(ctx context.Context, b Broker) error {
+	sc := session.Config{URL: b.URL, ClientID: b.ClientID, Dial: c.cfg.Dial}
+	if sc.ClientID == "" {
+		sc.ClientID = c.cfg.Name
+	}
+	if err := b.Files.Apply(&sc, time.Now); err != nil {
+		return err
+	}
+	s, err := session.Connect(ctx, sc)
+	if err != nil {
+		return err
+	}
+	defer s.Wait()
+	defer s.Abort(context.Canceled)
+	got := func(topic string, payload []byte, retained bool) {
+		select {
+		case c.in <- incoming{b.Name, topic, payload, retained}:
+		default: // whoever listens is too slow: the gap is told, and the present state comes again
+			c.mu.Lock()
+			c.overrun++
+			c.mu.Unlock()
+		}
+	}
+	c.mu.Lock()
+	c.speaks[b.Name] = s
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.speaks, b.Name)
+		c.mu.Unlock()
+	}()
+	if err := c.subscribe(ctx, s, got); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	again := make(chan struct{}, 1)
+	c.sessions[b.Name], c.again[b.Name] = s, again
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.sessions, b.Name)
+		delete(c.again, b.Name)
+		c.mu.Unlock()
+	}()
+	c.cfg.Log.Info("broker connected", "broker", b.Name)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.Lost():
+			return s.Cause()
+		case <-again:
+			if err := c.subscribe(ctx, s, got, wire.Alarm, wire.Plan); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// subscribe asks for classes; none: for all that the configuration wants.
+func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(string, []byte, bool), classes ...wire.Class) error {
+	for filter, class := range c.filters() {
+		if len(classes) > 0 && !slices.Contains(classes, class) {
+			continue
+		}
+		qos := class.QoS()
+		if class == wire.State || class == wire.History {
+			qos = 0
+		}
+		sub, cancel := context.WithTimeout(ctx, subLimit)
+		err := s.Subscribe(sub, filter, qos, got)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filters are the subscriptions and their classes.
+func (c *Consumer) filters() map[string]wire.Class {
+	out := map[string]wire.Class{}
+	roots := []string{wire.Root}
+	if c.cfg.Drills {
+		roots = append(roots, wire.Root+"/drill")
+	}
+	sites := []string{"#"}
+	if len(c.cfg.Sites) > 0 {
+		sites = nil
+		for _, s := range c.cfg.Sites {
+			sites = append(sites, wire.TopicName(s)+"/#")
+		}
+	}
+	for _, root := range roots {
+		for _, site := range sites {
+			for _, cl := range []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello} {
+				out[root+"/"+cl.String()+"/"+site] = cl
+			}
+			if c.cfg.Readings {
+				out[root+"/"+wire.State.String()+"/"+site] = wire.State
+				out[root+"/"+wire.History.String()+"/"+site] = wire.History
+			}
+		}
+	}
+	return out
+}
