@@ -20,7 +20,8 @@ const (
 // errLetGo: the leave was not given.
 var errLetGo = errors.New("let go")
 
-// leave waits for it, and counts the time of the call from then. A pipe that somebody else empties, or of whose
+// leave waits for it, and counts the time of the call from then, or from PoiseBound after the asking at the latest:
+// those who wait for the end wait no longer, also where the request lay with one who stood still. A pipe that somebody else empties, or of whose
 // end nothing is heard, costs no more than its own key, and that until the bound.
 func (s *shim) leave() error {
 	if s.may < 0 {
@@ -43,7 +44,7 @@ func (s *shim) leave() error {
 		case n != 1: // its end
 			return errLetGo
 		default:
-			waited := MonoNow() - s.spec.AskedNs
+			waited := min(MonoNow()-s.spec.AskedNs, int64(PoiseBound))
 			s.spec.AskedNs += waited
 			s.spec.DeadlineNs += waited
 			return nil
