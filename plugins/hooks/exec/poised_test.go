@@ -198,3 +198,25 @@ func TestRefusedBeforeTheLeave(t *testing.T) {
 	give()
 	want(t, b.hook.DoPoised(t.Context(), dry, leave, nil), plugins.Skipped, false, "would run")
 }
+
+// What stood in the way of getting ready may be gone with the leave: it counts what is found then.
+func TestRefusalDoesNotOutlastTheLeave(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "late")
+	b := direct.bench(t, "", func(c *Config) { c.Command = []string{program} })
+	leave, give, _, err := newLeave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave.Pipe.Close()
+	c, out := call("x"), make(chan plugins.Outcome, 1)
+	go func() { out <- b.hook.DoPoised(t.Context(), c, leave, nil) }()
+	for end := time.Now().Add(30 * time.Second); !b.dir(c).Exists(shim.LockFile) && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	b.settledKey(c) // it was refused
+	if err := os.Symlink("/bin/true", program); err != nil {
+		t.Fatal(err)
+	}
+	give()
+	want(t, <-out, plugins.Done, false, "done")
+}
