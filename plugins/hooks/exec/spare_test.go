@@ -129,6 +129,21 @@ func TestSpareThatDiesWithTheOrder(t *testing.T) {
 	}
 }
 
+// What an order brings finds its places free: nothing of the spare's own runtime is closed by that.
+func TestDescriptorsOfASpare(t *testing.T) {
+	pid := withSpare(t).spareIsReady()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range open {
+		if fd, _ := strconv.Atoi(f.Name()); fd > 2 && fd < 10 {
+			file, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+			t.Errorf("%d is %s", fd, file)
+		}
+	}
+}
+
 // When no spare is good for anything, one is tried and no more: the others would use up what the call may try.
 func TestSparesThatAllDieWithTheOrder(t *testing.T) {
 	b := newBench(t, "")
