@@ -237,3 +237,21 @@ func TestRefusalDoesNotOutlastTheLeave(t *testing.T) {
 	give()
 	want(t, <-out, plugins.Done, false, "done")
 }
+
+// A shim that could not start its command stores nothing of it before the leave, which may never come: the next call under
+// the key finds nothing but a free key.
+func TestNothingIsStoredBeforeTheLeave(t *testing.T) {
+	b := direct.bench(t, `echo start >>$W/starts`)
+	leave, _, drop, err := newLeave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop()
+	defer leave.Pipe.Close()
+	c := call("x")
+	late := Ask{ID: c.ID(), AskedNs: shim.MonoNow() - int64(time.Minute), Timeout: 30 * time.Second, May: leave.Pipe}
+	if o, ok := b.hook.run.DoPoised(t.Context(), late, func() (Task, error) { return b.hook.task(c) }); ok {
+		t.Errorf("without leave: %+v", o)
+	}
+	want(t, b.hook.Do(t.Context(), c, nil), plugins.Done, false, "done")
+}
