@@ -215,7 +215,7 @@ type Poiser interface {
 	DoPoised(ctx context.Context, c Call, leave Leave, seen func(Evidence)) Outcome
 }
 
-// Leave is what such a call waits for. It is given in both ways at once; the hook closes neither.
+// Leave is what such a call waits for. It is given in both ways at once, by Given first; the hook closes neither.
 type Leave struct {
 	Given <-chan struct{} // closes
 	Pipe  *os.File        // a byte comes, for a process that waits. When it ends without, none will

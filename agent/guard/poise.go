@@ -16,9 +16,10 @@ type leave struct {
 	cancel func()
 }
 
+// give closes the channel first: no end of what the byte starts comes before it.
 func (l *leave) give() {
-	_, _ = l.pipe.Write([]byte{1}) // if nobody is there to read it, the hook finds out
 	close(l.given)
+	_, _ = l.pipe.Write([]byte{1}) // if nobody is there to read it, the hook finds out
 	_ = l.pipe.Close()
 }
 

@@ -228,8 +228,8 @@ func newLeave() (l plugins.Leave, give, drop func(), err error) {
 	r, w, err := os.Pipe()
 	given := make(chan struct{})
 	return plugins.Leave{Given: given, Pipe: r}, func() {
-		_, _ = w.Write([]byte{1})
 		close(given)
+		_, _ = w.Write([]byte{1})
 		w.Close()
 	}, func() { w.Close() }, err
 }

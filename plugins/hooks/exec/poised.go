@@ -19,7 +19,11 @@ const holdBound = shim.PoiseBound
 func (h *Hook) DoPoised(ctx context.Context, c plugins.Call, leave plugins.Leave, seen func(plugins.Evidence)) plugins.Outcome {
 	if _, yes := h.skip(c); !yes {
 		if o, ok := h.hold(ctx, Ask{ID: c.ID(), AskedNs: shim.MonoNow(), Timeout: c.Timeout, May: leave.Pipe}, c); ok {
-			return o
+			select {
+			case <-leave.Given:
+				return o
+			default: // a refusal, or an end from before: what counts is found with the leave
+			}
 		}
 	}
 	select {

@@ -2,9 +2,11 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +15,8 @@ import (
 
 	"firebreak/plugins"
 	"firebreak/plugins/hooks/exec/shim"
+
+	"golang.org/x/sys/unix"
 )
 
 // held is a call that has been got ready and waits.
@@ -22,8 +26,7 @@ type held struct {
 	out  chan plugins.Outcome
 }
 
-// hold has a call got ready, and returns when its shim waits for the leave: the last that it does before is to take
-// room for the outcome.
+// hold has a call got ready, and returns when its shim waits for the leave, or does not and has started the command.
 func (b *bench) hold(c plugins.Call) *held {
 	b.t.Helper()
 	leave, give, drop, err := newLeave()
@@ -47,14 +50,25 @@ func (b *bench) hold(c plugins.Call) *held {
 
 func (b *bench) isReady(c plugins.Call) {
 	b.t.Helper()
+	d := b.dir(c)
 	for end := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
-		if fi, err := os.Stat(b.dir(c).Path(shim.OutcomeFile + ".new")); err == nil && fi.Size() > 0 {
+		if d.Exists(shim.StartedFile) || d.Exists(shim.OutcomeFile+".new") && polls(shimOfKey(d)) {
 			return
 		}
 		if time.Now().After(end) {
 			b.t.Fatal("no shim is ready")
 		}
 	}
+}
+
+// polls tells whether a process waits in ppoll. A shim does so for its leave, and for nothing else before it has started
+// the command.
+func polls(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	return slices.ContainsFunc(threads, func(file string) bool {
+		b, _ := os.ReadFile(file)
+		return strings.HasPrefix(string(b), fmt.Sprint(unix.SYS_PPOLL, " "))
+	})
 }
 
 func eachHeld(t *testing.T, test func(*testing.T, *bench)) {
@@ -143,24 +157,27 @@ func TestShimDiesBeforeTheLeave(t *testing.T) {
 	})
 }
 
-// killShimOf kills the shim that has the key's lock, where a shim has it.
 func killShimOf(t *testing.T, d shim.Dir) {
 	t.Helper()
+	pid := shimOfKey(d)
+	if pid == 0 {
+		t.Fatal("there is no shim of " + string(d))
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shimOfKey gives the process that has the key's lock where a shim has it, or 0.
+func shimOfKey(d shim.Dir) int {
 	locks, _ := filepath.Glob("/proc/[0-9]*/fd/3")
 	for _, l := range locks {
-		if file, err := os.Readlink(l); err != nil || file != d.Path(shim.LockFile) {
-			continue
+		if file, err := os.Readlink(l); err == nil && file == d.Path(shim.LockFile) {
+			pid, _ := strconv.Atoi(strings.Split(l, "/")[2])
+			return pid
 		}
-		pid, err := strconv.Atoi(strings.Split(l, "/")[2])
-		if err == nil {
-			err = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return
 	}
-	t.Fatal("there is no shim of " + string(d))
+	return 0
 }
 
 // The helper dies while a command is ready: its shim lives on, and has its leave from the agent itself. The call
@@ -197,4 +214,44 @@ func TestRefusedBeforeTheLeave(t *testing.T) {
 	want(t, b.hook.DoPoised(ctx, dry, leave, nil), plugins.Unknown, false, "leave")
 	give()
 	want(t, b.hook.DoPoised(t.Context(), dry, leave, nil), plugins.Skipped, false, "would run")
+}
+
+// What stood in the way of getting ready may be gone with the leave: it counts what is found then.
+func TestRefusalDoesNotOutlastTheLeave(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "late")
+	b := direct.bench(t, "", func(c *Config) { c.Command = []string{program} })
+	leave, give, _, err := newLeave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave.Pipe.Close()
+	c, out := call("x"), make(chan plugins.Outcome, 1)
+	go func() { out <- b.hook.DoPoised(t.Context(), c, leave, nil) }()
+	for end := time.Now().Add(30 * time.Second); !b.dir(c).Exists(shim.LockFile) && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	b.settledKey(c) // it was refused
+	if err := os.Symlink("/bin/true", program); err != nil {
+		t.Fatal(err)
+	}
+	give()
+	want(t, <-out, plugins.Done, false, "done")
+}
+
+// A shim that could not start its command stores nothing of it before the leave, which may never come: the next call under
+// the key finds nothing but a free key.
+func TestNothingIsStoredBeforeTheLeave(t *testing.T) {
+	b := direct.bench(t, `echo start >>$W/starts`)
+	leave, _, drop, err := newLeave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop()
+	defer leave.Pipe.Close()
+	c := call("x")
+	late := Ask{ID: c.ID(), AskedNs: shim.MonoNow() - int64(time.Minute), Timeout: 30 * time.Second, May: leave.Pipe}
+	if o, ok := b.hook.run.DoPoised(t.Context(), late, func() (Task, error) { return b.hook.task(c) }); ok {
+		t.Errorf("without leave: %+v", o)
+	}
+	want(t, b.hook.Do(t.Context(), c, nil), plugins.Done, false, "done")
 }

@@ -41,6 +41,8 @@ type Ask struct {
 	AskedNs int64 // by MonoNow, when it was decided
 	Timeout time.Duration
 	May     *os.File // that the leave comes through (shim.PoisedArg); nil: it is given
+
+	anew bool // by a shim that is started for it: one has ended with it already
 }
 
 // Runner runs tasks, each at most once for its key, in one run directory. The directory is all
@@ -92,6 +94,7 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 		}
 		if t.spawn {
 			r.small.Store(false) // it may have been replaced by one that reads another task
+			a.anew = true
 			if spawns++; spawns == maxSpawns {
 				return plugins.Outcome{Result: plugins.Failed, Elapsed: time.Since(begin),
 					Detail: fmt.Sprintf("not started: the shim ended %d times before it could start the command: %s", spawns, d.LastWords())}
@@ -208,7 +211,7 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 		return nil, nil, err
 	}
 	defer w.Close()
-	p, err := r.startShim(d, lock, w, a.May)
+	p, err := r.startShim(d, lock, w, a)
 	if err != nil {
 		done.Close()
 		return nil, nil, fmt.Errorf("start the shim: %w", err)
@@ -219,9 +222,11 @@ func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, erro
 	return done, p, nil
 }
 
-func (r *Runner) startShim(d shim.Dir, lock, done, may *os.File) (*os.Process, error) {
-	if p := r.handOver(d, lock, done, may); p != nil {
-		return p, nil
+func (r *Runner) startShim(d shim.Dir, lock, done *os.File, a Ask) (*os.Process, error) {
+	if !a.anew {
+		if p := r.handOver(d, lock, done, a.May); p != nil {
+			return p, nil
+		}
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -234,8 +239,8 @@ func (r *Runner) startShim(d shim.Dir, lock, done, may *os.File) (*os.Process, e
 	}
 	defer say.Close()
 	args, files := []string{shim.Command, string(d)}, []*os.File{null, null, say, lock, done}
-	if may != nil {
-		args, files = append(args, shim.PoisedArg), append(files, may)
+	if a.May != nil {
+		args, files = append(args, shim.PoisedArg), append(files, a.May)
 	}
 	start := func(program string) (*os.Process, error) {
 		return os.StartProcess(program, append([]string{program}, args...), &os.ProcAttr{

@@ -40,8 +40,10 @@ func (r *Runner) newSpare() (*spare, error) {
 		return nil, err
 	}
 	defer null.Close()
+	// Else its runtime keeps files of the control group open, where what comes with the order belongs.
+	env := append(shimEnv(), "GODEBUG=containermaxprocs=0")
 	pid, err := syscall.ForkExec(r.Small, []string{r.Small, shim.Command, shim.SpareArg}, &syscall.ProcAttr{
-		Dir: "/", Env: shimEnv(), Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), uintptr(fds[1])},
+		Dir: "/", Env: env, Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), uintptr(fds[1])},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

@@ -2,8 +2,10 @@ package exec
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,6 +126,43 @@ func TestSpareThatDiesWithTheOrder(t *testing.T) {
 	want(t, <-out, plugins.Done, false, "done")
 	if got := b.lastParent(1); got == pid {
 		t.Error("a dead process was the parent")
+	}
+}
+
+// What an order brings finds its places free: nothing of the spare's own runtime is closed by that.
+func TestDescriptorsOfASpare(t *testing.T) {
+	pid := withSpare(t).spareIsReady()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range open {
+		if fd, _ := strconv.Atoi(f.Name()); fd > 2 && fd < 10 {
+			file, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+			t.Errorf("%d is %s", fd, file)
+		}
+	}
+}
+
+// When no spare is good for anything, one is tried and no more: the others would use up what the call may try.
+func TestSparesThatAllDieWithTheOrder(t *testing.T) {
+	b := newBench(t, "")
+	small := b.path("small")
+	script := "#!/bin/sh\nsay() { echo '" + strings.TrimSpace(shim.Answer) + "'; }\ncase $2 in\nprobe) say ;;\n" +
+		"spare) say >&3; read order <&3; echo $order >>" + b.path("orders") + " ;;\n*) exit 1 ;;\nesac\n"
+	if err := os.WriteFile(small, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.hook.run.Small = small
+	b.hook.run.TryOut(t.Context())
+	for _, s := range b.hook.run.spares {
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.socket), Events: unix.POLLIN}}, 30000); n != 1 {
+			t.Fatal("a spare is not ready", err)
+		}
+	}
+	want(t, b.do(call("x")), plugins.Done, false, "done")
+	if n := b.lines("orders"); n != 1 {
+		t.Errorf("%d spares were tried", n)
 	}
 }
 

@@ -204,11 +204,11 @@ func (s *server) reply(ctx context.Context, c *net.UnixConn) frame.Reply {
 	if err != nil {
 		return frame.Reply{Error: "no request was understood: " + err.Error()}
 	}
-	if req.V != frame.Version {
-		return frame.Reply{Error: fmt.Sprintf("the request is of version %d, this helper knows %d: install agent and helper of one version", req.V, frame.Version)}
-	}
 	if may != nil {
 		defer may.Close()
+	}
+	if req.V != frame.Version {
+		return frame.Reply{Error: fmt.Sprintf("the request is of version %d, this helper knows %d: install agent and helper of one version", req.V, frame.Version)}
 	}
 	switch req.Op {
 	case frame.Run:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +20,8 @@ import (
 	"firebreak/plugins/hooks/exec"
 	"firebreak/plugins/hooks/exec/frame"
 	"firebreak/plugins/hooks/exec/shim"
+
+	"golang.org/x/sys/unix"
 )
 
 // The test binary stands in for the helper: it is started again as the shim.
@@ -325,6 +328,36 @@ func TestKeepAlone(t *testing.T) {
 			if _, err := os.Stat(k); err != nil {
 				t.Errorf("short %v: %v", tc.short, err)
 			}
+		}
+	}
+}
+
+// A pipe that came with a request which is not looked at is closed with the answer.
+func TestPipeOfARefusedRequest(t *testing.T) {
+	dir := inProcess(t, act("true"))
+	for name, change := range map[string]func(*frame.Request){
+		"version":   func(r *frame.Request) { r.V = 9 },
+		"operation": func(r *frame.Request) { r.Op = "kill" },
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: sock(dir), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_, _, err = c.WriteMsgUnix(request(t, change), unix.UnixRights(int(r.Fd())), nil)
+		r.Close()
+		var rep frame.Reply
+		if err = errors.Join(err, frame.Read(c, &rep, frame.MaxReply)); err != nil || rep.Error == "" {
+			t.Fatalf("%s: %+v, %v", name, rep, err)
+		}
+		if _, err := w.Write([]byte{1}); !errors.Is(err, unix.EPIPE) {
+			t.Errorf("%s: the helper keeps the pipe: %v", name, err)
 		}
 	}
 }

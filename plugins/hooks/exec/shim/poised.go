@@ -20,32 +20,35 @@ const (
 // errLetGo: the leave was not given.
 var errLetGo = errors.New("let go")
 
-// leave waits for it, and counts the time of the call from then. A pipe that somebody else empties, or of whose
+// leave waits for it, and counts the time of the call from then, or from PoiseBound after the asking at the latest:
+// those who wait for the end wait no longer, also where the request lay with one who stood still. A pipe that somebody else empties, or of whose
 // end nothing is heard, costs no more than its own key, and that until the bound.
 func (s *shim) leave() error {
 	if s.may < 0 {
 		return nil
 	}
-	defer unix.Close(s.may)
-	_ = unix.SetNonblock(s.may, true) // it may be empty again when it is read
+	may := s.may
+	defer unix.Close(may)
+	_ = unix.SetNonblock(may, true) // it may be empty again when it is read
 	for until := MonoNow() + int64(PoiseBound); ; {
 		left := until - MonoNow()
 		if left <= 0 {
 			return errLetGo
 		}
 		t := unix.NsecToTimespec(left)
-		if n, _ := unix.Ppoll([]unix.PollFd{{Fd: int32(s.may), Events: unix.POLLIN}}, &t, nil); n <= 0 {
+		if n, _ := unix.Ppoll([]unix.PollFd{{Fd: int32(may), Events: unix.POLLIN}}, &t, nil); n <= 0 {
 			continue
 		}
 		var b [1]byte
-		switch n, err := unix.Read(s.may, b[:]); {
+		switch n, err := unix.Read(may, b[:]); {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case n != 1: // its end
 			return errLetGo
 		default:
-			waited := MonoNow() - s.spec.AskedNs
+			waited := min(MonoNow()-s.spec.AskedNs, int64(PoiseBound))
 			s.spec.AskedNs += waited
 			s.spec.DeadlineNs += waited
+			s.may = -1
 			return nil
 		}
 	}

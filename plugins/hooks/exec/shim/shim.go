@@ -87,7 +87,7 @@ type shim struct {
 	d    Dir
 	spec Spec
 
-	may int // the command waits for its leave through this pipe; -1: it does not
+	may int // the command waits for its leave through this pipe; -1: it does not, or has it
 
 	room int // the outcome's file, its space taken before the start; -1: none yet
 
@@ -131,7 +131,7 @@ func reap() error {
 }
 
 // run gives an error when no outcome could be written: the next call under this key then decides
-// from the marker.
+// from the marker. Before the leave none is: what is in the way then is nothing yet of a call that may never be made.
 func (s *shim) run() error {
 	var err error
 	if s.spec, err = s.d.ReadSpec(); err != nil {
@@ -139,11 +139,17 @@ func (s *shim) run() error {
 	}
 	timeout := time.Duration(s.spec.TimeoutNs)
 	if s.spec.DeadlineNs <= MonoNow() {
+		if s.may >= 0 {
+			return errors.New("not got ready: the time-out had passed")
+		}
 		return s.end(plugins.Failed, 0, "not started: the time-out of %v had passed", timeout)
 	}
-	if err := s.start(); errors.Is(err, errLetGo) {
+	switch err := s.start(); {
+	case errors.Is(err, errLetGo):
 		return nil // as if it had never been
-	} else if err != nil {
+	case err != nil && s.may >= 0:
+		return fmt.Errorf("not got ready: %w", err)
+	case err != nil:
 		return s.end(plugins.Failed, 0, "could not start %s: %v%s", s.spec.Path, err, hint(err))
 	}
 	if !s.await(s.spec.DeadlineNs, func() bool { return s.exited }) {
