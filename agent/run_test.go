@@ -278,6 +278,8 @@ type box struct {
 	polls *polls // of a recordedBox
 	file  string
 	hooks *bufio.Scanner // one line a hook
+	env   []string       // of the agent, beside that of the test
+	heard func(string)   // takes each line that the agent says; nil: nobody does
 }
 
 func (b *box) smoke(on uint16) { b.bank.Set(slave.Discretes, 2, on) }
@@ -370,7 +372,7 @@ func (b *box) agent(t *testing.T) *osexec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := osexec.Command(self, "run", "-c", b.file)
-	cmd.Env = append(os.Environ(), asMain+"=1")
+	cmd.Env = append(append(os.Environ(), asMain+"=1"), b.env...)
 	errs, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -385,6 +387,9 @@ func (b *box) agent(t *testing.T) *osexec.Cmd {
 		sc := bufio.NewScanner(errs)
 		for sc.Scan() {
 			fmt.Fprintln(&said, sc.Text())
+			if b.heard != nil {
+				b.heard(sc.Text())
+			}
 			if strings.Contains(sc.Text(), "firebreak runs") {
 				ready <- true
 			}

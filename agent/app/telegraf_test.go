@@ -57,7 +57,7 @@ func TestCompanionsThatFail(t *testing.T) {
 		"is stopped": {"good", syscall.SIGSTOP, true, "has said nothing for"},
 	} {
 		t.Run(how, func(t *testing.T) {
-			first := c.fake // from the start: an alarm keeps its first cause, and another one's end would be that
+			first := c.fake // from the start: another one's end would be the cause that is told first
 			if c.hit != 0 {
 				first = "good"
 			}

@@ -139,7 +139,7 @@ func (c *Core) inhibitedAlarms(now sensors.Mono, fx []Effect) []Effect {
 
 // health tells how a part of the agent itself does. No stage looks at it.
 func (c *Core) health(now sensors.Mono, ev Event, fx []Effect) []Effect {
-	in := hazard.AlarmInput{Name: "agent/" + ev.Part, Active: ev.Err != nil, Priority: 2}
+	in := hazard.AlarmInput{Name: "agent/" + ev.Part, Active: ev.Err != nil, Priority: 2, Newest: true}
 	if ev.Err != nil {
 		in.Cause = ev.Err.Error()
 	}

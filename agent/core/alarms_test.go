@@ -1,6 +1,8 @@
 package core_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +12,56 @@ import (
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
+
+// The alarm of a part, or of a hook, tells the newest cause while it is active: who is called at night looks where that points.
+// Nothing else of it moves, so that who has acknowledged it is not called again.
+func TestAlarmOfAPartTellsTheNewestCause(t *testing.T) {
+	rules := benchRules()
+	hook := "hook/" + rules.Response.Hooks[0]
+	health := func(err error) core.Event { return core.Event{Kind: core.Health, Part: "telegraf", Err: err} }
+	probed := func(err error) core.Event { return core.Event{Kind: core.Probed, Err: err} }
+	for name, k := range map[string]struct {
+		of   func(error) core.Event
+		errs [2]error
+		says [2]string
+	}{
+		"agent/telegraf": {health, [2]error{errors.New("these inputs hang: upsd"), errors.New("it does not run")}, [2]string{"upsd", "does not run"}},
+		hook:             {probed, [2]error{&plugins.StandbyError{Lost: "one of two brokers is away"}, errors.New("no answer")}, [2]string{"would work now", "would not work now"}},
+	} {
+		c, err := core.New(rules, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []*plugins.AlarmState
+		step := func(ev core.Event) {
+			told = nil
+			fx, _ := c.Step(firstMono, ev, nil)
+			for _, e := range fx {
+				if e.Kind == core.Tell && e.Update.Alarm != nil && e.Update.Alarm.Name == name {
+					told = append(told, e.Update.Alarm)
+				}
+			}
+		}
+		step(core.Event{Kind: core.Resumed, Resumed: core.ResumeInfo{Resumed: response.Resumed{AgeKnown: true, EpisodeBase: 1}, Last: firstMono}})
+		step(k.of(k.errs[0]))
+		if len(told) != 1 || !strings.Contains(told[0].Cause, k.says[0]) {
+			t.Errorf("%s: %+v", name, told)
+		}
+		step(core.Event{Kind: core.OrderGiven, Order: core.Order{Kind: core.AckAlarm, Name: name, By: "kim"}})
+		step(k.of(k.errs[1]))
+		if len(told) != 1 || !strings.Contains(told[0].Cause, k.says[1]) || told[0].State != hazard.Acknowledged.String() || told[0].Occurrence != 1 {
+			t.Errorf("%s, another cause: %+v", name, told)
+		}
+		step(k.of(k.errs[1]))
+		if len(told) > 0 {
+			t.Errorf("%s, the same again: %+v", name, told[0])
+		}
+		step(k.of(nil))
+		if len(told) != 1 || told[0].Active || !strings.Contains(told[0].Cause, k.says[1]) {
+			t.Errorf("%s, it is over: %+v", name, told)
+		}
+	}
+}
 
 // The alarm of a vote tells how its members stand, that of a detector what it read; both while the
 // alarm is active, and the counts after it too.

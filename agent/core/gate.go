@@ -273,7 +273,7 @@ func (c *Core) probed(now sensors.Mono, ev Event, fx []Effect) []Effect {
 	case ev.Err != nil:
 		cause = "hook " + name + " would not work now: " + ev.Err.Error()
 	}
-	return c.setAlarm(now, fx, hazard.AlarmInput{Name: "hook/" + name, Active: ev.Err != nil, Priority: 2, Cause: cause})
+	return c.setAlarm(now, fx, hazard.AlarmInput{Name: "hook/" + name, Active: ev.Err != nil, Priority: 2, Cause: cause, Newest: true})
 }
 
 // drillOver remembers a drill that was good; one that was not is an alarm until one is.

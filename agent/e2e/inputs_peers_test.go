@@ -34,6 +34,9 @@ type inputs struct {
 
 func newInputs(t *testing.T) *inputs {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test needs root, and .ci/run is to have it: the BMC answers at port 623, which is inputs.ipmi_sensor's only one, and upsd and its driver start as root. Run `sudo make peers`")
+	}
 	f := &inputs{foreign: &foreign{lab: newLab(t, "", "", ""), NUT: freePort(t), Prometheus: freePort(t)}, APC: freePort(t), Modbus: freePort(t)}
 	f.Companion = companionOfSet(t)
 	f.nut(t)

@@ -58,3 +58,29 @@ func TestSizeOfFirebreak(t *testing.T) {
 		}
 	}
 }
+
+// One plugin by itself, as .ci/companion-sizes measures it: what it adds, and to what, is what docs/telegraf.md says.
+func TestSizeOfOnePlugin(t *testing.T) {
+	out, err := exec.Command("bash", "../../.ci/companion-sizes", "inputs.mqtt_consumer").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/telegraf.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, forms := range map[string][2]string{
+		"a companion without plugins": {`(?m)^no other plugin +([0-9.]+) MB$`, `nothing but the influx parser and serializer \(([0-9.]+)\)`},
+		"inputs.mqtt_consumer":        {`(?m)^inputs\.mqtt_consumer +\+([0-9.]+) MB$`, "(?m)^\\| `inputs.mqtt_consumer` \\| ([0-9.]+) \\|"},
+	} {
+		is, told := regexp.MustCompile(forms[0]).FindSubmatch(out), regexp.MustCompile(forms[1]).FindSubmatch(doc)
+		if is == nil || told == nil {
+			t.Fatalf("%s is not in what .ci/companion-sizes prints, or not in docs/telegraf.md:\n%s", what, out)
+		}
+		mb, err1 := strconv.ParseFloat(string(is[1]), 64)
+		was, err2 := strconv.ParseFloat(string(told[1]), 64)
+		if err1 != nil || err2 != nil || math.Abs(was-mb) > 0.2+0.05*mb {
+			t.Errorf("%s: %s MB; docs/telegraf.md says %s: take over what .ci/companion-sizes says", what, is[1], told[1])
+		}
+	}
+}

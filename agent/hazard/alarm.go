@@ -16,6 +16,7 @@ type AlarmInput struct {
 	Latching bool
 	ReAlarm  time.Duration // acknowledged and still active for so long: raised again; 0: never
 	Cause    string
+	Newest   bool // the owner speaks only when something has changed: another cause is a change
 	Children []string
 
 	Group      string // the first of a group that is urgent is first-out
@@ -112,9 +113,9 @@ func (b *AlarmBook) Set(now sensors.Mono, in AlarmInput) (rec Alarm, changed boo
 		rec.Unreset = rec.Unreset || in.Latching
 	}
 	rec.hide(in.Suppressed)
-	// A new text alone is not a change: readings move it all the time.
-	changed = rec.State != p.State || rec.Active != p.Active || rec.Basis != p.Basis || rec.Suppressed != p.Suppressed ||
-		rec.Priority != p.Priority || !slices.Equal(rec.Children, p.Children)
+	// A new text alone is not a change, where readings move it all the time.
+	changed = in.Newest && rec.Cause != p.Cause || rec.State != p.State || rec.Active != p.Active || rec.Basis != p.Basis ||
+		rec.Suppressed != p.Suppressed || rec.Priority != p.Priority || !slices.Equal(rec.Children, p.Children)
 	if changed {
 		b.Apply(rec)
 	}

@@ -157,6 +157,7 @@ type device struct {
 	p      *Poller
 	points []sensors.Point
 	at     sensors.Mono
+	asks   func() // called before each request, if there is one
 }
 
 func newDevice(t testing.TB, c *Client, p *profile.Profile) *device {
@@ -211,7 +212,13 @@ func (d *device) poll(within time.Duration) (map[string]string, error) {
 	d.t.Helper()
 	ctx, cancel := contextWithin(d.t, within)
 	defer cancel()
-	out, err := d.p.Poll(ctx, func() sensors.Mono { return d.at }, nil)
+	now := func() sensors.Mono {
+		if d.asks != nil {
+			d.asks()
+		}
+		return d.at
+	}
+	out, err := d.p.Poll(ctx, now, nil)
 	got := map[string]string{}
 	for _, r := range out {
 		v := r.Quality.String()

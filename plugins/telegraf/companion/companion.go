@@ -181,7 +181,8 @@ func (c *Companion) judge(err error) {
 	}
 }
 
-// tell hands changes to Health, which may wait: nobody else waits for it.
+// tell hands changes to Health, which may wait: nobody else waits for it. There is a pause after each, since the companion
+// may change what it says with each frame, and what is told is kept and signed; the newest is told then.
 func (c *Companion) tell(ctx context.Context) {
 	last, first := "", true
 	for {
@@ -199,6 +200,11 @@ func (c *Companion) tell(ctx context.Context) {
 		}
 		if c.c.Health != nil && (first || text != last) {
 			c.c.Health(ctx, err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(c.c.Pause):
+			}
 		}
 		last, first = text, false
 	}
