@@ -36,7 +36,7 @@ func NewMuxes(b i2c.Bus, addresses ...uint16) (*Muxes, error) {
 	return &Muxes{bus: b, addresses: addresses}, nil
 }
 
-// Root is the adapter's own wire, with every channel disconnected.
+// Root is the adapter's own wire, with every channel disconnected that a switch lets go of.
 func (m *Muxes) Root() i2c.Bus { return wire{m, 0, -1} }
 
 // Channel is the wire behind a channel of the switch at address.
@@ -111,9 +111,10 @@ func (w wire) String() string {
 func (w wire) SetSpeed(f physic.Frequency) error { return w.m.bus.SetSpeed(f) }
 
 // Tx connects the wire and does the transfer. After a failure nobody knows whether the switch has been
-// reset on the way: all are set anew.
+// reset on the way: all are set anew. A switch that is dead does not keep the adapter's own wire from being
+// read: no chip behind a switch has an address of that wire, so none can answer for one that has.
 func (w wire) Tx(addr uint16, write, read []byte) error {
-	if err := w.m.connect(w.address, w.channel); err != nil {
+	if err := w.m.connect(w.address, w.channel); err != nil && w.channel >= 0 {
 		return err
 	}
 	if err := w.m.bus.Tx(addr, write, read); err != nil {

@@ -121,3 +121,24 @@ func TestMuxThatIsNotThere(t *testing.T) {
 		t.Error("a switch at 0x48 was accepted")
 	}
 }
+
+// A switch that is absent costs what is behind it. A chip on the adapter's own wire has an address that nobody
+// behind a switch has (the configuration sees to it), so it is read on.
+func TestDeadMuxSparesTheRootWire(t *testing.T) {
+	bus := chips.NewBus("sim")
+	bus.Attach(0x49, named(1))
+	m, _ := NewMuxes(bus, 0x70)
+	b, err := m.Channel(0x70, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := b.Tx(0x48, nil, make([]byte, 1)); err == nil {
+			t.Error("a switch that is absent was read through")
+		}
+		var r [1]byte
+		if err := m.Root().Tx(0x49, nil, r[:]); err != nil || r[0] != 1 {
+			t.Errorf("beside a switch that is absent: %v, chip %d", err, r[0])
+		}
+	}
+}
