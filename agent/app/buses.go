@@ -228,7 +228,7 @@ func wires(c *config.Config, rule *config.Bus, a periph.Bus) (func(*config.Devic
 		if d.Mux == 0 {
 			return m.Root(), nil
 		}
-		return m.Channel(uint16(d.Mux), d.Channel)
+		return m.Channel(uint16(d.Mux), d.Channel, uint16(d.Unit))
 	}, err
 }
 

@@ -3,6 +3,7 @@ package i2c
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
@@ -14,90 +15,102 @@ import (
 //
 // At most one channel of all switches is connected at a time: two would join their wires, and chips of
 // one address would answer together. A process before may have left one connected, and a transfer that
-// failed may or may not have reached a switch, so what is not known is set to nothing first. A Muxes
-// belongs to the goroutine of its bus.
+// failed may or may not have reached a switch, so what is not known is set to nothing first. A switch that
+// does not let itself be set may still be connected: it takes with it what is behind it, and those behind others
+// that have an address in common with that, and nobody else. A Muxes belongs to the goroutine of its bus.
 type Muxes struct {
-	bus       i2c.Bus
-	addresses []uint16
-	known     bool // what is said here is what the switches do
-	at        uint16
-	channel   int // that of switch at is connected; -1: none is
+	bus      i2c.Bus
+	switches []muxSwitch
+}
+
+// muxSwitch is what is known of one.
+type muxSwitch struct {
+	address uint16
+	chips   []uint16 // behind it, whatever their channel
+	known   bool     // control is what it does
+	control byte
+	lost    bool // it was tried last in vain: only who needs it tries it again
 }
 
 const muxChannels = 8
 
 // NewMuxes returns the switches at addresses (0x70 to 0x77) on b. It does not touch the bus.
 func NewMuxes(b i2c.Bus, addresses ...uint16) (*Muxes, error) {
+	m := &Muxes{bus: b}
 	for _, a := range addresses {
 		if a < 0x70 || a > 0x77 {
 			return nil, fmt.Errorf("I2C switch at %#02x: a TCA9548A has an address from 0x70 to 0x77", a)
 		}
+		m.switches = append(m.switches, muxSwitch{address: a})
 	}
-	return &Muxes{bus: b, addresses: addresses}, nil
+	return m, nil
 }
 
 // Root is the adapter's own wire, with every channel disconnected that a switch lets go of.
-func (m *Muxes) Root() i2c.Bus { return wire{m, 0, -1} }
+func (m *Muxes) Root() i2c.Bus { return wire{m, -1, -1} }
 
-// Channel is the wire behind a channel of the switch at address.
-func (m *Muxes) Channel(address uint16, channel int) (i2c.Bus, error) {
+// Channel is the wire behind a channel of the switch at address, on which chips stand. It is asked for each chip
+// before any is read.
+func (m *Muxes) Channel(address uint16, channel int, chips ...uint16) (i2c.Bus, error) {
 	if channel < 0 || channel >= muxChannels {
 		return nil, fmt.Errorf("I2C switch at %#02x: channel %d: it has 0 to %d", address, channel, muxChannels-1)
 	}
-	for _, a := range m.addresses {
-		if a == address {
-			return wire{m, address, channel}, nil
-		}
+	i := slices.IndexFunc(m.switches, func(s muxSwitch) bool { return s.address == address })
+	if i < 0 {
+		return nil, fmt.Errorf("I2C switch at %#02x: it is not on this adapter", address)
 	}
-	return nil, fmt.Errorf("I2C switch at %#02x: it is not on this adapter", address)
+	m.switches[i].chips = append(m.switches[i].chips, chips...)
+	return wire{m, i, channel}, nil
 }
 
-// connect leaves one channel connected, and no other; -1 leaves none. It reads back what the switch
-// does: one that is absent must not let a chip of the root wire answer for one behind it.
-func (m *Muxes) connect(address uint16, channel int) error {
-	if m.known && m.channel == channel && (channel < 0 || m.at == address) {
+// connect leaves the channel connected, and no other, for a transfer with the chip at addr; -1 leaves none. It reads
+// back what the switch does: one that is absent must not let a chip of the root wire answer for one behind it.
+func (m *Muxes) connect(at, channel int, addr uint16) error {
+	for i := range m.switches {
+		s := &m.switches[i]
+		if i == at || s.known && s.control == 0 {
+			continue
+		}
+		clash := slices.Contains(s.chips, addr)
+		if s.lost && !clash {
+			continue
+		}
+		if err := m.set(s, 0); err != nil && clash {
+			return fmt.Errorf("the chip at %#02x: one of that address is behind another switch, which may be connected: %w", addr, err)
+		}
+	}
+	if channel < 0 {
 		return nil
 	}
-	was, ok := m.at, m.known
-	m.known = false
-	for _, a := range m.addresses {
-		if ok && (m.channel < 0 || a != was) || a == address && channel >= 0 {
-			continue // it is off, or is set below
-		}
-		if err := m.set(a, 0); err != nil {
-			return err
-		}
+	if s := &m.switches[at]; !s.known || s.control != 1<<channel {
+		return m.set(s, 1<<channel)
 	}
-	if channel >= 0 {
-		if err := m.set(address, 1<<channel); err != nil {
-			return err
-		}
-	}
-	m.known, m.at, m.channel = true, address, channel
 	return nil
 }
 
 // errSwitch: a switch does not do what it was told.
 var errSwitch = errors.New("the switch does not hold its setting: check its address, its reset line and what else writes to it")
 
-func (m *Muxes) set(address uint16, mask byte) error {
+func (m *Muxes) set(s *muxSwitch, mask byte) error {
+	s.known, s.lost = false, true
 	var got [1]byte
-	if err := m.bus.Tx(address, []byte{mask}, nil); err != nil { // in effect after the stop (8.5.3)
+	if err := m.bus.Tx(s.address, []byte{mask}, nil); err != nil { // in effect after the stop (8.5.3)
 		return fmt.Errorf("I2C switch: %w", err)
 	}
-	if err := m.bus.Tx(address, nil, got[:]); err != nil {
+	if err := m.bus.Tx(s.address, nil, got[:]); err != nil {
 		return fmt.Errorf("I2C switch: %w", err)
 	}
 	if got[0] != mask {
-		return fmt.Errorf("I2C switch at %#02x: set to %#02x, reads %#02x: %w", address, mask, got[0], errSwitch)
+		return fmt.Errorf("I2C switch at %#02x: set to %#02x, reads %#02x: %w", s.address, mask, got[0], errSwitch)
 	}
+	s.known, s.lost, s.control = true, false, mask
 	return nil
 }
 
 // wire is one of the wires.
 type wire struct {
 	m       *Muxes
-	address uint16
+	at      int // of the switches; -1: the adapter's own wire
 	channel int
 }
 
@@ -105,20 +118,21 @@ func (w wire) String() string {
 	if w.channel < 0 {
 		return w.m.bus.String()
 	}
-	return fmt.Sprintf("%s, switch %#02x channel %d", w.m.bus, w.address, w.channel)
+	return fmt.Sprintf("%s, switch %#02x channel %d", w.m.bus, w.m.switches[w.at].address, w.channel)
 }
 
 func (w wire) SetSpeed(f physic.Frequency) error { return w.m.bus.SetSpeed(f) }
 
-// Tx connects the wire and does the transfer. After a failure nobody knows whether the switch has been
-// reset on the way: all are set anew. A switch that is dead does not keep the adapter's own wire from being
-// read: no chip behind a switch has an address of that wire, so none can answer for one that has.
+// Tx connects the wire and does the transfer. After a failure nobody knows whether a switch has been
+// reset on the way: all are set anew.
 func (w wire) Tx(addr uint16, write, read []byte) error {
-	if err := w.m.connect(w.address, w.channel); err != nil && w.channel >= 0 {
+	if err := w.m.connect(w.at, w.channel, addr); err != nil {
 		return err
 	}
 	if err := w.m.bus.Tx(addr, write, read); err != nil {
-		w.m.known = false
+		for i := range w.m.switches {
+			w.m.switches[i].known = false
+		}
 		return err
 	}
 	return nil

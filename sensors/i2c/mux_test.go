@@ -3,12 +3,14 @@ package i2c
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 
 	"firebreak/sensors/sim/chips"
 
 	"periph.io/x/conn/v3/i2c"
+	"pgregory.net/rapid"
 )
 
 // named answers a read with its own name, and so tells which chip was reached.
@@ -49,7 +51,7 @@ func TestMuxesReachTheirOwnChip(t *testing.T) {
 		channel int
 		want    byte
 	}{{0x70, 0, 10}, {0x70, 7, 17}, {0x73, 7, 27}} {
-		b, err := m.Channel(c.mux, c.channel)
+		b, err := m.Channel(c.mux, c.channel, 0x48)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,23 +124,147 @@ func TestMuxThatIsNotThere(t *testing.T) {
 	}
 }
 
-// A switch that is absent costs what is behind it. A chip on the adapter's own wire has an address that nobody
-// behind a switch has (the configuration sees to it), so it is read on.
-func TestDeadMuxSparesTheRootWire(t *testing.T) {
-	bus := chips.NewBus("sim")
+// twoMuxes is an adapter with a chip on its own wire, and two switches: behind both is a chip at 0x48, behind the
+// second one at 0x4A too. What a process before has connected is connected.
+func twoMuxes(t *testing.T) (bus *chips.Bus, first *chips.Mux, root, shared, mine, other i2c.Bus) {
+	t.Helper()
+	bus = chips.NewBus("sim")
+	first, second := chips.NewMux(), chips.NewMux()
+	bus.AttachMux(0x70, first)
+	bus.AttachMux(0x73, second)
 	bus.Attach(0x49, named(1))
-	m, _ := NewMuxes(bus, 0x70)
-	b, err := m.Channel(0x70, 3)
+	first.Attach(0, 0x48, named(10))
+	second.Attach(0, 0x48, named(20))
+	second.Attach(1, 0x4A, named(21))
+	_ = first.Tx([]byte{0xFF}, nil)
+	_ = second.Tx([]byte{0xFF}, nil)
+	m, err := NewMuxes(bus, 0x70, 0x73)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		if err := b.Tx(0x48, nil, make([]byte, 1)); err == nil {
-			t.Error("a switch that is absent was read through")
+	channel := func(address uint16, channel int, chip uint16) i2c.Bus {
+		b, err := m.Channel(address, channel, chip)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return b
+	}
+	return bus, first, m.Root(), channel(0x73, 0, 0x48), channel(0x73, 1, 0x4A), channel(0x70, 0, 0x48)
+}
+
+func absent() error { return syscall.ENXIO }
+
+// A switch that is dead, and may be connected, costs what is behind it, and behind others what has an address in
+// common with that: of these nobody knows who answers.
+func TestDeadMuxSparesItsNeighbours(t *testing.T) {
+	bus, first, root, shared, mine, other := twoMuxes(t)
+	bus.SetFault(0x70, absent)
+	reads := func(b i2c.Bus, addr uint16, want byte) {
+		t.Helper()
 		var r [1]byte
-		if err := m.Root().Tx(0x49, nil, r[:]); err != nil || r[0] != 1 {
-			t.Errorf("beside a switch that is absent: %v, chip %d", err, r[0])
+		if err := b.Tx(addr, nil, r[:]); err != nil || r[0] != want {
+			t.Errorf("%v beside a switch that is dead: %v, chip %d", b, err, r[0])
 		}
 	}
+	for range 3 {
+		reads(root, 0x49, 1)
+		reads(mine, 0x4A, 21)
+		for _, b := range []i2c.Bus{shared, other} {
+			if err := b.Tx(0x48, nil, make([]byte, 1)); !errors.Is(err, syscall.ENXIO) {
+				t.Errorf("%v: an address that the dead switch has behind it was read: %v", b, err)
+			}
+		}
+	}
+	bus.SetFault(0x70, nil)
+	reads(shared, 0x48, 20) // it lets go, and answers: no more doubt
+	bus.SetFault(0x70, absent)
+	if _ = other.Tx(0x48, nil, make([]byte, 1)); first.Control() != 0 {
+		t.Fatal("the switch was not let go of")
+	}
+	bus.SetFault(0x70, nil)
+	reads(other, 0x48, 10)
+	reads(shared, 0x48, 20)
+}
+
+// A neighbour pays for a dead switch once: then only who is behind it, and who has an address in common, asks
+// whether it is back. An adapter that waits for it waits as seldom.
+func TestDeadMuxIsTriedByWhoNeedsIt(t *testing.T) {
+	bus, _, root, _, mine, other := twoMuxes(t)
+	tried := 0
+	bus.SetFault(0x70, func() error { tried++; return syscall.ETIMEDOUT })
+	for range 10 {
+		_ = root.Tx(0x49, nil, make([]byte, 1))
+		_ = mine.Tx(0x4A, nil, make([]byte, 1))
+	}
+	if tried != 1 {
+		t.Errorf("neighbours tried it %d times", tried)
+	}
+	for range 3 {
+		_ = other.Tx(0x48, nil, make([]byte, 1))
+	}
+	if tried != 4 {
+		t.Errorf("tried %d times, with three of the chip behind it", tried)
+	}
+}
+
+// Whatever dies and comes back, nobody answers for another, and whoever shares no address with what is behind a dead switch
+// is read.
+func TestMuxesThatComeAndGo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		bus := chips.NewBus("sim")
+		muxes := []*chips.Mux{chips.NewMux(), chips.NewMux(), chips.NewMux()}
+		bus.Attach(0x49, named(1))
+		m, err := NewMuxes(bus, 0x70, 0x71, 0x72)
+		if err != nil {
+			t.Fatal(err)
+		}
+		type chip struct {
+			bus  i2c.Bus
+			addr uint16
+			mux  int // -1: on the adapter's own wire
+			want byte
+		}
+		all := []chip{{m.Root(), 0x49, -1, 1}}
+		for i, x := range muxes {
+			bus.AttachMux(0x70+uint16(i), x)
+			for ch := range 3 {
+				addr := uint16(0x50 + rapid.IntRange(0, 3).Draw(t, "address"))
+				c := chip{addr: addr, mux: i, want: byte(10 + 10*i + ch)}
+				if c.bus, err = m.Channel(0x70+uint16(i), ch, addr); err != nil {
+					t.Fatal(err)
+				}
+				x.Attach(ch, addr, named(c.want))
+				all = append(all, c)
+			}
+			_ = x.Tx([]byte{rapid.Byte().Draw(t, "left behind")}, nil)
+		}
+		dead := [3]bool{}
+		clash := func(c chip) bool { // with what is behind a dead switch
+			return slices.ContainsFunc(all, func(o chip) bool { return o.mux >= 0 && dead[o.mux] && o.addr == c.addr })
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			if i := rapid.IntRange(0, 5).Draw(t, "dies or comes back"); i < 3 {
+				if dead[i] = !dead[i]; dead[i] {
+					last := rapid.IntRange(0, 2).Draw(t, "transfers that it still takes")
+					bus.SetFault(0x70+uint16(i), func() error {
+						if last--; last >= 0 {
+							return nil
+						}
+						return syscall.ENXIO
+					})
+				} else {
+					bus.SetFault(0x70+uint16(i), nil)
+				}
+			}
+			c := rapid.SampledFrom(all).Draw(t, "chip")
+			var r [1]byte
+			err := c.bus.Tx(c.addr, nil, r[:])
+			if err == nil && r[0] != c.want {
+				t.Fatalf("chip %d answers for %d", r[0], c.want)
+			}
+			if err != nil && (c.mux < 0 || !dead[c.mux]) && !clash(c) {
+				t.Fatalf("chip %d: %v, and no dead switch has its address behind it", c.want, err)
+			}
+		}
+	})
 }
