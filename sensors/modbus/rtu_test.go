@@ -205,34 +205,63 @@ func TestRTUCancel(t *testing.T) {
 	mustRead(t, l, holding(200, 10))
 }
 
-// The adapter is pulled while a reply is awaited, and comes back as another device node.
+// The adapter is pulled while a reply is awaited, or between two requests, and comes back as another device node.
 func TestRTUUnplugged(t *testing.T) {
-	link := filepath.Join(t.TempDir(), "ttyUSB0")
-	m, path := openPTY(t)
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
-	l := newRTU(t, link)
-	serveRTU(t, m, func(n int, c io.ReadWriteCloser, req []byte) {
-		if n == 1 {
-			c.Close()
-			return
+	for _, silent := range []bool{false, true} {
+		link := filepath.Join(t.TempDir(), "ttyUSB0")
+		m, path := openPTY(t)
+		if err := os.Symlink(path, link); err != nil {
+			t.Fatal(err)
 		}
-		c.Write(goodRTU(req))
-	})
-	mustRead(t, l, holding(100, 10))
-	start := time.Now()
-	mustFail(t, l, holding(200, 10), ErrLinkDown)
-	if d := time.Since(start); d > long/2 {
-		t.Errorf("a line that hung up was read for %s", d)
+		l := newRTU(t, link)
+		serveRTU(t, m, func(n int, c io.ReadWriteCloser, req []byte) {
+			if n == 1 {
+				c.Close()
+				return
+			}
+			c.Write(goodRTU(req))
+		})
+		mustRead(t, l, holding(100, 10))
+		if silent {
+			m.Close()
+		}
+		start := time.Now()
+		_, err := l.Read(t.Context(), holding(200, 10))
+		if !errors.Is(err, ErrLinkDown) {
+			t.Errorf("pulled while the line is silent (%t): %v", silent, err)
+		}
+		if d := time.Since(start); d > long/2 {
+			t.Errorf("a line that hung up was read for %s", d)
+		}
+		m2, path2 := openPTY(t)
+		serveRTU(t, m2, func(n int, c io.ReadWriteCloser, req []byte) { c.Write(goodRTU(req)) })
+		os.Remove(link)
+		if err := os.Symlink(path2, link); err != nil {
+			t.Fatal(err)
+		}
+		mustRead(t, l, holding(300, 10))
 	}
-	m2, path2 := openPTY(t)
-	serveRTU(t, m2, func(n int, c io.ReadWriteCloser, req []byte) { c.Write(goodRTU(req)) })
-	os.Remove(link)
-	if err := os.Symlink(path2, link); err != nil {
+}
+
+// A terminal on which nothing has come is not one that has hung up, whoever asks.
+func TestNothingHasCome(t *testing.T) {
+	m, path := openPTY(t)
+	o := SerialOptions{Path: path, Baud: 9600}
+	if err := o.complete(); err != nil {
 		t.Fatal(err)
 	}
-	mustRead(t, l, holding(300, 10))
+	p, err := openSerial(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if n, err := p.read(make([]byte, 8)); n != 0 || err != nil {
+		t.Errorf("of a line on which nothing has come: %d bytes, %v", n, err)
+	}
+	m.Close()
+	if n, err := p.read(make([]byte, 8)); n != 0 || err == nil {
+		t.Errorf("of a line that has hung up: %d bytes, %v", n, err)
+	}
 }
 
 func TestSerialOptionsAreChecked(t *testing.T) {

@@ -94,7 +94,7 @@ func (s *line) setup(o SerialOptions) error {
 	}
 	t.Iflag, t.Oflag, t.Lflag = input, 0, 0
 	t.Cflag = mode
-	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 0, 0
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0 // with 0 a read of nothing looks like a hang-up
 	t.Ispeed, t.Ospeed = speed, speed
 	if err := unix.IoctlSetTermios(s.fd, unix.TCSETS, t); err != nil {
 		return err
