@@ -72,3 +72,20 @@ func TestHoldOfAQuietPlan(t *testing.T) {
 		t.Errorf("a hold by nobody: exit %d, %q", code, errs)
 	}
 }
+
+// What a person at 3 a.m. types wrong is answered in one line that says what to do next.
+func TestWrongAtTheCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"statsu"}, `unknown command "statsu": firebreak help lists all`},
+		{[]string{"check", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE names it"},
+		{[]string{"status", "-c", "../configs/firebreak.toml"}, "start it (systemctl start firebreak), or name its configuration with -c"},
+	} {
+		code, out, errs := firebreak(c.args...)
+		if code == 0 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%v: exit %d, %q, %q; want one line with %q", c.args, code, out, errs, c.want)
+		}
+	}
+}

@@ -175,7 +175,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if f, ok := orders[cmd]; ok {
 		return order(cmd, f, args, stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "firebreak: unknown command %q\n\n%s", cmd, usage)
+	fmt.Fprintf(stderr, "firebreak: unknown command %q: firebreak help lists all\n", cmd)
 	return 2
 }
 
@@ -183,7 +183,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func load(path string, stderr io.Writer) (*config.Config, []byte, int) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v\n", err)
+		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v: -c FILE names it\n", err)
 		return nil, nil, 2
 	}
 	c, faults := config.Parse(path, data, app.Kinds())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -153,7 +154,11 @@ func answers(path string) bool {
 func Ask(path string, r Request) (Answer, error) {
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err != nil {
-		return Answer{}, fmt.Errorf("no agent answers on %s: %w", path, err)
+		next := "start it (systemctl start firebreak), or name its configuration with -c"
+		if errors.Is(err, fs.ErrPermission) {
+			next = "only its own user and root may ask it: sudo -u firebreak firebreak ..."
+		}
+		return Answer{}, fmt.Errorf("no agent answers on %s: %w: %s", path, err, next)
 	}
 	a, err := ask(conn, r)
 	if err != nil && a.Error == "" {

@@ -118,7 +118,7 @@ func New(cfg Config) (*Consumer, error) {
 		c.ringAt = modified(cfg.Trusted)
 	}
 	if keys.Len() == 0 && !cfg.Unsigned {
-		errs = append(errs, errors.New("consumer: no key is trusted, so no message would be believed: name a file of trusted keys"))
+		errs = append(errs, errors.New("consumer: no key is trusted, so no message would be believed: name a file of trusted keys, or say that unsigned messages are to be believed"))
 	}
 	if cfg.SigningKey != "" {
 		var err error
