@@ -135,8 +135,8 @@ func TestTelemetryGoesTogether(t *testing.T) {
 		up.Goes = plugins.Last
 		u.Offer(up)
 		synctest.Wait()
-		if w := since(from); len(w) != 1 {
-			t.Errorf("with the last of those that go together there were %d writes, want one", len(w))
+		if w := since(from); len(w) == 0 || len(w) == 6 || slices.ContainsFunc(w, func(d time.Duration) bool { return d != 0 }) {
+			t.Errorf("with the last of six that go together they were written after %v, want at once and together", w) // the writer may begin early, as above
 		}
 		<-time.After(time.Second)
 		stop()
