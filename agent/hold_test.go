@@ -80,7 +80,7 @@ func TestWrongAtTheCommandLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"statsu"}, `unknown command "statsu": firebreak help lists all`},
-		{[]string{"check", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE names it"},
+		{[]string{"check", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
 		{[]string{"status", "-c", "../configs/firebreak.toml"}, "start it (systemctl start firebreak), or name its configuration with -c"},
 	} {
 		code, out, errs := firebreak(c.args...)

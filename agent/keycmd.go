@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"strings"
 
 	"firebreak/agent/app"
@@ -108,7 +110,10 @@ func acl(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	keys, err := wire.ReadRing(*trusted)
-	if err == nil {
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		err = fmt.Errorf("%w: --trusted FILE says which; firebreak key trust makes one", err)
+	case err == nil:
 		err = app.ACL(stdout, engine, keys)
 	}
 	if err != nil {

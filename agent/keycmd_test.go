@@ -95,6 +95,9 @@ func TestACL(t *testing.T) {
 	if code := run([]string{"acl", "mosquitto", "--trusted", ring}, &out, &errs); code != 1 {
 		t.Errorf("no file: %d", code)
 	}
+	if !strings.Contains(errs.String(), "firebreak key trust makes one") {
+		t.Errorf("no file: %s", &errs)
+	}
 	run([]string{"key", "new", file, "--as", "agent", "--name", "pangyo/b3-rack1"}, &out, &errs)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	run(append([]string{"key", "trust", ring}, strings.Fields(lines[len(lines)-1])...), &out, &errs)

@@ -183,7 +183,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func load(path string, stderr io.Writer) (*config.Config, []byte, int) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v: -c FILE names it\n", err)
+		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v: -c FILE says which\n", err)
 		return nil, nil, 2
 	}
 	c, faults := config.Parse(path, data, app.Kinds())

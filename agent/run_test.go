@@ -82,6 +82,9 @@ func TestCheckAgainst(t *testing.T) {
 	if code, _, _ := firebreak("check", "-c", file, "--against", filepath.Join(t.TempDir(), "none.toml")); code != 2 {
 		t.Errorf("against a file that is not there: exit %d, want 2", code)
 	}
+	if code, _, errs := firebreak("check", "-c", filepath.Join(t.TempDir(), "none.toml")); code != 2 || !strings.Contains(errs, "-c FILE says which") {
+		t.Errorf("a file that is not there: exit %d, %q", code, errs)
+	}
 }
 
 // Two agents that drive the same targets are held to each other, each file at its places (S13).

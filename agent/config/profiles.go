@@ -72,7 +72,7 @@ func (c *compiler) findProfile(t *Table, name string) *profile.Profile {
 			names = append(names, profile.List(c.own)...)
 			slices.Sort(names)
 		}
-		t.Fault("profile", "there is no profile %q%s", name, hint(name, slices.Compact(names)))
+		t.Fault("profile", "there is no profile %q%s", name, profileHint(name, slices.Compact(names)))
 	case err != nil:
 		t.Fault("profile", "%s", oneLine(err))
 	default:
@@ -101,4 +101,22 @@ func loadOwn(dir fs.FS, name string) (*profile.Profile, error) {
 // oneLine joins the lines of an error: a fault is one line.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// profileHint names what is near to a name, else the profiles of the same maker, the part before the
+// first dash; else it says where all of them are told.
+func profileHint(name string, names []string) string {
+	maker, _, _ := strings.Cut(name, "-")
+	family := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		m, _, _ := strings.Cut(n, "-")
+		return m != maker
+	})
+	near := hint(name, names)
+	if len(family) > 0 && !strings.HasPrefix(near, " (did you mean") {
+		return hint(name, family)
+	}
+	if near == "" {
+		return ": firebreak profile list names them"
+	}
+	return near
 }

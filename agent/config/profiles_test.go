@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,19 @@ func TestOwnProfileOfANewDevice(t *testing.T) {
 		if len(faults) != 1 || !strings.HasSuffix(faults[0].Text, `(did you mean "`+near+`"?)`) {
 			t.Errorf("profile %q: %v", name, faults)
 		}
+	}
+	for _, name := range []string{"probe", "probe-of-another-make"} {
+		_, faults := Parse("f", withProfiles(t, dir, `profile = "chip"`, `profile = "`+name+`"`), testKinds())
+		if len(faults) != 1 || !strings.HasSuffix(faults[0].Text, ": use one of probe-x") {
+			t.Errorf("profile %q: %v", name, faults)
+		}
+	}
+	many := make([]string, maxListed+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("device-%d", i)
+	}
+	if got := profileHint("unheard", many); got != ": firebreak profile list names them" {
+		t.Errorf("of many profiles: %q", got)
 	}
 }
 
