@@ -18,6 +18,7 @@ import (
 
 	"firebreak/agent/app"
 	"firebreak/agent/config"
+	"firebreak/agent/response"
 	"firebreak/plugins/hooks/exec/shim"
 	"firebreak/plugins/service"
 	"firebreak/plugins/telegraf/companion"
@@ -321,7 +322,15 @@ func ask(path string, r app.Request, stderr io.Writer) (app.Answer, int) {
 	}
 	a, err := app.Ask(c.Control, r)
 	if err != nil {
-		fmt.Fprintf(stderr, "firebreak: %v\n", err)
+		var refused *response.Refusal
+		if !errors.As(err, &refused) || len(refused.Reasons) == 1 {
+			fmt.Fprintf(stderr, "firebreak: %v\n", err)
+			return a, 1
+		}
+		fmt.Fprintln(stderr, "firebreak: refused:")
+		for _, why := range refused.Reasons {
+			fmt.Fprintf(stderr, "  %s\n", why)
+		}
 		return a, 1
 	}
 	return a, 0

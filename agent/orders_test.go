@@ -37,7 +37,10 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	order(1, "nothing that is outstanding", "undo", "evacuate")
 	order(0, "", "disarm", "maintain", "--reason", "works on the detector")
 	order(1, "stage 2a", "trip", "maintain", "--stage", "2a")
-	order(1, "not proven", "arm", "maintain")
+	order(1, "\n  not proven", "arm", "maintain")
+	if code, _, errs := firebreak("run", "-c", b.file); code == 0 || !strings.Contains(errs, "another agent runs") || strings.Contains(errs, "protects without") {
+		t.Errorf("a second agent: exit %d, %s", code, errs)
+	}
 	order(1, "no consumer", "answered", "noc")
 	order(0, "", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
 	until(t, 0, "alarm P1 plan/maintain/mode: shelved", "status", "-c", b.file)

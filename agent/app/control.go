@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firebreak/agent/core"
+	"firebreak/agent/response"
 	"firebreak/agent/uplink"
 )
 
@@ -175,6 +176,9 @@ func ask(conn net.Conn, r Request) (a Answer, err error) {
 	}
 	if err := json.NewDecoder(io.LimitReader(conn, 4<<20)).Decode(&a); err != nil {
 		return Answer{}, err
+	}
+	if len(a.Why) > 0 {
+		return a, &response.Refusal{Reasons: a.Why}
 	}
 	if a.Error != "" {
 		return a, errors.New(a.Error)

@@ -16,10 +16,8 @@ import (
 // recover rebuilds the core from what the life before has left. It may put an older configuration in
 // place of the present one: that of an open run (S8).
 func (o *Options) recover(jr *opened) (*guard.Recovered, error) {
-	if errors.Is(jr.err, syscall.EWOULDBLOCK) && answers(o.Config.Control) {
-		// Two agents of one configuration would give each hook two keys (S10). One that holds the lock
-		// and does not answer protects nothing: then this one goes on, without a journal.
-		return nil, fmt.Errorf("another agent runs with the journal %s and answers on %s: stop that one first", o.Config.Journal, o.Config.Control)
+	if jr.another != nil {
+		return nil, jr.another
 	}
 	bootID, synced := sensors.BootID(), clockSynced()
 	o.Config.Rules.Hazard.Origin = o.Origin
@@ -39,12 +37,23 @@ func (o *Options) recover(jr *opened) (*guard.Recovered, error) {
 	return rec, nil
 }
 
+// another tells of an agent that has the journal and answers: two of one configuration would give each hook two keys
+// (S10). One that holds the lock and does not answer protects nothing: then this one goes on, without a journal.
+func (o *Options) another(err error) error {
+	if errors.Is(err, syscall.EWOULDBLOCK) && answers(o.Config.Control) {
+		return fmt.Errorf("another agent runs with the journal %s and answers on %s: stop that one first", o.Config.Journal, o.Config.Control)
+	}
+	return nil
+}
+
 // opened is the journal, or why there is none.
 type opened struct {
 	dir *journal.Dir
 	j   *journal.Journal
 	rec *journal.Recovered
 	err error
+
+	another error // an agent that has it, and answers
 }
 
 // guard returns a nil interface when there is no journal.
@@ -69,7 +78,9 @@ func openJournal(ctx context.Context, o *Options, ends *cleanups) *opened {
 		out = &opened{err: fmt.Errorf("the disk under %s has not answered for %v", o.Config.Journal, journalOpen)}
 	}
 	if out.err != nil {
-		o.Log.Error("there is no journal: the agent protects without one, and hooks are marked journaled: false", "err", out.err)
+		if out.another = o.another(out.err); out.another == nil {
+			o.Log.Error("there is no journal: the agent protects without one, and hooks are marked journaled: false", "err", out.err)
+		}
 		return out
 	}
 	ends.push("journal directory", stopLimit, func(context.Context) error { return out.dir.Close() })

@@ -8,6 +8,7 @@ import (
 
 	"firebreak/agent/core"
 	"firebreak/agent/drill"
+	"firebreak/agent/response"
 	"firebreak/agent/uplink"
 	"firebreak/plugins"
 )
@@ -32,6 +33,7 @@ type Request struct {
 // Answer is what it gets.
 type Answer struct {
 	Error  string        `json:"error,omitempty"`
+	Why    []string      `json:"why,omitempty"` // of a refusal: each reason
 	Text   string        `json:"text,omitempty"`
 	Status *Status       `json:"status,omitempty"`
 	Points []PointState  `json:"points,omitempty"`
@@ -98,6 +100,9 @@ func (d *desk) remote(ctx context.Context, o uplink.Order) error {
 }
 
 func answerOf(text string, err error, rep *drill.Report) Answer {
+	if why, ok := err.(*response.Refusal); ok {
+		return Answer{Error: err.Error(), Why: why.Reasons}
+	}
 	if err != nil {
 		return Answer{Error: err.Error()}
 	}
