@@ -52,6 +52,9 @@ func doctor(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	fmt.Fprintln(stdout, "nothing is wrong that reads can show")
+	if d.Profile != nil {
+		fmt.Fprintf(stdout, "whether the unit is a %s, firebreak scan says\n", *name)
+	}
 	return 0
 }
 

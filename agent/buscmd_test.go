@@ -36,7 +36,7 @@ func TestDoctorLine(t *testing.T) {
 		srv.SetFault(f)
 		return []string{"rtu://" + path, "--unit", "2", "--profile", "soltaro-c", "--reads", "12", "--listen", "10ms", "--timeout", "200ms"}
 	}
-	doctorSays(t, 0, "nothing is wrong that reads can show", append(bms(nil), "--timeout", "20s")...)
+	doctorSays(t, 0, "nothing is wrong that reads can show\nwhether the unit is a soltaro-c, firebreak scan says", append(bms(nil), "--timeout", "20s")...)
 	doctorSays(t, 1, "FAULT: nobody answers, not with one byte", append(bms(nil), "--unit", "3", "--reads", "2")...)
 	doctorSays(t, 1, "long ones above all: the line itself", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.Count > 8 && r.N%4 != 0} })...)
 	doctorSays(t, 1, "short ones too\n  what to do: most often two units on one number", bms(func(r slave.Request) slave.Fault { return slave.Fault{BadCRC: r.N%3 == 0} })...)
