@@ -140,7 +140,7 @@ func TestPeerCrashLoop(t *testing.T) {
 }
 
 // S20 and timeline 26: hosts stand at OB, and the agent panics, is killed, or is stopped for an upgrade and
-// started anew. Each time it is back on the port within 5 s of its own, with OB, and upsmon stays up. A reload is
+// started anew. Each time it is back on the port within 5 s, with OB, and upsmon stays up. A reload is
 // refused. FSD in a zone without a host is a failed step, and stands.
 func TestPeerDeadManRestarts(t *testing.T) {
 	w := newWatched(t)
@@ -166,14 +166,11 @@ func TestPeerDeadManRestarts(t *testing.T) {
 	for n, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGTERM} { // the first ends a Go program as a panic does
 		w.sup.signal(sig)
 		begin := time.Now()
-		ended := nth(w.sup.log.await(t, "end", func(all []line) bool { return count(all, "ended") == n+1 }), "ended", n+1)
+		w.sup.log.await(t, "end", func(all []line) bool { return count(all, "ended") == n+1 })
 		w.until(t, func() bool { return w.shows() == "OB" })
-		took, started := time.Since(begin), nth(w.sup.log.await(t, "start", func(all []line) bool { return count(all, "started") == n+2 }), "started", n+2)
-		late := started.at.Sub(ended.at) - w.sup.unit.pause // of the supervisor, which is this test
-		waited := waitedForProcessor(t, strings.TrimPrefix(started.text, "started "))
-		t.Logf("%v: back on the port after %v; the supervisor was late by %v, and the agent waited %v for a processor", sig, took, late, waited)
-		if own := took - late - waited; own > 5*time.Second {
-			t.Errorf("%v: back on the port after %v, %v of them its own", sig, took, own)
+		t.Logf("%v: back on the port after %v", sig, time.Since(begin))
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("%v: back on the port after %v", sig, d)
 		}
 		w.until(t, func() bool { return strings.Contains(w.clients(), "127.0.0.1") })
 	}
@@ -197,36 +194,6 @@ func TestPeerDeadManRestarts(t *testing.T) {
 	if w.status(); !strings.Contains(w.status(), "plan/evacuate/hosts-off/failed") {
 		t.Errorf("nobody is told:\n%s", w.status())
 	}
-}
-
-// nth is the n-th line that begins with a word; it is there.
-func nth(all []line, word string, n int) line {
-	for _, l := range all {
-		if strings.HasPrefix(l.text, word) {
-			if n--; n == 0 {
-				return l
-			}
-		}
-	}
-	return line{}
-}
-
-// waitedForProcessor is what the kernel says that a process which has just started was ready to run and had no processor: the
-// most of one of its threads, since the waits of several may be at the same time. A kernel without that account says 0.
-func waitedForProcessor(t *testing.T, pid string) (most time.Duration) {
-	t.Helper()
-	tasks, err := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range tasks {
-		var ran, waited int64
-		b, _ := os.ReadFile(f) // a thread may have ended
-		if n, _ := fmt.Sscan(string(b), &ran, &waited); n == 2 {
-			most = max(most, time.Duration(waited))
-		}
-	}
-	return most
 }
 
 // Timeline 13: killed in the middle of a drill, the agent comes back without it: the plan is at rest, the
