@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -65,6 +66,8 @@ func answer(c net.Conn) {
 // Telemetry that follows telemetry within the gathering time goes together with it; what somebody acts on
 // does not wait.
 func TestTelemetryGoesTogether(t *testing.T) {
+	// With another processor the writer may begin while the link still hands over what goes together.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var conns []*counted
@@ -135,8 +138,8 @@ func TestTelemetryGoesTogether(t *testing.T) {
 		up.Goes = plugins.Last
 		u.Offer(up)
 		synctest.Wait()
-		if w := since(from); len(w) == 0 || len(w) == 6 || slices.ContainsFunc(w, func(d time.Duration) bool { return d != 0 }) {
-			t.Errorf("with the last of six that go together they were written after %v, want at once and together", w) // the writer may begin early, as above
+		if w := since(from); len(w) != 1 {
+			t.Errorf("with the last of those that go together there were %d writes, want one", len(w))
 		}
 		<-time.After(time.Second)
 		stop()

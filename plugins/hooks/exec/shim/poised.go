@@ -21,8 +21,8 @@ const (
 var errLetGo = errors.New("let go")
 
 // leave waits for it, and counts the time of the call from then, or from PoiseBound after the asking at the latest:
-// those who wait for the end wait no longer, also where the request lay with one who stood still. A pipe that somebody else empties, or of whose
-// end nothing is heard, costs no more than its own key, and that until the bound.
+// those who wait for the end wait no longer, also where the request lay with one who stood still. A pipe that somebody
+// else empties, or of whose end nothing is heard, costs no more than its own key, and that until the bound.
 func (s *shim) leave() error {
 	if s.may < 0 {
 		return nil

@@ -15,9 +15,9 @@ const SpareArg = "spare"
 const maxOrder = 4096 // bytes of a directory's path
 
 // Order hands a key to a spare: its directory, the lock that is held, the pipe that tells the end, and, unless it is
-// nil, the one that the leave comes through (PoisedArg). It waits for nothing. After an error the spare has not got it and will not; after none, everything is as with a
-// shim that has just been started, whatever becomes of either side: the order lies in the socket with all
-// descriptors in it, until the spare takes it or dies.
+// nil, the one that the leave comes through (PoisedArg). It waits for nothing. After an error the spare has not got it
+// and will not; after none, everything is as with a shim that has just been started, whatever becomes of either side:
+// the order lies in the socket with all descriptors in it, until the spare takes it or dies.
 func Order(socket int, d Dir, lock, done, may *os.File) error {
 	if len(d) > maxOrder {
 		return fmt.Errorf("the path of the key is longer than %d bytes", maxOrder)
