@@ -46,8 +46,10 @@ func listen(t testing.TB, url, id, filter string, got func(topic string, payload
 	return s
 }
 
-// stands waits until the hub hands what is retained to new subscribers: that is some time after its PUBACK.
-func stands(t testing.TB, url, filter string) {
+// stands waits until the hub hands what is retained, of the given number or a later one, to new
+// subscribers: that is some time after its PUBACK. Who subscribes before gets an older one, and the newer
+// one never.
+func stands(t testing.TB, url, filter string, seq uint64) {
 	t.Helper()
 	late := time.After(patience)
 	for n := 0; ; n++ {
@@ -57,8 +59,9 @@ func stands(t testing.TB, url, filter string) {
 		}
 		seen := make(chan bool, 1)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		err = s.Subscribe(ctx, filter, 0, func(_ string, _ []byte, retained bool) {
-			if retained {
+		err = s.Subscribe(ctx, filter, 0, func(_ string, payload []byte, retained bool) {
+			var head wire.Head
+			if retained && json.Unmarshal(payload, &head) == nil && head.Seq >= seq {
 				select {
 				case seen <- true:
 				default:
@@ -72,7 +75,7 @@ func stands(t testing.TB, url, filter string) {
 		case found = <-seen:
 		case <-again:
 		case <-late:
-			err = errors.New("nothing is retained on " + filter)
+			err = fmt.Errorf("nothing of %d or later is retained on %s", seq, filter)
 		}
 		s.Abort(errors.New("looked"))
 		s.Wait()
@@ -95,8 +98,8 @@ func TestEmbeddedHub(t *testing.T) {
 	u.Offer(alarm("early", 1, 2, true))
 	awaitStats(t, u, func(s BrokerStats) bool { return s.Queued == 0 && s.Connected })
 
-	stands(t, url, "firebreak/1/status/#")
-	stands(t, url, "firebreak/1/alarm/#")
+	stands(t, url, "firebreak/1/status/#", 0)
+	stands(t, url, "firebreak/1/alarm/#", 1)
 	in := newInbox()
 	listen(t, url, "watcher", "firebreak/1/#", func(topic string, payload []byte, retained bool) { in.add(1, topic, retained, payload) })
 	in.await(t, "retained birth and alarm, and a hello", func(got []received) bool {
@@ -119,9 +122,11 @@ func TestEmbeddedHub(t *testing.T) {
 		u.Offer(alarm("late", uint64(i), 1, true))
 	}
 	hub(t, dir, port)
+	awaitStats(t, u, func(s BrokerStats) bool { return s.Queued == 0 && s.Connected })
+	stands(t, url, "firebreak/1/status/#", 0)
+	stands(t, url, "firebreak/1/alarm/+/+/+/late", n+1)
 	back := newInbox()
 	listen(t, url, "watcher-2", "firebreak/1/#", func(topic string, payload []byte, retained bool) { back.add(2, topic, retained, payload) })
-	awaitStats(t, u, func(s BrokerStats) bool { return s.Queued == 0 && s.Connected })
 	back.await(t, "present state", func(got []received) bool {
 		last := uint64(0)
 		for _, r := range got {
