@@ -197,8 +197,12 @@ func (f *flight) ready() {
 	f.st.Connected, f.st.LastError, f.st.Granted = true, "", false
 }
 
-// fill sends all that may be sent now. A hello does not wait for the window.
+// fill sends all that may be sent now, telemetry in one write. A hello does not wait for the window.
 func (f *flight) fill() {
+	if f.lane == telemetry {
+		f.s.Hold()
+		defer f.s.Release()
+	}
 	for {
 		f.mu.Lock()
 		hello, rebirth := f.hello, f.rebirth

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,6 +136,38 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 		return nil, fmt.Errorf("tls with %s: %w", hostport, err)
 	}
 	return newConn(t, cfg.WriteTimeout), nil
+}
+
+// handshake is CONNECT and CONNACK.
+func handshake(c *conn, cfg *Config) error {
+	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	p.ProtocolName, p.ProtocolVersion, p.CleanSession = "MQTT", 4, true
+	p.ClientIdentifier, p.Keepalive = cfg.ClientID, uint16(cfg.KeepAlive/time.Second)
+	if cfg.Username != "" {
+		p.UsernameFlag, p.Username = true, cfg.Username
+		p.PasswordFlag, p.Password = cfg.Password != "", []byte(cfg.Password)
+	}
+	if w := cfg.Will; w != nil {
+		p.WillFlag, p.WillTopic, p.WillMessage, p.WillQos, p.WillRetain = true, w.Topic, w.Payload, w.QoS, w.Retained
+	}
+	if err := p.Write(c); err != nil {
+		return err
+	}
+	answer, err := next(c.br)
+	if err != nil {
+		return err
+	}
+	ack, ok := answer.(*packets.ConnackPacket)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: it answers a CONNECT with another packet", errProtocol)
+	case ack.ReturnCode != packets.Accepted:
+		if err := packets.ConnErrors[ack.ReturnCode]; err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: CONNACK with code %d", errProtocol, ack.ReturnCode)
+	}
+	return nil
 }
 
 // userTimeout makes the kernel give up on a peer that acknowledges nothing.

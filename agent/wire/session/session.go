@@ -88,6 +88,7 @@ type Session struct {
 	cause   error      // of the loss
 	over    bool       // it is lost
 	pending []sending  // not yet written, in order
+	holds   bool       // messages wait for Release
 	acks    []*Ack     // not yet done, in the order of Publish
 	flying  map[uint16]*Ack
 	asked   map[uint16]chan byte // subscriptions that wait for their SUBACK
@@ -168,38 +169,6 @@ func (s *Session) begin() {
 	go s.read()
 }
 
-// handshake is CONNECT and CONNACK.
-func handshake(c *conn, cfg *Config) error {
-	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
-	p.ProtocolName, p.ProtocolVersion, p.CleanSession = "MQTT", 4, true
-	p.ClientIdentifier, p.Keepalive = cfg.ClientID, uint16(cfg.KeepAlive/time.Second)
-	if cfg.Username != "" {
-		p.UsernameFlag, p.Username = true, cfg.Username
-		p.PasswordFlag, p.Password = cfg.Password != "", []byte(cfg.Password)
-	}
-	if w := cfg.Will; w != nil {
-		p.WillFlag, p.WillTopic, p.WillMessage, p.WillQos, p.WillRetain = true, w.Topic, w.Payload, w.QoS, w.Retained
-	}
-	if err := p.Write(c); err != nil {
-		return err
-	}
-	answer, err := next(c.br)
-	if err != nil {
-		return err
-	}
-	ack, ok := answer.(*packets.ConnackPacket)
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: it answers a CONNECT with another packet", errProtocol)
-	case ack.ReturnCode != packets.Accepted:
-		if err := packets.ConnErrors[ack.ReturnCode]; err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: CONNACK with code %d", errProtocol, ack.ReturnCode)
-	}
-	return nil
-}
-
 // fail ends the session, once, without the farewell that would withhold the will.
 func (s *Session) fail(err error) {
 	s.mu.Lock()
@@ -243,14 +212,40 @@ func (s *Session) Publish(topic string, qos byte, retained bool, payload []byte)
 		a.finish(ErrTooLarge)
 	default:
 		s.acks = append(s.acks, a)
-		s.post(sending{ack: a})
+		s.pending = append(s.pending, sending{ack: a})
+		if !s.holds {
+			s.rouse()
+		}
 	}
 	return a
 }
 
+// Hold has messages wait for Release, so that they go out in one write where they fit. Whatever else is
+// sent, or asked for, ends it.
+func (s *Session) Hold() {
+	s.mu.Lock()
+	s.holds = true
+	s.mu.Unlock()
+}
+
+// Release lets go what has waited since Hold.
+func (s *Session) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds = false
+	if len(s.pending) > 0 {
+		s.rouse()
+	}
+}
+
 // post leaves something for the writer. The lock is held.
 func (s *Session) post(p sending) {
-	s.pending = append(s.pending, p)
+	s.pending, s.holds = append(s.pending, p), false
+	s.rouse()
+}
+
+// rouse wakes the writer. The lock is held.
+func (s *Session) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -67,6 +67,9 @@ func (s *Session) gather(buf []byte) (out []byte, sent []*Ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
+	if s.holds {
+		return buf, nil
+	}
 	for ; n < len(s.pending) && len(buf) < writeSize; n++ {
 		p := &s.pending[n]
 		if p.ack == nil {

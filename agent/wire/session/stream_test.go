@@ -135,3 +135,40 @@ func TestReceivedIsAcknowledged(t *testing.T) {
 		far.Close()
 	})
 }
+
+// What is held goes with one write at the release, or with the loss to its end; what is not a message
+// waits for nothing and takes it along.
+func TestHoldAndRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, far := onPipe(t, Config{})
+		wrote := func(what string, want int) {
+			t.Helper()
+			buf := make([]byte, 64)
+			if n, err := far.Read(buf); err != nil || n != want {
+				t.Errorf("%s: % x, %v; want %d bytes in one write", what, buf[:n], err, want)
+			}
+		}
+		const message = 6 // of type, length, a topic of one letter, a payload of one
+		s.Hold()
+		for range 3 {
+			s.Publish("t", 0, false, []byte("x"))
+			synctest.Wait() // the writer would come
+		}
+		s.Release()
+		wrote("released", 3*message)
+		s.Hold()
+		s.Publish("t", 0, false, []byte("x"))
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Subscribe(ctx, "t", 0, func(string, []byte, bool) {})
+		wrote("with a SUBSCRIBE", message+8)
+		held := s.Publish("t", 1, false, nil)
+		s.Abort(errors.New("enough"))
+		if err := held.Err(); !errors.Is(err, ErrLost) {
+			t.Errorf("held at the loss: %v", err)
+		}
+		s.Release()
+		s.Wait()
+		far.Close()
+	})
+}
