@@ -69,7 +69,9 @@ func TestPingIsAwaited(t *testing.T) {
 func TestAcksInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := onPipe(t, Config{})
+		s.Hold()
 		a, b, c := s.Publish("t", 1, false, []byte("a")), s.Publish("t", 1, false, []byte("b")), s.Publish("t", 0, false, []byte("c"))
+		s.Release()
 		n, err := far.Read(make([]byte, 64))
 		if want := 3*(2+2+1+1) + 2*2; err != nil || n != want {
 			t.Fatalf("%d bytes with one write, %v: want all three messages, %d", n, err, want)
