@@ -4,6 +4,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 BENCH    ?= .
+ARCH     ?= $(shell dpkg --print-architecture)
 ROUNDS   ?= 1
 
 # What the properties draw is the same at each run, so that a red test speaks of the change at hand;
@@ -20,12 +21,18 @@ empty :=
 space := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: build telegraf telegraf-test sizes all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
+.PHONY: build deb deb-test telegraf telegraf-test sizes all test lint asyncapi-modules asyncapi race demo fuzz bench peers board-test soak crash ci clean help
 
 build: ## build bin/firebreak, bin/firebreak-helper and bin/firebreak-shim, static; needs Go alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-helper ./plugins/hooks/exec/helper
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/firebreak-shim ./plugins/hooks/exec/shim/standalone
+
+deb: ## build a Debian package in bin; ARCH="amd64 arm64 armhf" for other boards, VERSION=1.2.3 for a release (needs dpkg-deb and git)
+	GO="$(GO)" VERSION="$(VERSION)" bash .ci/deb $(ARCH)
+
+deb-test: ## build the packages of all three, and install, upgrade and remove one in a directory
+	GO="$(GO)" bash .ci/deb-test
 
 telegraf: ## build bin/firebreak-telegraf, the companion; PLUGINS="inputs.snmp outputs.kafka" for other plugins
 ifdef PLUGINS
@@ -59,9 +66,6 @@ lint: ## check format, vet (also for 32-bit ARM and arm64), staticcheck, modules
 	$(GO) vet -tags peers,board ./...
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet -tags peers,board ./...
-	for dir in ./agent ./plugins/hooks/exec/helper ./plugins/hooks/exec/shim/standalone; do \
-		GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir && \
-		GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null $$dir || exit 1; done
 	$(GO) tool staticcheck -tags peers,board ./...
 	$(GO) mod verify
 	$(GO) mod tidy -diff

@@ -19,10 +19,10 @@ import (
 func TestFirstScreen(t *testing.T) {
 	lines := strings.Split(readFile(t, "README.md"), "\n")
 	screen := strings.Join(strings.Fields(strings.ReplaceAll(strings.Join(lines[:24], "\n"), "\n>", "\n")), " ")
-	for _, want := range []string{"make demo", "make test", "not a fire alarm, gas-detection or extinguishing-control system", "not listed as one",
-		"NFPA 72, UL 864/268/2075, EN 54, EN 60079-29", "no SIL", "IEC 61508/61511", "EPO", "reset, silence, delay or release",
-		"must work fully without it", "only through contacts meant for that", "proof of safety", "call the fire service",
-		"does not call them", "can drop the load", "owns its hazard analysis"} {
+	_, description, _ := strings.Cut(readFile(t, "configs/deploy/debian/control"), "\nDescription: ")
+	saysWhatItIsNot(t, "the first screen of README.md", screen)
+	saysWhatItIsNot(t, "the description of the Debian package", strings.Join(strings.Fields(description), " "))
+	for _, want := range []string{"make demo", "make test"} {
 		if !strings.Contains(screen, want) {
 			t.Errorf("the first screen of README.md does not say %q", want)
 		}
@@ -38,6 +38,19 @@ func TestFirstScreen(t *testing.T) {
 	for _, want := range []string{"not a fire alarm or extinguishing system", "leave and call the fire service", "does not call them"} {
 		if !strings.Contains(short, want) {
 			t.Errorf("the usage text does not say %q", want)
+		}
+	}
+}
+
+// saysWhatItIsNot holds a text, on one line, to all that S26 wants said.
+func saysWhatItIsNot(t *testing.T, where, text string) {
+	t.Helper()
+	for _, want := range []string{"not a fire alarm, gas-detection or extinguishing-control system", "not listed as one",
+		"NFPA 72, UL 864/268/2075, EN 54, EN 60079-29", "no SIL", "IEC 61508/61511", "EPO", "reset, silence, delay or release",
+		"must work fully without it", "only through contacts meant for that", "proof of safety", "call the fire service",
+		"does not call them", "can drop the load", "owns its hazard analysis"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not say %q", where, want)
 		}
 	}
 }
@@ -96,6 +109,7 @@ var commands = map[string]string{
 	"firebreak reload":           "TestOrdersOfARunningAgent gives it; here without an agent",
 	"firebreak energise":         "TestOrdersOfARunningAgent gives it; here without an agent",
 	"sudo firebreak-helper":      "TestCheck of the helper runs it, and TestSampleList on the sample",
+	"sudo dpkg":                  "installing: by a person; make deb-test installs into a directory",
 	"sudo useradd":               "installing: by a person",
 	"sudo install":               "installing: by a person; the sources exist",
 	"sudo systemctl":             "installing: by a person",
