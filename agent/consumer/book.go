@@ -157,7 +157,9 @@ type life struct {
 	epoch     uint64
 	topics    map[string]*topic
 	seqs      [wire.Classes]sequence
-	hellos    int // live ones, in order
+	hellos    int       // live ones, in order
+	waited    int       // of them, in the silence of the life that counts
+	waitedFor time.Time // the last word before that silence
 	hello     wire.HelloMessage
 	helloAt   time.Time
 	differsAt time.Time // since when the alarms known are not those of its hello; zero: they are

@@ -28,6 +28,9 @@ func (b *Book) take(m *message) {
 		return
 	}
 	if a.pastLife(m.head.Instance) != nil {
+		if m.status != nil {
+			return // a will that a broker tells late
+		}
 		b.refuse(m.now, m.broker, m.Place, "of an instance that another has taken over from", "")
 		return
 	}
@@ -36,8 +39,11 @@ func (b *Book) take(m *message) {
 		b.refuse(m.now, m.broker, m.Place, "another epoch under the same instance", "")
 		return
 	}
-	if live := b.agents[m.Site+"/"+m.Agent]; m.Drill && a.cur == nil && live != nil && live.cur != nil && live.cur.instance == l.instance {
-		a.cur, a.verdict = l, Live // its hello is told with what is real
+	if live := b.agents[m.Site+"/"+m.Agent]; m.Drill && (a.cur == nil || a.cur.hellos == 0) && live != nil && live.cur != nil && live.cur.instance == l.instance {
+		if a.cur != l { // its hello is told with what is real
+			b.newLife(a, l, m)
+		}
+		a.verdict = Live
 	}
 	switch {
 	case m.hello != nil:
@@ -101,12 +107,20 @@ func (b *Book) takeHello(a *agent, l *life, m *message) {
 
 // takesOver tells whether a life counts from now on (S14). A later epoch does at once. An earlier one, of
 // an agent that has lost its journal, does when the present one has not been heard while it said hello
-// twice: what was recorded of an old life is not enough to mute a living agent.
+// twice: what was recorded of an old life, or one pause of one of two that bear the name, is not enough to mute a
+// living agent.
 func (a *agent) takesOver(l *life, now time.Time) bool {
 	if a.cur == nil || l.epoch > a.cur.epoch {
 		return true
 	}
-	return l.hellos >= 2 && now.Sub(a.heardAt) >= silentAfter/2
+	if now.Sub(a.heardAt) < silentAfter/2 {
+		return false
+	}
+	if !l.waitedFor.Equal(a.heardAt) { // another silence than that in which it said hello before
+		l.waitedFor, l.waited = a.heardAt, 0
+	}
+	l.waited++
+	return l.waited >= 2
 }
 
 func (b *Book) newLife(a *agent, l *life, m *message) {
@@ -145,7 +159,7 @@ func (a *agent) pastLife(instance string) *life {
 	return nil
 }
 
-// untold tells what stood there before the life was known to be alive.
+// untold tells what stood there, or was shown and not to be acted on, before the life was known to be alive.
 func (b *Book) untold(a *agent, m *message) {
 	var due []*topic
 	for _, t := range a.cur.topics {
@@ -212,7 +226,8 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 		}
 		return
 	}
-	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real(), m.now, false
+	// Behind what is replayed a newer state of it follows: nobody acts on this one.
+	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real() && !m.replayed(), m.now, false
 	if l != a.cur {
 		return // told once it is known to live
 	}
@@ -222,11 +237,8 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 	if !m.retained {
 		a.heardAt = m.now
 	}
-	t.told = true
+	t.told = a.verdict == Live // else once more, when it is known to live: nobody may act on it before
 	b.tell(a, m.now, m.broker, t)
-	if m.replayed() {
-		b.out[len(b.out)-1].real = false // a newer state of it follows: nobody acts on this one
-	}
 	b.compare(a, l, m.now)
 }
 
@@ -251,31 +263,6 @@ func (b *Book) takeState(a *agent, m *message) {
 		return
 	}
 	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
-}
-
-// compare holds what is known of a life to its last hello: the active alarms, and the plan state that
-// was told last. Neither a retained message that came too late nor one between two that are known leaves
-// a gap in the numbers.
-func (b *Book) compare(a *agent, l *life, now time.Time) {
-	if l.hellos == 0 { // drills: no hello speaks of them
-		return
-	}
-	var active []plugins.AlarmState
-	var plan uint64
-	for _, t := range l.topics {
-		if t.plan != nil {
-			plan = max(plan, t.seq)
-		}
-		if t.alarm != nil && t.alarm.Active {
-			active = append(active, plugins.AlarmState{Name: t.alarm.Hazard, Occurrence: t.alarm.Occurrence, State: t.alarm.State})
-		}
-	}
-	switch {
-	case plan >= l.hello.Last.Plan && wire.AlarmHash(active) == l.hello.Active.Hash:
-		l.differsAt, l.differed = time.Time{}, 0
-	case l.differsAt.IsZero():
-		l.differsAt = now
-	}
 }
 
 // Tick looks for what time alone shows: silence, gaps, alarms that are not known. It is called every
