@@ -13,6 +13,7 @@ import (
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/secret"
 	"firebreak/agent/wire/session"
+	"firebreak/sensors"
 )
 
 // Broker is one of the brokers that the agents tell. The files are read at each connection; each may be
@@ -74,7 +75,10 @@ type Consumer struct {
 	begun    time.Time
 	blind    bool
 	pulsed   time.Time // when the process ran last: see pulse
-	paused   time.Duration
+	boot     sensors.Mono
+	paused   time.Duration // not told to the book yet
+	slept    time.Duration
+	uptime   func() sensors.Mono
 }
 
 type incoming struct {
@@ -129,7 +133,7 @@ func New(cfg Config) (*Consumer, error) {
 			errs = append(errs, err)
 		}
 	}
-	c.book = NewBook(keys, cfg.Unsigned)
+	c.book, c.uptime = NewBook(keys, cfg.Unsigned), uptime
 	return c, errors.Join(errs...)
 }
 
@@ -151,7 +155,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		wg.Go(func() { c.keep(ctx, b) })
 	}
 	c.begun = time.Now()
-	c.pulsed = c.begun
+	c.pulsed, c.boot = c.begun, c.uptime()
 	wg.Go(func() { c.pulse(ctx) })
 	tick := time.NewTicker(look)
 	defer tick.Stop()

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/agent/wire"
 	"firebreak/plugins"
 )
 
@@ -37,7 +38,7 @@ func TestOwnPauseIsNoSilence(t *testing.T) {
 
 	stand := func(d time.Duration) []Note {
 		l.now = l.now.Add(d)
-		return append(l.keep(l.book.Paused(l.now, d)), l.keep(l.book.Tick(l.now))...)
+		return append(l.keep(l.book.Paused(l.now, d, 0)), l.keep(l.book.Tick(l.now))...)
 	}
 	expect(t, "it stood for 5 s", stand(5*time.Second), "")
 	expect(t, "and listens", l.live(f, 2*time.Second), "")
@@ -149,5 +150,26 @@ func TestTwinDoesNotTakeOverInAPause(t *testing.T) {
 	ns := l.hear("a", twin.hello())
 	if len(ns) == 0 || ns[0].Kind != NewLife {
 		t.Errorf("two hellos of the other in the silence of the known one: %s", lines(ns))
+	}
+}
+
+// What a broker has retained counts from the hello on, so the hellos are asked for when all else is there: else a
+// state of before an outage, on the broker that was quicker, could be acted on before the present one has come.
+func TestHellosAreAskedForLast(t *testing.T) {
+	_, k := newKey(t, "rack1")
+	c, err := New(Config{Name: "noc", Brokers: []Broker{{Name: "b", URL: "mqtt://127.0.0.1:1"}}, Keys: wire.NewRing(k), Sites: []string{"a", "b"}, Drills: true, Readings: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, hellos := c.filters(), 0
+	for _, f := range fs {
+		if f.class == wire.Hello {
+			hellos++
+		} else if hellos > 0 {
+			t.Errorf("%s comes behind a hello", f.topics)
+		}
+	}
+	if hellos != 4 || len(fs) != 28 {
+		t.Errorf("%d filters, %d of hellos: %v", len(fs), hellos, fs)
 	}
 }

@@ -3,12 +3,15 @@ package consumer
 import (
 	"context"
 	"time"
+
+	"firebreak/sensors"
 )
 
-// Paused says that whoever feeds the book has stood still for d, up to now, and heard nothing meanwhile: the process
-// was stopped, or its host gave it no time. That is no silence of the agents, and nothing is missed for it. An agent
-// of which nothing was heard for so long that it would be silent is unknown until its next hello.
-func (b *Book) Paused(now time.Time, d time.Duration) []Note {
+// Paused says that whoever feeds the book has heard nothing for a while, up to now: it stood still for d, since the
+// process was stopped or its host gave it no time, and slept for so long as no clock of the process has counted, since
+// the host was suspended. That is no silence of the agents, and nothing is missed for it. An agent of which nothing was
+// heard for so long that it would be silent is unknown until its next hello.
+func (b *Book) Paused(now time.Time, d, slept time.Duration) []Note {
 	b.out = b.out[:0]
 	later := func(t *time.Time) {
 		if !t.IsZero() {
@@ -18,7 +21,7 @@ func (b *Book) Paused(now time.Time, d time.Duration) []Note {
 		}
 	}
 	for _, a := range b.agents {
-		heard := now.Sub(a.heardAt)
+		heard := now.Sub(a.heardAt) + slept
 		later(&a.heardAt)
 		later(&a.stageAt)
 		for _, l := range a.lives {
@@ -28,7 +31,7 @@ func (b *Book) Paused(now time.Time, d time.Duration) []Note {
 			}
 		}
 		if a.verdict == Live && heard >= silentAfter && a.cur.hellos > 0 {
-			b.verdict(a, now, Unknown, "this consumer itself stood still for "+d.Round(time.Second).String()+": not known until its next hello")
+			b.verdict(a, now, Unknown, "this consumer itself stood still for "+(d+slept).Round(time.Second).String()+": not known until its next hello")
 		}
 	}
 	return b.out
@@ -55,11 +58,18 @@ func (c *Consumer) pulse(ctx context.Context) {
 func (c *Consumer) beat(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d := now.Sub(c.pulsed); d > pauseMin {
+	d, boot := now.Sub(c.pulsed), c.uptime()
+	if slept := boot.Sub(c.boot) - d; slept > pauseMin {
+		c.slept += slept
+	}
+	if d > pauseMin {
 		c.paused += d
 	}
-	c.pulsed = now
+	c.pulsed, c.boot = now, boot
 }
+
+// uptime counts suspension too, unlike the clock of the process.
+func uptime() sensors.Mono { return sensors.NewClock().Now() }
 
 // tick has the book look at what time alone shows, when all has been taken that came before: what stood in the
 // queue while Heard took long was no silence. What the process stood still is no silence either; what came in that
@@ -70,16 +80,16 @@ func (c *Consumer) tick() {
 		c.take(<-c.in)
 	}
 	c.mu.Lock()
-	late, d := now.Sub(c.pulsed) > pauseMin, c.paused
+	late, d, slept := now.Sub(c.pulsed) > pauseMin, c.paused, c.slept
 	if !late {
-		c.paused = 0
+		c.paused, c.slept = 0, 0
 	}
 	c.mu.Unlock()
 	if late { // the next beat says by how much
 		return
 	}
-	if d > 0 {
-		c.hear(func() []Note { return c.book.Paused(now, d) })
+	if d+slept > 0 {
+		c.hear(func() []Note { return c.book.Paused(now, d, slept) })
 	}
 	c.hear(func() []Note { return c.book.Tick(now) })
 }

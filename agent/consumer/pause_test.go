@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"firebreak/agent/wire"
+	"firebreak/sensors"
 )
 
 // alone is a consumer that reaches no broker: a test puts into its queue what one would bring.
@@ -71,7 +72,7 @@ func TestProcessThatWasStopped(t *testing.T) {
 			f := newFake(t, s, "rack1", "i1", 100)
 			var got []Note
 			c := alone(t, k, func(n Note) { got = append(got, n) })
-			c.pulsed = time.Now()
+			c.pulsed, c.boot = time.Now(), c.uptime()
 			c.take(f.hello().in())
 			c.take(f.plan("2b", 7).in())
 			c.tick()
@@ -105,4 +106,36 @@ func TestProcessThatWasStopped(t *testing.T) {
 			expect(t, "12 s later", got, "verdict silent-after-alarm ACT")
 		})
 	}
+}
+
+// A host that was suspended for an hour has a process whose clock did not move. What was known before is no word of
+// the last 12 s: a plan that a broker has retained is not acted on before the agent says hello.
+func TestHostThatSlept(t *testing.T) {
+	s, k := newKey(t, "rack1")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, s, "rack1", "i1", 100)
+		var got []Note
+		c := alone(t, k, func(n Note) { got = append(got, n) })
+		up := sensors.Mono(time.Hour)
+		c.uptime = func() sensors.Mono { return up }
+		run := func(d time.Duration) {
+			for ; d > 0; d -= look {
+				time.Sleep(look)
+				up = up.Add(look)
+				c.beat(time.Now())
+				c.tick()
+			}
+		}
+		c.pulsed, c.boot = time.Now(), up
+		c.take(f.hello().in())
+		run(2 * time.Second)
+		up, got = up.Add(time.Hour), nil
+		run(look)
+		m := f.plan("2b", 7).in()
+		m.retained = true
+		c.take(m)
+		c.take(f.hello().in())
+		run(10 * time.Second)
+		expect(t, "after an hour", got, "verdict unknown; plan stage 2b; verdict live; plan stage 2b ACT")
+	})
 }
