@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,8 +83,7 @@ func TestOlderThanTheFirst(t *testing.T) {
 	expect(t, "of now", l.hear("a", f.state()), "state")
 	var ns []Note
 	for _, m := range waited {
-		m.topic = "firebreak/1/history" + m.topic[len("firebreak/1/state"):]
-		m.payload = s.Sign(m.topic, append(m.payload[:len(m.payload)-len(`,"key_id":"0123456789abcdef","sig":""}`)-86], '}'))
+		m = f.waited(m)
 		ns = append(ns, l.hear("a", m)...)
 		ns = append(ns, l.hear("b", m)...)
 	}
@@ -98,6 +99,61 @@ func TestOlderThanTheFirst(t *testing.T) {
 	ns = append(l.hear("a", kept[2:]...), l.hear("b", kept...)...)
 	expect(t, "two brokers", ns, "event x; event x; event x; event x")
 	expect(t, "nothing is missed", l.live(f, 20*time.Second), "")
+}
+
+// waited is what an agent makes of a poll that waited for its broker.
+func (f *fake) waited(m said) said {
+	m.topic = strings.Replace(m.topic, "/state/", "/history/", 1)
+	bare, _, _ := bytes.Cut(m.payload, []byte(`,"key_id"`))
+	m.payload = f.signer.Sign(m.topic, append(bytes.Clone(bare), '}'))
+	return m
+}
+
+// Readings that an agent has kept from the life before are told by the next, as history: each is shown once, and
+// not again when it had come before. What is of another life and does not say so is none.
+func TestReadingsOfALifeBefore(t *testing.T) {
+	s, k := newKey(t, "rack1")
+	old, f, l := newFake(t, s, "rack1", "old", 100), newFake(t, s, "rack1", "new", 200), newListener(t, k)
+	l.hear("a", old.hello())
+	first, second, third := old.state(), old.state(), old.state()
+	expect(t, "as it was", l.hear("a", first), "state")
+	l.hear("a", f.hello())
+	expect(t, "late, and not marked so", l.hear("a", second), "")
+	var ns []Note
+	for _, m := range []said{first, second, third, second} {
+		ns = append(ns, l.hear("a", f.waited(m))...)
+	}
+	expect(t, "kept", ns, "state; state")
+	for _, n := range ns {
+		if !n.Past || n.Act() {
+			t.Errorf("%+v looks like now", n)
+		}
+	}
+	for i := range uint64(100) {
+		l.hear("a", f.waited(newFake(t, s, "rack1", "made up", 1+i).state()))
+	}
+	for _, a := range l.book.agents {
+		if len(a.older) > maxLives {
+			t.Errorf("readings of %d lives are kept apart", len(a.older))
+		}
+	}
+	expect(t, "and of now", l.hear("a", f.state()), "state")
+}
+
+// What the life before has told and nobody has brought is missed, when the agent has had the time to tell what it
+// kept; what comes of it is not.
+func TestGapOverARestart(t *testing.T) {
+	s, k := newKey(t, "rack1")
+	old, f, l := newFake(t, s, "rack1", "old", 100), newFake(t, s, "rack1", "new", 200), newListener(t, k)
+	l.hear("a", old.hello(), old.event("x"))
+	kept, lost := old.event("kept"), old.event("lost")
+	l.hear("a", old.hello())
+	l.pass(time.Second)
+	expect(t, "a restart", l.hear("a", f.hello()), "new-life")
+	expect(t, "kept", l.hear("a", f.replayed(kept)), "event kept")
+	expect(t, "the other is missing", l.live(f, 2*time.Minute), "gap event 3..3 of epoch 100")
+	expect(t, "and comes late", l.hear("a", f.replayed(lost)), "event lost")
+	expect(t, "nothing else", l.live(f, time.Minute), "")
 }
 
 // Drills are shown after a restart of the agent too.

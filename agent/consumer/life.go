@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"firebreak/agent/wire"
@@ -126,6 +127,8 @@ func (a *agent) takesOver(l *life, now time.Time) bool {
 func (b *Book) newLife(a *agent, l *life, m *message) {
 	if old := a.cur; old != nil {
 		a.leave(old)
+		old.missed(m.now)
+		a.olderStates(old.epoch, &old.seqs[wire.State])
 		delete(a.lives, old.instance)
 		if l.epoch < old.epoch {
 			b.note(a, m, Note{Kind: NewLife, Text: "with an earlier epoch: its journal or its clock was lost"})
@@ -256,10 +259,19 @@ func (b *Book) takeEvent(a *agent, l *life, m *message) {
 	}
 }
 
-// takeState takes readings: of the life that lives, each once.
+// takeState takes readings: of the life that lives, and what it has kept of those before, each once.
 func (b *Book) takeState(a *agent, m *message) {
-	l := a.cur
-	if m.retained || l == nil || l.epoch != m.state.Epoch || !l.seqs[wire.State].take(m.now, m.state.Seq) {
+	if m.retained || a.cur == nil {
+		return
+	}
+	seqs := &a.cur.seqs[wire.State]
+	if m.state.Epoch != a.cur.epoch {
+		if !m.past {
+			return
+		}
+		seqs = a.olderStates(m.state.Epoch, &sequence{})
+	}
+	if !seqs.take(m.now, m.state.Seq) {
 		return
 	}
 	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
@@ -275,10 +287,10 @@ func (b *Book) Tick(now time.Time) []Note {
 			continue
 		}
 		l := a.cur
-		for c := range l.seqs {
-			g, ok := l.seqs[c].due(now, gapGrace)
-			if ok && wire.Class(c) != wire.Plan { // a plan's state that a newer one replaced is no loss
-				b.out = append(b.out, Note{Kind: Gap, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, Class: wire.Class(c), From: g.from, To: g.to, place: a.place()})
+		b.gaps(a, l, now, gapGrace, "")
+		for _, old := range a.past {
+			if old.hellos > 0 {
+				b.gaps(a, old, now, pastGrace, "of epoch "+strconv.FormatUint(old.epoch, 10))
 			}
 		}
 		if wait := min(gapGrace<<l.differed, time.Minute); !l.differsAt.IsZero() && now.Sub(l.differsAt) >= wait {

@@ -30,6 +30,11 @@ func (b *Book) Paused(now time.Time, d, slept time.Duration) []Note {
 				later(&l.seqs[c].missing)
 			}
 		}
+		for _, l := range a.past {
+			for c := range l.seqs {
+				later(&l.seqs[c].missing)
+			}
+		}
 		if a.verdict == Live && heard >= silentAfter && a.cur.hellos > 0 {
 			b.verdict(a, now, Unknown, "this consumer itself stood still for "+(d+slept).Round(time.Second).String()+": not known until its next hello")
 		}
