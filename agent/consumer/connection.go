@@ -48,6 +48,9 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 	defer s.Wait()
 	defer s.Abort(context.Canceled)
 	got := func(topic string, payload []byte, retained bool) {
+		if !c.wants(topic) {
+			return
+		}
 		select {
 		case c.in <- incoming{time.Now(), b.Name, topic, payload, retained}:
 		default: // whoever listens is too slow: the gap is told, and the present state comes again
@@ -112,6 +115,19 @@ func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(s
 	return nil
 }
 
+// maxSites is of how many sites each is asked for by itself. A session of nats-server has 31 subscriptions at QoS 1
+// that end in #, four of which each site takes; of more sites all is asked for, and what is of others is left.
+const maxSites = 7
+
+// wants tells whether a topic is of a site that is asked for.
+func (c *Consumer) wants(topic string) bool {
+	if len(c.cfg.Sites) == 0 {
+		return true
+	}
+	p, _ := wire.ParseTopic(topic)
+	return slices.ContainsFunc(c.cfg.Sites, func(s string) bool { return wire.TopicName(s) == p.Site })
+}
+
 // filter is one subscription.
 type filter struct {
 	topics string
@@ -127,7 +143,7 @@ func (c *Consumer) filters() []filter {
 		roots = append(roots, wire.Root+"/drill")
 	}
 	sites := []string{"#"}
-	if len(c.cfg.Sites) > 0 {
+	if n := len(c.cfg.Sites); n > 0 && n <= maxSites {
 		sites = nil
 		for _, s := range c.cfg.Sites {
 			sites = append(sites, wire.TopicName(s)+"/#")
