@@ -229,3 +229,23 @@ func TestHellosAreAskedForLast(t *testing.T) {
 		t.Errorf("%d filters, %d of hellos: %v", len(fs), hellos, fs)
 	}
 }
+
+// What an agent said before this consumer began may come late, or be played by somebody who has recorded it: it is
+// shown, and no sign of life.
+func TestOldWordsAreNoSignOfLife(t *testing.T) {
+	s, k := newKey(t, "rack1")
+	f, l := newFake(t, s, "rack1", "i1", 100), newListener(t, k)
+	var recorded []said
+	for range 20 {
+		recorded = append(recorded, f.event("x"), f.alarm("heat", 3, false))
+	}
+	l.hear("a", f.plan("2a", 7), f.hello())
+	var ns []Note
+	for _, m := range recorded {
+		ns = append(ns, l.pass(time.Second)...)
+		l.hear("a", m)
+	}
+	if len(ns) == 0 || ns[len(ns)-1].Verdict != SilentAfterAlarm {
+		t.Errorf("40 s of silence, and of what was recorded: %s", lines(ns))
+	}
+}

@@ -207,6 +207,7 @@ func (b *Book) note(a *agent, m *message, n Note) {
 
 // takeWord takes an alarm or a plan. What is not newer than what is known of its topic is a repeat.
 func (b *Book) takeWord(a *agent, l *life, m *message) {
+	fresh := l.fresh(m)
 	if !m.retained {
 		l.seqs[m.Class].take(m.now, m.head.Seq)
 	}
@@ -237,7 +238,7 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 	if l.stage() > plugins.Watch {
 		a.stageAt = m.now
 	}
-	if !m.retained {
+	if fresh {
 		a.heardAt = m.now
 	}
 	t.told = a.verdict == Live // else once more, when it is known to live: nobody may act on it before
@@ -245,16 +246,23 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 	b.compare(a, l, m.now)
 }
 
+// fresh tells whether a message shows that its life goes on: none of its class was known to have been told after it.
+// What is older may have waited, or been recorded.
+func (l *life) fresh(m *message) bool { return !m.retained && m.head.Seq > l.seqs[m.Class].last }
+
 func (m *message) replayed() bool {
 	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed || m.event != nil && m.event.Replayed
 }
 
 func (b *Book) takeEvent(a *agent, l *life, m *message) {
+	fresh := l.fresh(m)
 	if m.retained || !l.seqs[wire.Event].take(m.now, m.head.Seq) {
 		return
 	}
 	if l == a.cur {
-		a.heardAt = m.now
+		if fresh {
+			a.heardAt = m.now
+		}
 		b.note(a, m, Note{Kind: EventTold, Event: m.event, Class: wire.Event, real: m.real()})
 	}
 }
