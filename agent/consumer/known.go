@@ -50,3 +50,20 @@ func (l *life) knowsPlans() bool {
 		return wire.PlanHash(newest) == p.Hash
 	}
 }
+
+// contradicted tells whether a message that was just taken is not the present state, though nothing newer is known of
+// its topic: all that the last hello speaks of was known, and with it is not. A broker has dug it up, or somebody
+// plays it. What is newer than the hello, or says itself that a newer one follows, is none of it.
+func (l *life) contradicted(m *message) bool {
+	switch {
+	case m.replayed():
+		return false
+	case m.plan != nil:
+		return m.head.Seq <= l.hello.Last.Plan && !l.knowsPlans()
+	}
+	return m.head.Seq <= l.hello.Last.Alarm && !l.knowsAlarms()
+}
+
+// fresh tells whether a message shows that its life goes on: none of its class was known to have been told after it.
+// What is older may have waited, or been recorded.
+func (l *life) fresh(m *message) bool { return !m.retained && m.head.Seq > l.seqs[m.Class].last }

@@ -230,10 +230,18 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 		}
 		return
 	}
+	was, known := *t, l == a.cur && l.hellos > 0 && l.differsAt.IsZero()
 	// Behind what is replayed a newer state of it follows: nobody acts on this one.
 	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real() && !m.replayed(), m.now, false
 	if l != a.cur {
 		return // told once it is known to live
+	}
+	if known && l.contradicted(m) {
+		if *t = was; t.seq == 0 {
+			delete(l.topics, k)
+		}
+		b.refuse(m.now, m.broker, m.Place, "older than the state that its hello speaks of", "")
+		return
 	}
 	if l.stage() > plugins.Watch {
 		a.stageAt = m.now
@@ -245,10 +253,6 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 	b.tell(a, m.now, m.broker, t)
 	b.compare(a, l, m.now)
 }
-
-// fresh tells whether a message shows that its life goes on: none of its class was known to have been told after it.
-// What is older may have waited, or been recorded.
-func (l *life) fresh(m *message) bool { return !m.retained && m.head.Seq > l.seqs[m.Class].last }
 
 func (m *message) replayed() bool {
 	return m.alarm != nil && m.alarm.Replayed || m.plan != nil && m.plan.Replayed || m.event != nil && m.event.Replayed
