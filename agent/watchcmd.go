@@ -132,7 +132,7 @@ func watchLine(n *consumer.Note) string {
 	case consumer.VerdictNow:
 		return head + strings.TrimSpace(strings.ToUpper(n.Verdict.String())+" "+n.Text)
 	case consumer.Gap:
-		return head + fmt.Sprintf("GAP: %s %d to %d have not come", n.Class, n.From, n.To)
+		return head + strings.TrimSpace(fmt.Sprintf("GAP: %s %d to %d have not come %s", n.Class, n.From, n.To, n.Text))
 	case consumer.BlindNow:
 		return n.At.Format(time.TimeOnly) + " BLIND: " + n.Text
 	}

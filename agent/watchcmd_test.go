@@ -11,11 +11,23 @@ import (
 	"time"
 
 	"firebreak/agent/app"
+	"firebreak/agent/consumer"
 	"firebreak/agent/hub"
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 	"firebreak/plugins"
 )
+
+// What is not there any more is named by the life that told it.
+func TestWatchNamesTheLifeOfAGap(t *testing.T) {
+	n := consumer.Note{Kind: consumer.Gap, Site: "pangyo", Agent: "b3-rack1", Class: wire.Event, From: 3, To: 4}
+	for text, want := range map[string]string{"": "GAP: event 3 to 4 have not come", "of epoch 100": "GAP: event 3 to 4 have not come of epoch 100"} {
+		n.Text = text
+		if got := watchLine(&n); !strings.HasSuffix(got, "pangyo/b3-rack1 "+want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
 
 // watch follows an agent: verified, as lines for a person and for a program.
 func TestWatch(t *testing.T) {

@@ -155,6 +155,9 @@ func line(n Note) string {
 		s += " " + n.Event.Type
 	case n.Kind == Gap:
 		s += fmt.Sprintf(" %s %d..%d", n.Class, n.From, n.To)
+		if n.Text != "" {
+			s += " " + n.Text
+		}
 	case n.Kind == VerdictNow:
 		s += " " + n.Verdict.String()
 	case n.Text != "":

@@ -52,7 +52,7 @@ const (
 	StateTold              // State: one poll of a device
 	VerdictNow             // Verdict has changed
 	NewLife                // another instance of the agent counts from now on
-	Gap                    // Class, From, To: messages that have not come
+	Gap                    // Class, From, To: messages that have not come; Text: of which life, if not the present one
 	Incomplete             // what is known of its alarms or plans is not what its hello says
 	Wiped                  // an empty message stood on a topic: the alarm is kept
 	Refused                // Text: a message that is not what it says it is
@@ -142,9 +142,10 @@ func (b *Book) Refusals() map[string]uint64 {
 type agent struct {
 	site, name string // as in its messages
 	zone       string
-	lives      map[string]*life // by instance
-	cur        *life            // nil: none was heard alive
-	past       []*life          // those that another took over from: none of them comes back
+	lives      map[string]*life     // by instance
+	cur        *life                // nil: none was heard alive
+	past       []*life              // those that another took over from: none of them comes back
+	older      map[uint64]*sequence // of readings that waited, by the epoch of a life before
 	verdict    Verdict
 	heardAt    time.Time // the last word of the present life, or the first of any
 	stageAt    time.Time // the last time that a stage of 1 or more was said
@@ -157,7 +158,9 @@ type life struct {
 	epoch     uint64
 	topics    map[string]*topic
 	seqs      [wire.Classes]sequence
-	hellos    int // live ones, in order
+	hellos    int       // live ones, in order
+	waited    int       // of them, in the silence of the life that counts
+	waitedFor time.Time // the last word before that silence
 	hello     wire.HelloMessage
 	helloAt   time.Time
 	differsAt time.Time // since when the alarms known are not those of its hello; zero: they are

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -47,8 +48,11 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 	defer s.Wait()
 	defer s.Abort(context.Canceled)
 	got := func(topic string, payload []byte, retained bool) {
+		if !c.wants(topic) {
+			return
+		}
 		select {
-		case c.in <- incoming{b.Name, topic, payload, retained}:
+		case c.in <- incoming{time.Now(), b.Name, topic, payload, retained}:
 		default: // whoever listens is too slow: the gap is told, and the present state comes again
 			c.mu.Lock()
 			c.overrun++
@@ -93,16 +97,16 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 
 // subscribe asks for classes; none: for all that the configuration wants.
 func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(string, []byte, bool), classes ...wire.Class) error {
-	for filter, class := range c.filters() {
-		if len(classes) > 0 && !slices.Contains(classes, class) {
+	for _, f := range c.filters() {
+		if len(classes) > 0 && !slices.Contains(classes, f.class) {
 			continue
 		}
-		qos := class.QoS()
-		if class == wire.State || class == wire.History {
+		qos := f.class.QoS()
+		if f.class == wire.State || f.class == wire.History {
 			qos = 0
 		}
 		sub, cancel := context.WithTimeout(ctx, subLimit)
-		err := s.Subscribe(sub, filter, qos, got)
+		err := s.Subscribe(sub, f.topics, qos, got)
 		cancel()
 		if err != nil {
 			return err
@@ -111,15 +115,35 @@ func (c *Consumer) subscribe(ctx context.Context, s *session.Session, got func(s
 	return nil
 }
 
-// filters are the subscriptions and their classes.
-func (c *Consumer) filters() map[string]wire.Class {
-	out := map[string]wire.Class{}
+// maxSites is of how many sites each is asked for by itself. A session of nats-server has 31 subscriptions at QoS 1
+// that end in #, four of which each site takes; of more sites all is asked for, and what is of others is left.
+const maxSites = 7
+
+// wants tells whether a topic is of a site that is asked for.
+func (c *Consumer) wants(topic string) bool {
+	if len(c.cfg.Sites) == 0 {
+		return true
+	}
+	p, _ := wire.ParseTopic(topic)
+	return slices.ContainsFunc(c.cfg.Sites, func(s string) bool { return wire.TopicName(s) == p.Site })
+}
+
+// filter is one subscription.
+type filter struct {
+	topics string
+	class  wire.Class
+}
+
+// filters are the subscriptions in their order. The hellos come last: what a broker has retained may be of before
+// an outage, and counts from the hello on; by then the broker that has the newest has handed it over.
+func (c *Consumer) filters() []filter {
+	var out []filter
 	roots := []string{wire.Root}
 	if c.cfg.Drills {
 		roots = append(roots, wire.Root+"/drill")
 	}
 	sites := []string{"#"}
-	if len(c.cfg.Sites) > 0 {
+	if n := len(c.cfg.Sites); n > 0 && n <= maxSites {
 		sites = nil
 		for _, s := range c.cfg.Sites {
 			sites = append(sites, wire.TopicName(s)+"/#")
@@ -127,14 +151,22 @@ func (c *Consumer) filters() map[string]wire.Class {
 	}
 	for _, root := range roots {
 		for _, site := range sites {
-			for _, cl := range []wire.Class{wire.Status, wire.Alarm, wire.Plan, wire.Event, wire.Hello} {
-				out[root+"/"+cl.String()+"/"+site] = cl
-			}
+			classes := []wire.Class{wire.Status, wire.Plan, wire.Alarm, wire.Event}
 			if c.cfg.Readings {
-				out[root+"/"+wire.State.String()+"/"+site] = wire.State
-				out[root+"/"+wire.History.String()+"/"+site] = wire.History
+				classes = append(classes, wire.State, wire.History)
+			}
+			for _, cl := range append(classes, wire.Hello) {
+				out = append(out, filter{root + "/" + cl.String() + "/" + site, cl})
 			}
 		}
 	}
+	slices.SortStableFunc(out, func(x, y filter) int { return cmp.Compare(last(x), last(y)) })
 	return out
+}
+
+func last(f filter) int {
+	if f.class == wire.Hello {
+		return 1
+	}
+	return 0
 }

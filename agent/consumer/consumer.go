@@ -13,6 +13,7 @@ import (
 	"firebreak/agent/wire"
 	"firebreak/agent/wire/secret"
 	"firebreak/agent/wire/session"
+	"firebreak/sensors"
 )
 
 // Broker is one of the brokers that the agents tell. The files are read at each connection; each may be
@@ -73,9 +74,15 @@ type Consumer struct {
 	ringAt   time.Time // when the file of trusted keys was last changed
 	begun    time.Time
 	blind    bool
+	pulsed   time.Time // when the process ran last: see pulse
+	boot     sensors.Mono
+	paused   time.Duration // not told to the book yet
+	slept    time.Duration
+	uptime   func() sensors.Mono
 }
 
 type incoming struct {
+	at            time.Time
 	broker, topic string
 	payload       []byte
 	retained      bool
@@ -126,7 +133,7 @@ func New(cfg Config) (*Consumer, error) {
 			errs = append(errs, err)
 		}
 	}
-	c.book = NewBook(keys, cfg.Unsigned)
+	c.book, c.uptime = NewBook(keys, cfg.Unsigned), uptime
 	return c, errors.Join(errs...)
 }
 
@@ -148,6 +155,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 		wg.Go(func() { c.keep(ctx, b) })
 	}
 	c.begun = time.Now()
+	c.pulsed, c.boot = c.begun, c.uptime()
+	wg.Go(func() { c.pulse(ctx) })
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	ring := time.NewTicker(ringLook)
@@ -157,9 +166,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-c.in:
-			c.hear(func(now time.Time) []Note { return c.book.Take(now, m.broker, m.topic, m.payload, m.retained) })
+			c.take(m)
 		case <-tick.C:
-			c.hear(c.book.Tick)
+			c.tick()
 			c.sight()
 		case <-ring.C:
 			c.readRing()
@@ -167,10 +176,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
+func (c *Consumer) take(m incoming) {
+	c.hear(func() []Note { return c.book.Take(m.at, m.broker, m.topic, m.payload, m.retained) })
+}
+
 // hear lets the book take something, answers, and passes on what it says.
-func (c *Consumer) hear(take func(time.Time) []Note) {
+func (c *Consumer) hear(take func() []Note) {
 	c.mu.Lock()
-	notes := append([]Note(nil), take(time.Now())...)
+	notes := append([]Note(nil), take()...)
 	repeats := append([]Note(nil), c.book.repeats...)
 	c.book.repeats = c.book.repeats[:0]
 	c.mu.Unlock()

@@ -244,6 +244,42 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// More sites than a session of nats-server may subscribe to one by one are heard, and no others.
+func TestManySites(t *testing.T) {
+	s := newSite(t)
+	e := newEar()
+	cfg := consumer.Config{Name: "noc", Trusted: s.trusted, Heard: e.heard, Brokers: []consumer.Broker{{Name: "b0", URL: s.hubs[0].URL()}}}
+	for i := range 30 {
+		cfg.Sites = append(cfg.Sites, fmt.Sprint("site", i))
+	}
+	others, err := consumer.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, others.Run)
+	cfg.Name, cfg.Sites = "failover-1", append(cfg.Sites, "site")
+	with := newEar()
+	cfg.Heard = with.heard
+	c, err := consumer.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c.Run)
+	with.await(t, "it lives", func(n consumer.Note) bool { return n.Kind == consumer.VerdictNow && n.Verdict == consumer.Live })
+	for late := time.After(patience); len(others.Connected()) == 0; {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-late:
+			t.Fatal("30 other sites: no session")
+		}
+	}
+	s.plan("2a")
+	with.await(t, "the plan", func(n consumer.Note) bool { return n.Plan != nil && n.Plan.Stage == "2a" })
+	if as := others.Agents(); len(as) > 0 {
+		t.Errorf("agents of a site that was not asked for: %+v", as)
+	}
+}
+
 // Who answers from within Heard can: what stands retained comes while the consumer still subscribes.
 func TestAnswersWhatComesFirst(t *testing.T) {
 	s := newSite(t)

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"firebreak/agent/wire"
@@ -28,6 +29,9 @@ func (b *Book) take(m *message) {
 		return
 	}
 	if a.pastLife(m.head.Instance) != nil {
+		if m.status != nil {
+			return // a will that a broker tells late
+		}
 		b.refuse(m.now, m.broker, m.Place, "of an instance that another has taken over from", "")
 		return
 	}
@@ -36,8 +40,11 @@ func (b *Book) take(m *message) {
 		b.refuse(m.now, m.broker, m.Place, "another epoch under the same instance", "")
 		return
 	}
-	if live := b.agents[m.Site+"/"+m.Agent]; m.Drill && a.cur == nil && live != nil && live.cur != nil && live.cur.instance == l.instance {
-		a.cur, a.verdict = l, Live // its hello is told with what is real
+	if live := b.agents[m.Site+"/"+m.Agent]; m.Drill && (a.cur == nil || a.cur.hellos == 0) && live != nil && live.cur != nil && live.cur.instance == l.instance {
+		if a.cur != l { // its hello is told with what is real
+			b.newLife(a, l, m)
+		}
+		a.verdict = Live
 	}
 	switch {
 	case m.hello != nil:
@@ -101,17 +108,27 @@ func (b *Book) takeHello(a *agent, l *life, m *message) {
 
 // takesOver tells whether a life counts from now on (S14). A later epoch does at once. An earlier one, of
 // an agent that has lost its journal, does when the present one has not been heard while it said hello
-// twice: what was recorded of an old life is not enough to mute a living agent.
+// twice: what was recorded of an old life, or one pause of one of two that bear the name, is not enough to mute a
+// living agent.
 func (a *agent) takesOver(l *life, now time.Time) bool {
 	if a.cur == nil || l.epoch > a.cur.epoch {
 		return true
 	}
-	return l.hellos >= 2 && now.Sub(a.heardAt) >= silentAfter/2
+	if now.Sub(a.heardAt) < silentAfter/2 {
+		return false
+	}
+	if !l.waitedFor.Equal(a.heardAt) { // another silence than that in which it said hello before
+		l.waitedFor, l.waited = a.heardAt, 0
+	}
+	l.waited++
+	return l.waited >= 2
 }
 
 func (b *Book) newLife(a *agent, l *life, m *message) {
 	if old := a.cur; old != nil {
 		a.leave(old)
+		old.missed(m.now)
+		a.olderStates(old.epoch, &old.seqs[wire.State])
 		delete(a.lives, old.instance)
 		if l.epoch < old.epoch {
 			b.note(a, m, Note{Kind: NewLife, Text: "with an earlier epoch: its journal or its clock was lost"})
@@ -145,7 +162,7 @@ func (a *agent) pastLife(instance string) *life {
 	return nil
 }
 
-// untold tells what stood there before the life was known to be alive.
+// untold tells what stood there, or was shown and not to be acted on, before the life was known to be alive.
 func (b *Book) untold(a *agent, m *message) {
 	var due []*topic
 	for _, t := range a.cur.topics {
@@ -190,6 +207,7 @@ func (b *Book) note(a *agent, m *message, n Note) {
 
 // takeWord takes an alarm or a plan. What is not newer than what is known of its topic is a repeat.
 func (b *Book) takeWord(a *agent, l *life, m *message) {
+	fresh := l.fresh(m)
 	if !m.retained {
 		l.seqs[m.Class].take(m.now, m.head.Seq)
 	}
@@ -212,21 +230,27 @@ func (b *Book) takeWord(a *agent, l *life, m *message) {
 		}
 		return
 	}
-	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real(), m.now, false
+	was, known := *t, l == a.cur && l.hellos > 0 && l.differsAt.IsZero()
+	// Behind what is replayed a newer state of it follows: nobody acts on this one.
+	t.seq, t.alarm, t.plan, t.real, t.at, t.told = m.head.Seq, m.alarm, m.plan, m.real() && !m.replayed(), m.now, false
 	if l != a.cur {
 		return // told once it is known to live
+	}
+	if known && l.contradicted(m) {
+		if *t = was; t.seq == 0 {
+			delete(l.topics, k)
+		}
+		b.refuse(m.now, m.broker, m.Place, "older than the state that its hello speaks of", "")
+		return
 	}
 	if l.stage() > plugins.Watch {
 		a.stageAt = m.now
 	}
-	if !m.retained {
+	if fresh {
 		a.heardAt = m.now
 	}
-	t.told = true
+	t.told = a.verdict == Live // else once more, when it is known to live: nobody may act on it before
 	b.tell(a, m.now, m.broker, t)
-	if m.replayed() {
-		b.out[len(b.out)-1].real = false // a newer state of it follows: nobody acts on this one
-	}
 	b.compare(a, l, m.now)
 }
 
@@ -235,47 +259,34 @@ func (m *message) replayed() bool {
 }
 
 func (b *Book) takeEvent(a *agent, l *life, m *message) {
+	fresh := l.fresh(m)
 	if m.retained || !l.seqs[wire.Event].take(m.now, m.head.Seq) {
 		return
 	}
 	if l == a.cur {
-		a.heardAt = m.now
+		if fresh {
+			a.heardAt = m.now
+		}
 		b.note(a, m, Note{Kind: EventTold, Event: m.event, Class: wire.Event, real: m.real()})
 	}
 }
 
-// takeState takes readings: of the life that lives, each once.
+// takeState takes readings: of the life that lives, and what it has kept of those before, each once.
 func (b *Book) takeState(a *agent, m *message) {
-	l := a.cur
-	if m.retained || l == nil || l.epoch != m.state.Epoch || !l.seqs[wire.State].take(m.now, m.state.Seq) {
+	if m.retained || a.cur == nil {
+		return
+	}
+	seqs := &a.cur.seqs[wire.State]
+	if m.state.Epoch != a.cur.epoch {
+		if !m.past {
+			return
+		}
+		seqs = a.olderStates(m.state.Epoch, &sequence{})
+	}
+	if !seqs.take(m.now, m.state.Seq) {
 		return
 	}
 	b.note(a, m, Note{Kind: StateTold, State: m.state, Class: wire.State, Past: m.past, real: m.real()})
-}
-
-// compare holds what is known of a life to its last hello: the active alarms, and the plan state that
-// was told last. Neither a retained message that came too late nor one between two that are known leaves
-// a gap in the numbers.
-func (b *Book) compare(a *agent, l *life, now time.Time) {
-	if l.hellos == 0 { // drills: no hello speaks of them
-		return
-	}
-	var active []plugins.AlarmState
-	var plan uint64
-	for _, t := range l.topics {
-		if t.plan != nil {
-			plan = max(plan, t.seq)
-		}
-		if t.alarm != nil && t.alarm.Active {
-			active = append(active, plugins.AlarmState{Name: t.alarm.Hazard, Occurrence: t.alarm.Occurrence, State: t.alarm.State})
-		}
-	}
-	switch {
-	case plan >= l.hello.Last.Plan && wire.AlarmHash(active) == l.hello.Active.Hash:
-		l.differsAt, l.differed = time.Time{}, 0
-	case l.differsAt.IsZero():
-		l.differsAt = now
-	}
 }
 
 // Tick looks for what time alone shows: silence, gaps, alarms that are not known. It is called every
@@ -288,10 +299,10 @@ func (b *Book) Tick(now time.Time) []Note {
 			continue
 		}
 		l := a.cur
-		for c := range l.seqs {
-			g, ok := l.seqs[c].due(now, gapGrace)
-			if ok && wire.Class(c) != wire.Plan { // a plan's state that a newer one replaced is no loss
-				b.out = append(b.out, Note{Kind: Gap, At: now, Site: a.site, Agent: a.name, Verdict: a.verdict, Class: wire.Class(c), From: g.from, To: g.to, place: a.place()})
+		b.gaps(a, l, now, gapGrace, "")
+		for _, old := range a.past {
+			if old.hellos > 0 {
+				b.gaps(a, old, now, pastGrace, "of epoch "+strconv.FormatUint(old.epoch, 10))
 			}
 		}
 		if wait := min(gapGrace<<l.differed, time.Minute); !l.differsAt.IsZero() && now.Sub(l.differsAt) >= wait {

@@ -21,10 +21,15 @@ type sequence struct {
 	missing time.Time // since when next has not come; zero: nothing is missing
 }
 
-// begin sets where counting begins: what was sent before this consumer listened is not missed.
+// begin sets where counting begins: what was sent before this consumer listened is not missed. It may come all the
+// same, by a slower broker or because it has waited, and is then told.
 func (s *sequence) begin(after uint64) {
-	if !s.begun {
-		s.begun, s.next, s.last = true, after+1, after
+	if s.begun {
+		return
+	}
+	s.begun, s.next, s.last = true, after+1, after
+	if after > 0 {
+		s.lost = append(s.lost, span{1, after})
 	}
 }
 

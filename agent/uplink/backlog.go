@@ -99,6 +99,7 @@ func (b *backlog) put(m *wire.Message) {
 	case wire.Alarm:
 		s, fresh := t.slot(m.Topic)
 		if !fresh && !s.pending && !s.acked { // it had left the queue, and may not be told any more
+			b.lost(s.m)
 			b.dropped.Alarm++
 		}
 		s.m, s.pending, s.acked = m, true, false
@@ -189,11 +190,12 @@ func (b *backlog) reconnected() {
 		b.trees[i].events.rewind()
 	}
 	b.older.rewind()
-	b.present()
+	b.present(false)
 }
 
-// present makes the state of all plans and alarms due to be told.
-func (b *backlog) present() {
+// present makes the state of all plans and alarms due to be told: of alarms that are over, and whose end the broker
+// has, only when all are asked for.
+func (b *backlog) present(all bool) {
 	b.snapshot = nil
 	b.pendingPlans = 0
 	for i := range b.trees {
@@ -203,7 +205,7 @@ func (b *backlog) present() {
 			b.pendingPlans++
 		}
 		for _, s := range t.byName {
-			if s.m.Class == wire.Alarm && !s.pending && (s.m.Active || !s.acked) {
+			if s.m.Class == wire.Alarm && !s.pending && (all || s.m.Active || !s.acked) {
 				b.snapshot = append(b.snapshot, s.m)
 			}
 		}

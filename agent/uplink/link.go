@@ -237,7 +237,8 @@ func (l *link) attempt(ctx context.Context, n uint64) (good bool, err error) {
 }
 
 // watch follows the agent's own status topic: when another message than the birth of this session
-// stands there, a will of an earlier one that was told late, the birth is told again. A broker
+// stands there, a will of an earlier one that was told late, the birth is told again. The will of another life may
+// have a later epoch than this one, which has lost its journal and its clock. A broker
 // that does not allow it is served all the same.
 //
 // It is called when this one has told a birth on this broker: what another instance says there after it
@@ -250,7 +251,8 @@ func (l *link) watch(ctx context.Context, s *session.Session, n uint64, topic st
 		}
 		id := &l.u.cfg
 		l.u.twins.sign(p.Instance, topic, time.Now())
-		if p.Epoch < id.Epoch || p.Instance == id.Instance && p.Seq < 2*n-1 {
+		other := p.Instance != id.Instance
+		if other && (p.Epoch < id.Epoch || !p.Online) || !other && p.Seq < 2*n-1 {
 			l.mu.Lock()
 			l.rebirth = true
 			l.mu.Unlock()

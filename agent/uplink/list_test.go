@@ -11,6 +11,7 @@ var overABroker = []struct {
 	{"granted", testGranted},
 	{"commands", testCommands},
 	{"tamper", testTamper},
+	{"dug up", testDugUp},
 	{"peers", testPeers},
 	{"foreign", testForeign},
 	{"twins", testTwins},

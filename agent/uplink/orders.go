@@ -225,7 +225,8 @@ func (l *link) command(topic string, payload []byte, retained bool) {
 	}
 }
 
-// resync has all brokers told what stands, at most every 5 s.
+// resync has all brokers told what stands, at most every 5 s: alarms that are over too. Who asks may hold one for
+// active, on a broker that has lost what it had retained.
 func (u *Uplink) resync() {
 	o := u.orders
 	o.mu.Lock()
@@ -240,7 +241,7 @@ func (u *Uplink) resync() {
 	}
 	for _, l := range u.links {
 		l.mu.Lock()
-		l.backlog.present()
+		l.backlog.present(true)
 		l.mu.Unlock()
 		l.awake()
 	}

@@ -109,22 +109,30 @@ func (f *flight) own(topic string, payload []byte, retained bool) {
 	case err != nil:
 		f.tampered(topic, "something that is no message was written over it")
 	case h.Instance == id.Instance:
-		if f.signer == nil {
+		if err := f.forged(topic, payload, retained); err != nil {
+			f.tampered(topic, err.Error())
 			return
 		}
-		switch _, err := wire.NewRing(f.signer.Key()).Verify(topic, payload); {
-		case errors.Is(err, wire.ErrForged), errors.Is(err, wire.ErrUnsigned) && !retained:
-			f.tampered(topic, err.Error())
-		}
+		f.stood(topic, h.Seq)
 	case h.Epoch < id.Epoch: // of a life before: rightly there until this one has told
-		if !retained {
-			f.repeat(topic)
-		}
+		f.repeat(topic)
 	case f.ourKey(topic, payload): // a copied disk (S13)
 		f.u.twins.sign(h.Instance, topic, time.Now())
 	case f.u.twins.err() == nil: // two of one name would write over each other for ever
 		f.tampered(topic, fmt.Sprintf("instance %.40q was written over it", h.Instance))
 	}
+}
+
+// forged is why a word in the name of this life is none of it.
+func (f *flight) forged(topic string, payload []byte, retained bool) error {
+	if f.signer == nil {
+		return nil
+	}
+	_, err := wire.NewRing(f.signer.Key()).Verify(topic, payload)
+	if errors.Is(err, wire.ErrForged) || errors.Is(err, wire.ErrUnsigned) && !retained {
+		return err
+	}
+	return nil
 }
 
 func (f *flight) ourKey(topic string, payload []byte) bool {
@@ -146,6 +154,21 @@ func (l *link) repeat(topic string) {
 	defer l.mu.Unlock()
 	if l.backlog.trees[0].byName[topic] != nil {
 		l.again[topic] = true
+	}
+}
+
+// stood takes note which of this life's words stands on a topic. An older one than was told last is told over with
+// the next hello: it was played again, or the broker has come back with what it had kept of before. If the newest
+// is still on its way, it comes here before that.
+func (l *link) stood(topic string, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch s := l.backlog.trees[0].byName[topic]; {
+	case s == nil:
+	case seq < s.m.Seq:
+		l.again[topic] = true
+	default:
+		delete(l.again, topic)
 	}
 }
 

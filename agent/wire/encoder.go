@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,6 +63,7 @@ type Encoder struct {
 	seq    [2][Classes]uint64 // live, drill
 	topics map[topicKey]string
 	active map[string]plugins.AlarmState // in the tree of the hello
+	plans  map[string]uint64             // the newest number of each, there
 }
 
 type topicKey struct {
@@ -76,7 +75,7 @@ type topicKey struct {
 // NewEncoder returns the encoder of one process.
 func NewEncoder(id Identity, life Life, devices []sensors.Device, points []sensors.Point) *Encoder {
 	e := &Encoder{id: id, life: life, points: points, states: newStates(id, devices, points),
-		topics: map[topicKey]string{}, active: map[string]plugins.AlarmState{}}
+		topics: map[topicKey]string{}, active: map[string]plugins.AlarmState{}, plans: map[string]uint64{}}
 	for _, d := range devices {
 		for int(d.ID) >= len(e.names) {
 			e.names = append(e.names, "")
@@ -223,6 +222,9 @@ func (e *Encoder) plan(u plugins.Update, drill bool) (Message, error) {
 		}
 		p.Journaled = p.Journaled && t.Journaled
 	}
+	if drill == e.id.Drill {
+		e.plans[s.Plan] = seq
+	}
 	m := Message{Class: Plan, Drill: drill, Seq: seq, Topic: e.topic(Plan, drill, s.Plan)}
 	return e.finish(m, &p, func() {
 		p.Outstanding = nil
@@ -310,16 +312,4 @@ func short(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:shortLen], "") + "..."
-}
-
-// AlarmHash is the hash in a hello: SHA-256, first 16 hex digits, over one line "name occurrence
-// state\n" for each active alarm, in the order of the names.
-func AlarmHash(active []plugins.AlarmState) string {
-	active = slices.Clone(active)
-	slices.SortFunc(active, func(a, b plugins.AlarmState) int { return strings.Compare(a.Name, b.Name) })
-	h := sha256.New()
-	for _, a := range active {
-		fmt.Fprintf(h, "%s %d %s\n", a.Name, a.Occurrence, a.State)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -65,6 +65,7 @@ type Beat struct {
 	last      Sequences
 	drillLast *Sequences
 	active    ActiveAlarms
+	plans     *ToldPlans
 	challenge string
 	buses     map[string]BusLoad
 }
@@ -85,6 +86,9 @@ func (e *Encoder) Beat(now time.Time, challenge string) Beat {
 		b.buses = e.life.Buses()
 	}
 	b.active = ActiveAlarms{Count: len(active), Hash: AlarmHash(active)}
+	if len(e.plans) > 0 {
+		b.plans = &ToldPlans{Count: len(e.plans), Hash: PlanHash(e.plans)}
+	}
 	return b
 }
 
@@ -98,7 +102,7 @@ func (e *Encoder) sequences(tree int) Sequences {
 
 // Hello encodes a beat for one broker. It needs no Encoder, so each link does it for itself.
 func (b Beat) Hello(session uint64, queued int, d Drops, gaps []GapRange) (Message, error) {
-	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Queued: queued, Dropped: d, Gaps: gaps, Challenge: b.challenge, Buses: b.buses}
+	p := HelloMessage{Head: b.head, Last: b.last, DrillLast: b.drillLast, Active: b.active, Plans: b.plans, Queued: queued, Dropped: d, Gaps: gaps, Challenge: b.challenge, Buses: b.buses}
 	p.Last.Status = 2*session - 1
 	m := Message{Class: Hello, Drill: b.drill, Seq: p.Seq, Topic: b.topic}
 	var err error

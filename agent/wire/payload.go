@@ -186,6 +186,12 @@ type ActiveAlarms struct {
 	Hash  string `json:"hash"`
 }
 
+// ToldPlans lets a consumer see whether it knows the newest state of each. Hash is that of PlanHash.
+type ToldPlans struct {
+	Count int    `json:"count"`
+	Hash  string `json:"hash"`
+}
+
 // BusLoad is how a bus keeps up. Counters are since the agent's start.
 type BusLoad struct {
 	Utilisation float64 `json:"utilisation"` // part of the last 10 s that was spent in polls
@@ -201,6 +207,7 @@ type HelloMessage struct {
 	Last      Sequences    `json:"last"`
 	DrillLast *Sequences   `json:"drill_last,omitempty"`
 	Active    ActiveAlarms `json:"active_alarms"`
+	Plans     *ToldPlans   `json:"plans,omitempty"`
 	Queued    int          `json:"queued"` // messages that wait for this broker
 	Dropped   Drops        `json:"dropped"`
 	Gaps      []GapRange   `json:"gaps,omitempty"` // the last of what was dropped

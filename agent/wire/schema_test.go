@@ -84,7 +84,7 @@ func limits() map[string]object {
 		"plan.stage": stage, "plan.mode": enum("observe", "armed"), "plan.steps[].stage": stage, "plan.peer.stage": stage, "plan.outstanding[].stage": stage,
 		"plan.plan": {"minLength": 1}, "event.type": {"minLength": 1},
 		"status.reason": enum("lost", "stopped"), "status.points[].kind": enum("measurement", "binary", "state"),
-		"hello.active_alarms.count": none, "hello.active_alarms.hash": {"pattern": "^[0-9a-f]{16}$"}, "hello.queued": none,
+		"hello.active_alarms.count": none, "hello.active_alarms.hash": {"pattern": "^[0-9a-f]{16}$"}, "hello.plans.count": none, "hello.plans.hash": {"pattern": "^[0-9a-f]{16}$"}, "hello.queued": none,
 		"hello.challenge": {"minLength": 1}, "hello.gaps[].class": {"enum": []any{"alarm", "event", "plan", "state"}},
 		"receipt.answer": enum(AnswerReceipt, AnswerAccept, AnswerDecline, AnswerDone), "receipt.of.class": enum("alarm", "plan"),
 		"receipt.of.epoch": one, "receipt.of.seq": one, "receipt.consumer": {"minLength": 1},

@@ -282,6 +282,30 @@ func TestHelloKnowsTheActiveAlarms(t *testing.T) {
 	}
 }
 
+// The plans of a hello are the newest of each, in its own tree: that one was told behind another hides nothing.
+func TestHelloKnowsThePlans(t *testing.T) {
+	e := encoder(false)
+	if p := e.Beat(wall, "").plans; p != nil {
+		t.Errorf("no plan was told: %v", p)
+	}
+	tell := func(name string, mark plugins.Mark) ToldPlans {
+		if _, err := e.Encode(plugins.Update{Mark: mark, Plan: &plugins.PlanState{Plan: name, Stage: "0", Origin: "real"}}); err != nil {
+			t.Fatal(err)
+		}
+		return *e.Beat(wall, "").plans
+	}
+	first := tell("b", plugins.MarkReal)
+	both := tell("a", plugins.MarkReal)
+	drill := tell("a", plugins.MarkDrill)
+	newer := tell("b", plugins.MarkReal)
+	if first.Count != 1 || both.Count != 2 || newer.Count != 2 || drill != both || newer.Hash == both.Hash {
+		t.Errorf("first %v both %v drill %v newer %v", first, both, drill, newer)
+	}
+	if want := PlanHash(map[string]uint64{"a": 2, "b": 3}); newer.Hash != want || both.Hash == first.Hash {
+		t.Errorf("hash %s, want %s", newer.Hash, want)
+	}
+}
+
 // A message that a broker refuses would be sent again for ever: what is too large is shortened.
 func TestTooLargeIsShortened(t *testing.T) {
 	e := encoder(false)
