@@ -315,7 +315,7 @@ func TestControlRemovesSocketsOnly(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := listenControl(path, &desk{board: NewBoard()}); err == nil {
+	if c, err := listenControl(path, &desk{board: NewBoard(sensors.NewClock())}); err == nil {
 		c.ln.Close()
 		t.Error("served in place of a file")
 	}
@@ -348,7 +348,7 @@ func (s *shortOfFiles) Close() error { close(s.conns); return nil }
 func TestControlOutlivesItsListenersTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &shortOfFiles{fails: 2 * controlConns, conns: make(chan net.Conn)}
-		c := &control{l, &desk{board: NewBoard(), order: func(context.Context, core.Order) error { return nil }}}
+		c := &control{l, &desk{board: NewBoard(sensors.NewClock()), order: func(context.Context, core.Order) error { return nil }}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.run(ctx) }()
@@ -381,7 +381,7 @@ func TestControlTellsWhatTookTooLong(t *testing.T) {
 		stuck := func(ctx context.Context, _ core.Order) error { <-ctx.Done(); return ctx.Err() }
 		l := &shortOfFiles{conns: make(chan net.Conn)}
 		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), idle: func() bool { return true }, standing: func() []string { return nil }, order: stuck}
-		ctl := &control{l, &desk{board: NewBoard(), order: stuck, reload: r}}
+		ctl := &control{l, &desk{board: NewBoard(sensors.NewClock()), order: stuck, reload: r}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- ctl.run(ctx) }()
