@@ -309,6 +309,22 @@ func TestHungAgentDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// Who asks one that says nothing waits no longer than he wants.
+func TestAskUntil(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := AskUntil(ctx, path, Request{Order: "status"}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > controlWait {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
+
 // What stands where the control socket should be is left alone.
 func TestControlRemovesSocketsOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "precious")

@@ -1,12 +1,15 @@
 "use strict";
 // All that the agent says is put in as text, never as markup: whoever names an alarm writes no page.
 const GONE = 3000, ROWS = 300;
-const STAGES = { 0: "watch", 1: "notify", "2a": "prepare", "2b": "switch over", 3: "shed", 4: "power off and isolate" };
+const STAGES = { __proto__: null, 0: "watch", 1: "notify", "2a": "prepare", "2b": "switch over", 3: "shed", 4: "power off and isolate" };
 const LIFE = { // what an alarm state means, and the order that leads on
+  __proto__: null,
   "unacknowledged": ["ACTIVE, NOT ACKNOWLEDGED", "ack"], "acknowledged": ["active, acknowledged"],
   "rtn-unacknowledged": ["over, not acknowledged", "ack"], "latched-unacknowledged": ["LATCHED, NOT ACKNOWLEDGED", "ack"],
   "latched-acknowledged": ["latched, acknowledged", "reset-alarm"], "shelved": ["shelved", "unshelve"],
   "suppressed": ["suppressed"], "out-of-service": ["out of service", "in-service"] };
+
+const ABC = new Intl.Collator("en", { numeric: true }); // module.2 before module.10
 
 let last = null;             // what the console said last
 let heard = [performance.now(), Date.now()]; // when, by two clocks: one stands still in a sleeping machine, one may be set
@@ -77,11 +80,11 @@ function plan(p, late) {
   return el("article", "card" + (open ? " bad" : ""), out);
 }
 
-function alarm(a, late) {
-  const [state, next] = LIFE[a.state] || [a.state];
+function alarm(a, base, late) {
+  const [state, next] = LIFE[a.state] || [a.state], said = /^(active|over)/i.test(state);
   return el("article", "card" + (a.active && a.priority <= 2 ? " bad" : " warn"),
     el("h3", "", el("span", "tag", "P" + a.priority), a.name),
-    el("p", "", el("b", "", state + (a.active || /active|latched/i.test(state) ? "" : ", not active")), ", for " + long(a.since_ms + late) + " (since " + at(Date.now() - a.since_ms - late) + ")" +
+    el("p", "", el("b", "", state + (said ? "" : a.active ? ", active" : ", not active")), ", for " + long(a.since_ms + late) + " (since " + at(base - a.since_ms) + ")" +
       (a.first_out ? ", FIRST of its group" : "") + (a.basis && a.basis !== "measured" ? ", " + a.basis : "") + (a.origin !== "real" ? ", " + a.origin.toUpperCase() : "")),
     el("p", "", a.cause || ""),
     a.suppressed_by ? el("p", "dim", "Said already by " + a.suppressed_by) : "",
@@ -94,7 +97,7 @@ const reason = p => p.quality.replace(":", ": ").replace("@", ", ") + (p.stale ?
 function buses(a) {
   const out = Object.entries(a.buses || {}).sort().map(([name, b]) => el("div", "row bus" + (b.stuck || b.silent ? " bad" : ""),
     el("b", "", name), el("span", "", (100 * b.utilisation).toFixed(0) + " % busy"), el("span", "", b.missed + " slots missed"), el("span", "", b.failures + " polls failed"),
-    el("b", "", b.stuck ? "HELD BY ONE DEVICE" : b.silent ? b.silent + " DEVICES SILENT" : "")));
+    el("b", "", b.stuck ? "HELD BY ONE DEVICE" : b.silent ? b.silent + (b.silent === 1 ? " DEVICE" : " DEVICES") + " SILENT" : "")));
   const devices = new Map();
   for (const p of a.points) {
     const name = p.name.split(".")[0], d = devices.get(name) || { all: 0, bad: 0, why: new Set() };
@@ -125,7 +128,7 @@ function curve(n) {
 function points(a, late) {
   const word = $("filter").value.toLowerCase();
   const all = a.points.map((p, n) => [p, n]).filter(([p]) => p.name.toLowerCase().includes(word));
-  all.sort(([p], [q]) => unfit(q) - unfit(p) || (unfit(p) && q.votes - p.votes) || (p.name < q.name ? -1 : 1));
+  all.sort(([p], [q]) => unfit(q) - unfit(p) || (unfit(p) && q.votes - p.votes) || ABC.compare(p.name, q.name));
   const bad = a.points.filter(unfit).length;
   fill("point-count", a.points.length + " points, " + (bad ? bad + " CANNOT BE USED" : "all can be used") + (word ? "; " + all.length + " shown" : ""));
   const rows = all.slice(0, ROWS).map(([p, n]) => el("div", "row point" + (unfit(p) ? " bad" : ""), el("span", "name", p.name),
@@ -135,18 +138,24 @@ function points(a, late) {
   fill("points", rows);
 }
 
-// worst is the one line for somebody who has just woken up.
-function worst(a) {
+// worst is the one line for somebody who has just woken up, and what else there is to say.
+function worst(a, late) {
   const standing = a.alarms.filter(x => x.active && !aside(x)), first = standing[0], open = a.plans.filter(p => p.episode).sort((p, q) => p.stage < q.stage ? 1 : -1)[0];
-  const more = standing.length > 1 ? " (and " + (standing.length - 1) + " more alarms)" : "";
-  if (open) return ["bad", "PLAN " + open.plan + " IS AT STAGE " + open.stage + " (" + STAGES[open.stage] + ")" + (open.mode === "armed" ? "" : ", only observing") +
-    (first ? "; P" + first.priority + " " + first.name + ": " + first.cause : "") + more];
-  if (first) return [first.priority <= 2 ? "bad" : "warn", "ALARM P" + first.priority + " " + first.name + ": " + first.cause + more];
+  const put = a.alarms.filter(x => x.active && aside(x) && x.state !== "suppressed").length; // it stands, and somebody has put it aside
+  const rest = [standing.length > 1 ? standing.length - 1 + " more below" : "", put ? put + " put aside that stand all the same" : ""].filter(Boolean).join(", ");
+  const others = rest ? "Alarms: " + rest : "", name = first ? "P" + first.priority + " " + first.name + ": " + first.cause : "";
+  if (open) {
+    const [stage, left] = Object.entries(open.countdown_s || {}).sort((x, y) => x[1] - y[1])[0] || [];
+    return ["bad", "PLAN " + open.plan + " IS AT STAGE " + open.stage + " (" + STAGES[open.stage] + ")" + (open.mode === "armed" ? "" : ", only observing") +
+      (stage ? ", stage " + stage + (open.held_by ? " held" : " in " + long(left * 1000 - late)) : "") + (open.asking ? ", ASKS A PERSON" : "") + (first ? "; " + name : ""), others];
+  }
+  if (first) return [first.priority <= 2 ? "bad" : "warn", "ALARM " + name, others];
   const bad = a.points.filter(unfit).length, left = a.alarms.filter(x => !aside(x)).length;
-  if (left) return ["warn", "No alarm stands now; " + left + " that stood must be looked into"];
-  if (bad) return ["warn", "No alarm stands, but " + bad + " of " + a.points.length + " points cannot be used"];
-  if (!a.points.length) return ["warn", "The agent has no points: it sees nothing"];
-  return ["calm", "No alarm stands and no plan is open. That is no proof of safety."];
+  if (left) return ["warn", "No alarm stands now; " + left + " that stood must be looked into", others];
+  if (bad) return ["warn", "No alarm stands, but " + bad + " of " + a.points.length + " points cannot be used", others];
+  if (!a.points.length) return ["warn", "The agent has no points: it sees nothing", ""];
+  if (put) return ["warn", "No alarm stands but what somebody has put aside: " + put, ""];
+  return ["calm", "No alarm stands and no plan is open. That is no proof of safety.", ""];
 }
 const aside = a => ["shelved", "suppressed", "out-of-service"].includes(a.state);
 
@@ -154,29 +163,32 @@ const aside = a => ["shelved", "suppressed", "out-of-service"].includes(a.state)
 function how() {
   const quiet = Math.max(performance.now() - heard[0], Date.now() - heard[1]), now = Date.now();
   if (failed) return { text: "THIS PAGE HAS FAILED, reload it: " + failed };
-  if (!last || quiet > GONE) return { quiet, text: "THIS PAGE GETS NO ANSWER since " + at(last ? now - quiet : begun) + " (" + long(last ? quiet : now - begun) + "): the console, the tunnel or the network is gone. This says nothing of the agent." };
-  if (!last.ok) return { quiet, text: "NO ANSWER from the agent since " + at(now - last.silent_ms - quiet) + " (" + long(last.silent_ms + quiet) + "). " + (last.fault || "") };
+  if (!last || quiet > GONE) return { quiet, text: "THIS PAGE GETS NO ANSWER since " + at(last ? now - quiet : begun) + " (" + long(last ? quiet : now - begun) + "): the console, the tunnel or the network is gone.", why: "This says nothing of the agent. " };
+  if (!last.ok) return { quiet, text: "NO ANSWER from the agent since " + at(now - last.silent_ms - quiet) + " (" + long(last.silent_ms + quiet) + ")", why: (last.fault || "") + ". " };
   return { quiet, live: true };
 }
 
 function draw() {
-  const h = how(), a = last && last.answer, late = last ? last.silent_ms + (h.quiet || 0) : 0;
-  const [kind, words] = a ? worst(a) : ["warn", ""];
+  const h = how(), a = last && last.answer, now = Date.now(), old = last ? last.silent_ms + (h.quiet || 0) : 0;
+  const base = now - old, late = h.live ? old : 0; // what is old stands still
+  const [kind, words, more] = a ? worst(a, late) : ["warn", "", ""];
   document.body.className = h.live ? "" : "old";
   $("banner").className = h.live ? kind : "gone";
   fill("worst", h.live ? words : h.text);
   document.title = (h.live ? words : "NO ANSWER").slice(0, 60) + " - firebreak";
-  const now = Date.now();
-  if (last) fill("who", "Agent " + last.who.agent + ", site " + last.who.site + ", zone " + last.who.zone + (a ? "; " + (a.plans.map(p => p.plan + " " + (p.mode === "armed" ? "armed" : "ONLY OBSERVES")).join(", ") || "no plan") : ""));
-  fill("more", h.live || !a ? "" : "All below is OLD, as of " + at(now - late) + " and not live. Heard last: " + words);
-  fill("when", at(now) + " here, " + at(now, true) + " UTC");
+  const made = a && a.plans.map(p => p.origin).find(o => o && o !== "real");
+  if (last) fill("who", (made ? "READINGS ARE NOT REAL: " + made.toUpperCase() + ". " : "") + "Agent " + last.who.agent + ", site " + last.who.site + ", zone " + last.who.zone + (a ? "; " + (a.plans.map(p => p.plan + " " + (p.mode === "armed" ? "armed" : "ONLY OBSERVES")).join(", ") || "no plan") : ""));
+  fill("more", h.live ? more : (h.why || "") + (a ? "All below is OLD, as of " + at(base) + ". Heard last: " + words : ""));
+  fill("when", at(now) + " in this browser's zone, " + at(now, true) + " UTC");
   if (!a) return;
-  const [put, stand] = [a.alarms.filter(aside), a.alarms.filter(x => !aside(x))];
+  const put = a.alarms.filter(aside), stand = a.alarms.filter(x => !aside(x)), count = new Map();
+  for (const x of put) count.set(x.state, (count.get(x.state) || 0) + 1);
+  const cards = list => list.slice(0, ROWS).map(x => alarm(x, base, late)).concat(list.length > ROWS ? el("p", "ask", list.length - ROWS + " more are not shown: firebreak status") : []);
   fill("plans", a.plans.length ? a.plans.map(p => plan(p, late)) : el("p", "dim", "None: nothing is switched by itself."));
   fill("alarm-count", stand.length + " to look at, " + put.length + " put aside");
-  fill("alarms", stand.length ? stand.map(x => alarm(x, late)) : el("p", "dim", "None stands."));
-  fill("aside-count", "Put aside: " + (put.length ? Object.entries(Object.groupBy(put, x => LIFE[x.state][0])).map(([s, l]) => l.length + " " + s).join(", ") : "none"));
-  fill("aside-list", put.map(x => alarm(x, late)));
+  fill("alarms", stand.length ? cards(stand) : el("p", "dim", "None stands."));
+  fill("aside-count", "Put aside: " + ([...count].map(([s, n]) => n + " " + LIFE[s][0]).join(", ") || "none"));
+  fill("aside-list", cards(put));
   fill("buses", buses(a));
   points(a, late);
 }
