@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +8,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -142,41 +143,45 @@ func TestConsoleOfALiar(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	says := make(chan []byte, 3)
-	says <- bytes.Repeat([]byte{0xff}, 5<<20)
-	says <- []byte(`{"text":"` + strings.Repeat("a", 4<<20)) // without an end
-	says <- []byte(`{"status":{"plans":7}}`)
-	asked := make(chan string, 64)
+	var says atomic.Pointer[string] // until it is another
+	var mu sync.Mutex
+	asked, done := map[string]bool{}, make(chan struct{})
+	says.Store(new("{}"))
 	go func() {
+		defer close(done)
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
-				close(asked)
 				return
 			}
 			_ = conn.SetDeadline(time.Now().Add(patience))
 			var r app.Request
 			_ = json.NewDecoder(conn).Decode(&r)
-			asked <- r.Order
-			select {
-			case s := <-says:
-				_, _ = conn.Write(s)
-			default:
-				_, _ = conn.Write([]byte("{}\n"))
-			}
+			mu.Lock()
+			asked[r.Order] = true
+			mu.Unlock()
+			_, _ = io.WriteString(conn, *says.Load())
 			conn.Close()
 		}
 	}()
 	url, end := consoleOf(t, b.file)
-	for _, want := range []string{"invalid character", "unexpected EOF", "cannot unmarshal", "is no agent"} {
-		shows(t, url, want, func(s consoleState) bool { return !s.OK && s.Answer == nil && strings.Contains(s.Fault, want) })
+	for _, lie := range []struct{ says, want string }{
+		{"{}", "is no agent"},
+		{strings.Repeat("\xff", 5<<20), "invalid character"},
+		{`{"text":"` + strings.Repeat("a", 4<<20), "unexpected EOF"}, // without an end
+		{`{"status":{"plans":7}}`, "cannot unmarshal"},
+		{"", "EOF"},
+	} {
+		says.Store(&lie.says)
+		shows(t, url, lie.want, func(s consoleState) bool { return !s.OK && s.Answer == nil && strings.Contains(s.Fault, lie.want) })
 	}
 	end()
 	ln.Close()
-	for order := range asked {
-		if order != "status" && order != "points" {
-			t.Errorf("it gave the order %q", order)
-		}
+	<-done
+	delete(asked, "status")
+	delete(asked, "points")
+	if len(asked) > 0 {
+		t.Errorf("it gave orders: %v", asked)
 	}
 }
 
