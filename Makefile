@@ -91,7 +91,7 @@ bench: ## run the benchmarks; with mosquitto and libmodbus there, also those of 
 		$(GO) test -tags peers -run '^$$' -bench '$(BENCH)' -timeout 1h ./agent/uplink; \
 	else echo "agent/e2e left out: it needs mosquitto, mosquitto-clients, gcc and libmodbus-dev"; fi
 
-peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd, apcupsd, OpenIPMI and Telegraf (see .ci/run for the packages)
+peers: ## run the tests against libmodbus, pymodbus, mbpoll, mosquitto, NUT, snmpd, apcupsd, OpenIPMI, Telegraf and Chromium (see .ci/run for the packages)
 	bash .ci/apcupsd .ci/tmp/apcupsd
 	$(GO) test -tags peers -count=1 -v -run '^($(subst $(space),|,$(strip $(peer_tests))))$$' $(addprefix ./,$(peer_dirs))
 

@@ -43,6 +43,8 @@ const usage = `firebreak watches a battery room and gets the load out before the
                                        one archive of an episode: readings, alarms, votes, steps
   firebreak watch [PATTERN ...] -c FILE [--once]
                                        the points of the agent at this box, anew each second
+  firebreak console -c FILE [--listen 127.0.0.1:8642]
+                                       the same, plans and alarms as a page for a browser; read-only
   firebreak watch --broker URL --trusted FILE [--json]
                                        follow agents over their brokers: verified, gaps and silence told
   firebreak key new|show|trust|rotate FILE
@@ -144,6 +146,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return watch(args, stdout, stderr)
 	case "acl":
 		return acl(args, stdout, stderr)
+	case "console":
+		return serveConsole(args, stderr)
 	case "hub":
 		return serveHub(args, stdout, stderr)
 	case "key":

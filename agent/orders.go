@@ -104,17 +104,10 @@ func order(kind string, t takes, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, a.Text)
 	}
 	if code == 0 && kind == "arm" {
-		fmt.Fprintf(stdout, "plan %s is armed\n%s", r.Name, armWords)
+		fmt.Fprintf(stdout, "plan %s is armed\n%s", r.Name, isNot)
 	}
 	return code
 }
-
-// armWords is what whoever arms a plan is told (S26).
-const armWords = `firebreak is not a fire alarm, gas-detection or extinguishing-control system and is not listed as one; it has no SIL.
-It must never be wired into, in series with, or used to reset, silence, delay or release such a system or the EPO.
-No alarm, a fallen stage or "isolated" is no proof of safety. On a fire alarm leave and call the fire service: it does not
-call them. Writing to a UPS or BMS can drop the load. Whoever arms a plan owns its hazard analysis.
-`
 
 func status(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("status", stderr)

@@ -68,6 +68,7 @@ var floors = map[string]int{
 	"agent/uplink":  4,
 	"agent/history": 4, // the log of readings; on the journal's interface of files
 	"agent/hub":     4,
+	"agent/console": 4, // a page for a browser; knows of the agent what it is told
 	"agent/metrics": 4, // for Prometheus
 
 	"agent/config":     5,
@@ -166,6 +167,8 @@ var bans = []ban{
 		reason: "what remembers readings hangs off the loop as a publisher: only the app writes it and reads it back"},
 	{what: "firebreak/agent/hub", except: []string{"agent/demo", "agent/app"}, tests: true,
 		reason: "the agent runs with any broker or none"},
+	{what: "firebreak/agent/console", except: []string{"agent"}, tests: true,
+		reason: "a browser, its server and their faults are in no process with the safety path: the command alone runs it"},
 	{what: "firebreak/agent", in: []string{"sensors", "plugins"},
 		reason: "sensors and hooks are used without the agent too, and never see core or response"},
 	{what: "firebreak/plugins", in: []string{"sensors", "configs"}, tests: true,

@@ -170,7 +170,7 @@ type parts struct {
 }
 
 func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) {
-	p = &parts{o: o, rec: rec, jr: jr, began: time.Now(), board: NewBoard(), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
+	p = &parts{o: o, rec: rec, jr: jr, began: time.Now(), board: NewBoard(o.Clock), note: service.NewNotifier(), mem: newMirror(o.Config.Run, o.Log), heard: make(heard, 16), twins: make(heard, 8), loads: &busLoads{},
 		inbox: bus.NewLatest(len(o.Config.Devices)),
 		boot:  guard.Boot{ID: sensors.BootID(), Epoch: max(rec.Epoch+1, uint64(max(time.Now().Unix(), 1))), Instance: instance(), Version: Version()}}
 	if o.Alone {

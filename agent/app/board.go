@@ -1,24 +1,32 @@
 package app
 
 import (
+	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
 	"firebreak/plugins"
+	"firebreak/sensors"
 )
 
 // Board keeps the newest state of every alarm and plan, for the control socket and the demo. It is
 // a publisher; all methods may be called from any goroutine.
 type Board struct {
-	mu     sync.Mutex
-	alarms map[string]plugins.AlarmState
-	plans  map[string]plugins.PlanState
+	clock *sensors.Clock
+
+	mu      sync.Mutex
+	alarms  map[string]plugins.AlarmState
+	plans   map[string]plugins.PlanState
+	alarmAt map[string]sensors.Mono // when it was told
+	planAt  map[string]sensors.Mono
 }
 
-func NewBoard() *Board {
-	return &Board{alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{}}
+func NewBoard(clock *sensors.Clock) *Board {
+	return &Board{clock: clock, alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{},
+		alarmAt: map[string]sensors.Mono{}, planAt: map[string]sensors.Mono{}}
 }
 
 // Listens is false: readings are not kept.
@@ -33,9 +41,9 @@ func (b *Board) Offer(u plugins.Update) {
 	defer b.mu.Unlock()
 	switch {
 	case u.Alarm != nil:
-		b.alarms[u.Alarm.Name] = *u.Alarm
+		b.alarms[u.Alarm.Name], b.alarmAt[u.Alarm.Name] = *u.Alarm, b.clock.Now()
 	case u.Plan != nil:
-		b.plans[u.Plan.Plan] = *u.Plan
+		b.plans[u.Plan.Plan], b.planAt[u.Plan.Plan] = *u.Plan, b.clock.Now()
 	}
 }
 
@@ -67,7 +75,7 @@ func (b *Board) episode(plan string) (e uint64, told bool) {
 	return p.Episode, told
 }
 
-// Status is what stands on the board: alarms not at rest by priority, and plans.
+// Status is what stands on the board: alarms not at rest by priority, and plans. Its durations are as of now.
 type Status struct {
 	Alarms []plugins.AlarmState `json:"alarms"`
 	Plans  []plugins.PlanState  `json:"plans"`
@@ -79,14 +87,14 @@ type Status struct {
 func (b *Board) Status() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := Status{Alarms: []plugins.AlarmState{}, Plans: []plugins.PlanState{}}
+	s, now := Status{Alarms: []plugins.AlarmState{}, Plans: []plugins.PlanState{}}, b.clock.Now()
 	for _, a := range b.alarms {
 		if a.Active || a.State != "normal" {
-			s.Alarms = append(s.Alarms, a)
+			s.Alarms = append(s.Alarms, agedAlarm(a, now.Sub(b.alarmAt[a.Name])))
 		}
 	}
 	for _, p := range b.plans {
-		s.Plans = append(s.Plans, p)
+		s.Plans = append(s.Plans, agedPlan(p, now.Sub(b.planAt[p.Plan])))
 	}
 	sort.Slice(s.Alarms, func(i, j int) bool {
 		if s.Alarms[i].Priority != s.Alarms[j].Priority {
@@ -96,4 +104,43 @@ func (b *Board) Status() Status {
 	})
 	sort.Slice(s.Plans, func(i, j int) bool { return s.Plans[i].Plan < s.Plans[j].Plan })
 	return s
+}
+
+// agedAlarm is an alarm that was told d ago: it is told when it changes, and what it says of the time runs on. What its
+// pointers lead to is other publishers' too, and is copied.
+func agedAlarm(a plugins.AlarmState, d time.Duration) plugins.AlarmState {
+	a.SinceMs += d.Milliseconds()
+	if a.Part9 != nil && a.Part9.UnshelveTime > 0 {
+		p := *a.Part9
+		p.UnshelveTime = max(0, p.UnshelveTime-d.Milliseconds())
+		a.Part9 = &p
+	}
+	return a
+}
+
+// agedPlan is a plan that was told d ago. In a hold the countdowns stand still, and the time of the hold runs.
+func agedPlan(p plugins.PlanState, d time.Duration) plugins.PlanState {
+	s := int(d / time.Second)
+	p.Outstanding = slices.Clone(p.Outstanding)
+	for i := range p.Outstanding {
+		p.Outstanding[i].AgeS += s
+	}
+	if p.Episode == 0 {
+		return p
+	}
+	p.ElapsedS += s
+	if p.ActByS != nil {
+		left := max(0, *p.ActByS-s)
+		p.ActByS = &left
+	}
+	if p.HeldBy != "" {
+		p.HoldS = max(0, p.HoldS-s)
+		return p
+	}
+	left := make(map[string]int, len(p.Countdown))
+	for stage, n := range p.Countdown {
+		left[stage] = max(0, n-s)
+	}
+	p.Countdown = left
+	return p
 }

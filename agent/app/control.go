@@ -153,7 +153,12 @@ func answers(path string) bool {
 
 // Ask sends one request to a running agent.
 func Ask(path string, r Request) (Answer, error) {
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	return AskUntil(context.Background(), path, r)
+}
+
+// AskUntil is Ask for one who waits no longer than until ctx ends.
+func AskUntil(ctx context.Context, path string, r Request) (Answer, error) {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
 	if err != nil {
 		next := "start it (systemctl start firebreak), or name its configuration with -c"
 		if errors.Is(err, fs.ErrPermission) {
@@ -161,7 +166,11 @@ func Ask(path string, r Request) (Answer, error) {
 		}
 		return Answer{}, fmt.Errorf("no agent answers on %s: %w: %s", path, err, next)
 	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	a, err := ask(conn, r)
+	if ctx.Err() != nil && err != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil && a.Error == "" {
 		err = fmt.Errorf("the agent on %s gave no answer: %w", path, err)
 	}

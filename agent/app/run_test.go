@@ -309,13 +309,29 @@ func TestHungAgentDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// Who asks one that says nothing waits no longer than he wants.
+func TestAskUntil(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := AskUntil(ctx, path, Request{Order: "status"}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > controlWait {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
+
 // What stands where the control socket should be is left alone.
 func TestControlRemovesSocketsOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "precious")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := listenControl(path, &desk{board: NewBoard()}); err == nil {
+	if c, err := listenControl(path, &desk{board: NewBoard(sensors.NewClock())}); err == nil {
 		c.ln.Close()
 		t.Error("served in place of a file")
 	}
@@ -348,7 +364,7 @@ func (s *shortOfFiles) Close() error { close(s.conns); return nil }
 func TestControlOutlivesItsListenersTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &shortOfFiles{fails: 2 * controlConns, conns: make(chan net.Conn)}
-		c := &control{l, &desk{board: NewBoard(), order: func(context.Context, core.Order) error { return nil }}}
+		c := &control{l, &desk{board: NewBoard(sensors.NewClock()), order: func(context.Context, core.Order) error { return nil }}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.run(ctx) }()
@@ -381,7 +397,7 @@ func TestControlTellsWhatTookTooLong(t *testing.T) {
 		stuck := func(ctx context.Context, _ core.Order) error { <-ctx.Done(); return ctx.Err() }
 		l := &shortOfFiles{conns: make(chan net.Conn)}
 		r := &reloader{running: c, log: discard(), change: make(chan *next, 1), idle: func() bool { return true }, standing: func() []string { return nil }, order: stuck}
-		ctl := &control{l, &desk{board: NewBoard(), order: stuck, reload: r}}
+		ctl := &control{l, &desk{board: NewBoard(sensors.NewClock()), order: stuck, reload: r}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- ctl.run(ctx) }()
