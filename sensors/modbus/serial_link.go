@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -301,6 +302,11 @@ func (l *SerialLink) Rest() {
 	}
 }
 
+// errOwnEcho: the transceiver listens while it sends.
+var errOwnEcho = errors.New("the request itself comes back: the adapter hears what it sends: switch its local echo off (its receiver while it sends, RE tied to DE)")
+
+const echoSeen = 3 // so many bytes as in the request are no chance: of a reply the third says how long it is
+
 // send writes the frame and reads the reply, all before one absolute deadline.
 func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, error) {
 	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+l.frame.size(r.replyLen())))
@@ -339,6 +345,9 @@ func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, e
 		l.tap(false, l.buf[n-k:n])
 		done, err := l.frame.check(r, l.buf[:n])
 		if err != nil {
+			if bytes.HasPrefix(adu, l.buf[:min(n, len(adu))]) && n >= echoSeen {
+				err = fmt.Errorf("%w: %w", errOwnEcho, err)
+			}
 			return nil, err
 		}
 		if done {
