@@ -302,8 +302,8 @@ func (l *SerialLink) Rest() {
 	}
 }
 
-// errOwnEcho: the transceiver listens while it sends.
-var errOwnEcho = errors.New("the request itself comes back: the adapter hears what it sends: switch its local echo off (its receiver while it sends, RE tied to DE)")
+// ErrEcho: the transceiver listens while it sends. What fails with it is ErrGarbled too.
+var ErrEcho = errors.New("the request itself comes back: the adapter hears what it sends: switch its local echo off (its receiver while it sends, RE tied to DE)")
 
 const echoSeen = 3 // so many bytes as in the request are no chance: of a reply the third says how long it is
 
@@ -346,7 +346,7 @@ func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, e
 		done, err := l.frame.check(r, l.buf[:n])
 		if err != nil {
 			if bytes.HasPrefix(adu, l.buf[:min(n, len(adu))]) && n >= echoSeen {
-				err = fmt.Errorf("%w: %w", errOwnEcho, err)
+				err = fmt.Errorf("%w: %w", ErrEcho, err)
 			}
 			return nil, err
 		}
