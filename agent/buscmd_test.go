@@ -47,6 +47,19 @@ func TestDoctorLine(t *testing.T) {
 	doctorSays(t, 1, "took more than half of the time-out", append(bms(func(r slave.Request) slave.Fault { return slave.Fault{Delay: 1600 * time.Millisecond} }), "--timeout", "3s", "--reads", "1")...)
 }
 
+// An adapter that hears what it sends is told as that, whether a unit answers or none does.
+func TestDoctorHearsItself(t *testing.T) {
+	p, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = io.Copy(p, p) })
+	defer wg.Wait()
+	defer p.Close()
+	doctorSays(t, 1, "FAULT: the request itself comes back: the adapter hears what it sends", "rtu://"+p.Path(), "--unit", "2", "--reads", "2", "--timeout", "50ms", "--listen", "10ms")
+}
+
 // What others say while this one is silent: a second master, a line that floats, and one whose wires are swapped, where
 // each request comes back as zeros.
 func TestDoctorListens(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"periph.io/x/conn/v3/physic"
 )
 
-// lateAdapter opens its adapter at the first transfer and again after a failure to open: the
-// adapter may appear after the agent. Transfers come from the goroutine of its bus alone; Close may
+// lateAdapter opens its adapter at the first transfer, again after a failure to open, and anew when it has
+// gone: it may appear after the agent, be pulled out, and come back under another number. Transfers come from the goroutine of its bus alone; Close may
 // come from another, to break one.
 type lateAdapter struct {
 	name string
@@ -42,7 +42,29 @@ func (a *lateAdapter) Tx(addr uint16, w, r []byte) error {
 	}
 	err = b.Tx(addr, w, r)
 	a.note(err)
+	if err != nil && gone(b, err) {
+		a.leave(b)
+	}
 	return err
+}
+
+// gone tells that what answered with err is not on the machine any more. Drivers have different errors for it.
+func gone(b periph.BusCloser, err error) bool {
+	g, ok := b.(interface{ Gone() bool })
+	return errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ESHUTDOWN) || ok && g.Gone()
+}
+
+// leave closes an adapter that is gone; the next transfer asks for it by its name.
+func (a *lateAdapter) leave(b periph.BusCloser) {
+	a.mu.Lock()
+	mine := a.bus == b
+	if mine {
+		a.bus, a.fails = nil, 0
+	}
+	a.mu.Unlock()
+	if mine {
+		_ = b.Close()
+	}
 }
 
 // note takes the end of a transfer. A chip that does not acknowledge shows that the wire works.

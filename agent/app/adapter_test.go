@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,5 +49,72 @@ func TestStuckWireIsToldAndEnds(t *testing.T) {
 	}
 	if tx(0x49, 10); wrong() != "" {
 		t.Errorf("an absent chip is told as a held wire: %s", wrong())
+	}
+}
+
+// pulled is an adapter that fails each transfer with err; goneAs is what it says of itself.
+type pulled struct {
+	periph.BusCloser
+	err    error
+	goneAs bool
+	closed int
+}
+
+func (p *pulled) Tx(uint16, []byte, []byte) error { return p.err }
+func (p *pulled) Gone() bool                      { return p.goneAs }
+func (p *pulled) Close() error                    { p.closed++; return nil }
+
+// An adapter that is pulled out is closed, or the kernel would keep it and its number for ever, and asked for
+// by its name until it is back. A chip that does not answer, or a wire that is held, leaves it open.
+func TestAdapterPulledOut(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		goneAs bool
+		want   bool
+	}{
+		{syscall.ENODEV, false, true},
+		{syscall.ESHUTDOWN, false, true},
+		{syscall.EIO, true, true},
+		{syscall.ENXIO, true, true},
+		{syscall.EIO, false, false},
+		{syscall.ENXIO, false, false},
+		{syscall.ETIMEDOUT, false, false},
+	} {
+		old := &pulled{err: c.err, goneAs: c.goneAs}
+		back := &pulled{}
+		opened := 0
+		a := &lateAdapter{name: "/dev/i2c-cab", open: func(string) (periph.BusCloser, error) {
+			switch opened++; opened {
+			case 1:
+				return old, nil
+			case 2:
+				return nil, syscall.ENOENT
+			}
+			return back, nil
+		}}
+		for range stuckAfter {
+			a.note(syscall.ETIMEDOUT) // it was held before
+		}
+		if err := a.Tx(0x48, []byte{0}, nil); !errors.Is(err, c.err) {
+			t.Errorf("%v: %v", c.err, err)
+		}
+		if got := old.closed == 1; got != c.want {
+			t.Errorf("%v, gone %v: closed %d times", c.err, c.goneAs, old.closed)
+		}
+		if !c.want {
+			continue
+		}
+		if a.stuck() != nil {
+			t.Errorf("%v: a wire that is gone is told as held", c.err)
+		}
+		if err := a.Tx(0x48, []byte{0}, nil); !errors.Is(err, syscall.ENOENT) {
+			t.Errorf("%v: while it is out: %v", c.err, err)
+		}
+		if err := a.Tx(0x48, []byte{0}, nil); err != nil || opened != 3 {
+			t.Errorf("%v: when it is back: %v, opened %d times", c.err, err, opened)
+		}
+		if a.Close(); back.closed != 1 || old.closed != 1 {
+			t.Errorf("%v: closed %d and %d times", c.err, old.closed, back.closed)
+		}
 	}
 }

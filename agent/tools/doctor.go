@@ -35,6 +35,7 @@ type tally struct {
 	silent   int // not one byte
 	cut      int // some bytes, and not enough
 	garbled  int
+	echo     int // of those: the request itself
 	other    int // another unit answered
 	gateway  int // a gateway said that nobody answers
 	slow     int // took more than half of the time-out
@@ -162,6 +163,9 @@ func (t *tally) count(err error, raw []byte, took time.Duration, unit byte, time
 		return
 	}
 	t.lastErr = err
+	if errors.Is(err, modbus.ErrEcho) {
+		t.echo++
+	}
 	switch {
 	case errors.Is(err, modbus.ErrTargetDown):
 		t.gateway++
@@ -228,12 +232,16 @@ func judgeLine(all []tally, master bool) (found []Finding) {
 		t := &all[i]
 		sum.sent, sum.ok, sum.silent, sum.cut, sum.garbled, sum.other = sum.sent+t.sent, sum.ok+t.ok, sum.silent+t.silent, sum.cut+t.cut, sum.garbled+t.garbled, sum.other+t.other
 		sum.slow += t.slow
+		sum.echo += t.echo
 		sum.allBytes = append(sum.allBytes, t.allBytes...)
 	}
 	spoilt := sum.cut + sum.garbled
 	switch {
 	case sum.sent == 0:
 		return nil
+	case sum.echo > 0:
+		found = append(found, Finding{"the request itself comes back: the adapter hears what it sends",
+			"switch its local echo off: a jumper or a switch of the adapter, or its receiver's enable (RE) tied to that of its transmitter (DE); then ask again"})
 	case sum.other > 0:
 		found = append(found, Finding{"another unit answers than the one that was asked",
 			"two units with numbers that were mixed up, a device that answers under another number (its profile must say so), or a second master whose replies are heard"})

@@ -41,6 +41,7 @@ func (b *Bus) attempt(ctx context.Context, a attempt, do func(context.Context) (
 	}
 	b.now, b.inDriver = a, true
 	b.mu.Unlock()
+	// Behind the lock, so that it comes after stoodStill's of the attempt before.
 	b.overrun.Reset(a.budget + b.opt.Grace) // each attempt moves it on; nothing stops it: to take it out and in again costs more
 	in := &turn{Context: ctx, bus: b, until: started.Add(a.budget)}
 	r := result{err: errNoReturn}
@@ -77,6 +78,20 @@ func (b *Bus) take(end bool) (a attempt, taken bool) {
 	b.ending = b.ending || end
 	b.taken = b.inDriver && (end || !time.Now().Before(b.now.late))
 	return b.now, b.taken
+}
+
+// stoodStill tells, when the timer of late attempts is heard, that this process did not run when it was due (it was
+// stopped, or its machine was). The driver could not return either: it gets the grace again.
+func (b *Bus) stoodStill() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if !b.inDriver || now.Sub(b.now.late) < b.opt.Grace/2 {
+		return false
+	}
+	b.now.late = now.Add(b.opt.Grace)
+	b.overrun.Reset(b.opt.Grace)
+	return true
 }
 
 // giveBack makes the polling goroutine the owner again. Run has had the result.
@@ -118,6 +133,7 @@ func (b *Bus) hung(ctx context.Context, a attempt, put func(sensors.Batch)) erro
 			b.mu.Unlock()
 			if ctx.Err() == nil {
 				b.settle(a.s, result{err: err, took: r.took, panicked: r.panicked}, put)
+				b.dueAgain(b.clock.Now())
 			}
 			return nil
 		case <-again.C:

@@ -34,6 +34,9 @@ func (b *Bus) Run(ctx context.Context, put func(sensors.Batch)) error {
 		case <-over:
 			return b.close(nil)
 		case <-b.overrun.C:
+			if b.stoodStill() {
+				continue
+			}
 			a, late := b.take(false)
 			if !late {
 				continue // no attempt since, or a later one

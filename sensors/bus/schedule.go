@@ -28,8 +28,9 @@ func (s State) String() string {
 }
 
 // maxOvertaken bounds the privilege of rank and of reserved slots: after so many polls in a row that
-// went before one that has waited for a whole period (back-off step), the longest waiting goes, whoever
-// it is. So an overloaded bus starves nobody.
+// went before one that has waited for a whole period (back-off step), or MaxBackoff if that is shorter, the
+// longest waiting goes, whoever it is. So an overloaded bus starves nobody, and a point of one reading an hour
+// whose poll fits between no two reserved slots is not an hour late.
 const maxOvertaken = 7
 
 // longLook: each so many probes at the longest back-off step, one has the whole Timeout, so that a
@@ -142,7 +143,7 @@ func (b *Bus) pick(now sensors.Mono) (s *slot, next sensors.Mono) {
 			}
 			continue
 		}
-		if at.Add(max(c.period, c.u.step)) <= now && (oldest == nil || at < oldestDue) {
+		if at.Add(min(max(c.period, c.u.step), MaxBackoff)) <= now && (oldest == nil || at < oldestDue) {
 			oldest, oldestDue = c, at
 		}
 		if !c.Reserved && c.u.state == Polling && reserved > now && now.Add(b.scaled(c.longest)) > reserved {
@@ -216,12 +217,15 @@ func (s *slot) succeed(now sensors.Mono, took time.Duration) (missed uint64) {
 	return missed
 }
 
-// fail puts the device on its next back-off step: the period of its first part at first, doubled each
+// fail puts the device on its next back-off step: the shortest period of its parts at first, doubled each
 // time, up to MaxBackoff. Jitter only shortens, so the bounds hold.
 func (u *unit) fail(now sensors.Mono, answered bool) {
 	switch {
 	case u.state != Failing:
-		u.step = min(u.slots[0].period, MaxBackoff)
+		u.step = MaxBackoff
+		for _, s := range u.slots {
+			u.step = min(u.step, s.period)
+		}
 	case u.step < MaxBackoff:
 		u.step = min(2*u.step, MaxBackoff)
 	default:
@@ -229,6 +233,15 @@ func (u *unit) fail(now sensors.Mono, answered bool) {
 	}
 	u.state, u.answered = Failing, answered
 	u.due = now.Add(u.step - time.Duration(rand.Float64()*float64(u.step)/4))
+}
+
+// dueAgain has all that answers polled at once, each part once: what was told of it meanwhile is that it is bad.
+func (b *Bus) dueAgain(now sensors.Mono) {
+	for _, s := range b.slots {
+		if s.u.state != Failing {
+			s.at, s.served = min(s.at, now), false
+		}
+	}
 }
 
 // setPeriod takes a new period into force. A failing device keeps its back-off.

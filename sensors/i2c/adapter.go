@@ -48,6 +48,7 @@ type Adapter struct {
 	path  string
 	k     kernel
 	funcs uint32
+	file  os.FileInfo // what the path was when it was opened
 
 	mu      sync.Mutex
 	owned   [128]bool // addresses that no kernel driver holds
@@ -74,7 +75,18 @@ func Open(path string, opt Options) (*Adapter, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	a.file, _ = f.Stat() // nil: then Gone does not know
 	return a, nil
+}
+
+// Gone tells that the path does not lead to the open adapter any more: a USB adapter was pulled out, or came back
+// under another number. It has to be closed then: until it is, the kernel keeps the old one and its number.
+func (a *Adapter) Gone() bool {
+	if a.file == nil {
+		return false
+	}
+	now, err := os.Stat(a.path)
+	return errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(a.file, now)
 }
 
 func open(path string, k kernel, opt Options) (*Adapter, error) {

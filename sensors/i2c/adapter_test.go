@@ -288,3 +288,45 @@ func TestConcurrentUseCloseAndNames(t *testing.T) {
 		t.Errorf("%v, %v, %v", err, k.closed, a)
 	}
 }
+
+// An adapter is gone when its name leads nowhere, or, after a link was moved or a node made anew, to another one.
+func TestGone(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	link := func(to string) {
+		if err := os.Symlink(to, filepath.Join(dir, "new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "cab")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := file("i2c-7"), file("i2c-8")
+	link(first)
+	info, err := os.Stat(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Adapter{path: filepath.Join(dir, "cab"), file: info}
+	if a.Gone() {
+		t.Error("gone while it is there")
+	}
+	if link(second); !a.Gone() {
+		t.Error("the name leads to another adapter")
+	}
+	if link(first); a.Gone() {
+		t.Error("gone while it is there again")
+	}
+	if err := os.Remove(first); err != nil || !a.Gone() {
+		t.Error("there while the name leads nowhere")
+	}
+	if (&Adapter{path: first}).Gone() {
+		t.Error("gone, although nobody knows what was opened")
+	}
+}

@@ -23,6 +23,7 @@ const (
 	bme280Low     = 0x88 // calibration, 26 bytes
 	bme280High    = 0xe1 // calibration, 7 bytes
 	bme280Hum     = 0xf2 // sampling of humidity; then status, sampling and mode, filter
+	bme280Status  = 0xf3
 	bme280Meas    = 0xf4
 	bme280Result  = 0xf7 // one burst of 8 bytes, so that all are of one measurement
 	bme280IDValue = 0x60
@@ -31,6 +32,7 @@ const (
 	bme280Sampled   = 0x24 // temperature and pressure sampled once; asleep
 	bme280Forced    = bme280Sampled | 0x01
 	bme280Measuring = 1 << 3
+	bme280Copying   = 1 << 0 // its calibration, in the first 2 ms after power: what is read of it is not whole
 	bme280Filter    = 0x1c
 	bme280NoResult  = 0x80000 // of temperature and pressure, until there is one
 
@@ -57,7 +59,7 @@ func newBME280(dev *i2c.Dev) chip {
 
 func (b *bme280) measure(ctx context.Context, _ func() sensors.Mono, report report) error {
 	if b.due() {
-		if err := b.identify(ctx, report); err != nil {
+		if err := b.identify(ctx, report); err != nil || !b.known {
 			return err
 		}
 	}
@@ -115,6 +117,7 @@ func (b *bme280) ready(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("it still measures after %v: it is disturbed or broken", bme280Wait+(bme280Tries-1)*bme280More)
 }
 
+// identify leaves the chip unknown, without an error, while it still starts.
 func (b *bme280) identify(ctx context.Context, report report) error {
 	var id [1]byte
 	if err := b.read(ctx, bme280ID, id[:]); err != nil {
@@ -122,6 +125,14 @@ func (b *bme280) identify(ctx context.Context, report report) error {
 	}
 	if id[0] != bme280IDValue {
 		return b.wrong(report, fmt.Sprintf("%#02x", id[0]), fmt.Sprintf("%#02x", bme280IDValue))
+	}
+	if err := b.read(ctx, bme280Status, b.buf[:1]); err != nil {
+		return err
+	}
+	if b.buf[0]&bme280Copying != 0 {
+		b.known = false
+		b.all(report, sensors.NotReady)
+		return nil
 	}
 	var low [26]byte
 	if err := b.read(ctx, bme280Low, low[:]); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
@@ -20,6 +21,7 @@ import (
 // that have an address in common with that, and nobody else. A Muxes belongs to the goroutine of its bus.
 type Muxes struct {
 	bus      i2c.Bus
+	now      func() time.Time
 	switches []muxSwitch
 }
 
@@ -27,16 +29,23 @@ type Muxes struct {
 type muxSwitch struct {
 	address uint16
 	chips   []uint16 // behind it, whatever their channel
-	known   bool     // control is what it does
+	known   bool     // control is what it did at seen
 	control byte
+	seen    time.Time
 	lost    bool // it was tried last in vain: only who needs it tries it again
 }
 
-const muxChannels = 8
+const (
+	muxChannels = 8
+
+	// muxTrust is how long what a switch was seen to do counts, so that the transfers of one poll look once. A reset
+	// or another program may change it, and then a chip of the same address answers on another channel.
+	muxTrust = 100 * time.Millisecond
+)
 
 // NewMuxes returns the switches at addresses (0x70 to 0x77) on b. It does not touch the bus.
 func NewMuxes(b i2c.Bus, addresses ...uint16) (*Muxes, error) {
-	m := &Muxes{bus: b}
+	m := &Muxes{bus: b, now: time.Now}
 	for _, a := range addresses {
 		if a < 0x70 || a > 0x77 {
 			return nil, fmt.Errorf("I2C switch at %#02x: a TCA9548A has an address from 0x70 to 0x77", a)
@@ -68,10 +77,10 @@ func (m *Muxes) Channel(address uint16, channel int, chips ...uint16) (i2c.Bus, 
 func (m *Muxes) connect(at, channel int, addr uint16) error {
 	for i := range m.switches {
 		s := &m.switches[i]
-		if i == at || s.known && s.control == 0 {
+		clash := slices.Contains(s.chips, addr)
+		if i == at || s.known && s.control == 0 && (!clash || m.holds(s)) {
 			continue
 		}
-		clash := slices.Contains(s.chips, addr)
 		if s.lost && !clash {
 			continue
 		}
@@ -82,10 +91,24 @@ func (m *Muxes) connect(at, channel int, addr uint16) error {
 	if channel < 0 {
 		return nil
 	}
-	if s := &m.switches[at]; !s.known || s.control != 1<<channel {
+	if s := &m.switches[at]; !s.known || s.control != 1<<channel || !m.holds(s) {
 		return m.set(s, 1<<channel)
 	}
 	return nil
+}
+
+// holds tells whether a switch that is known still does what it did, and looks if that was a while ago.
+func (m *Muxes) holds(s *muxSwitch) bool {
+	if m.now().Sub(s.seen) < muxTrust {
+		return true
+	}
+	var got [1]byte
+	if err := m.bus.Tx(s.address, nil, got[:]); err != nil || got[0] != s.control {
+		s.known = false
+		return false
+	}
+	s.seen = m.now()
+	return true
 }
 
 // errSwitch: a switch does not do what it was told.
@@ -103,7 +126,7 @@ func (m *Muxes) set(s *muxSwitch, mask byte) error {
 	if got[0] != mask {
 		return fmt.Errorf("I2C switch at %#02x: set to %#02x, reads %#02x: %w", s.address, mask, got[0], errSwitch)
 	}
-	s.known, s.lost, s.control = true, false, mask
+	s.known, s.lost, s.control, s.seen = true, false, mask, m.now()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"firebreak/sensors/sim/chips"
 
@@ -93,6 +94,68 @@ func TestMuxesReachTheirOwnChip(t *testing.T) {
 	if _ = m.Root().Tx(0x49, nil, make([]byte, 1)); first.Control() != 0 || second.Control() != 0 {
 		t.Error("a channel is connected while the root wire is used")
 	}
+}
+
+// Another program selects another channel, where a chip of the same address is, of this switch or of one that is let
+// go: the next poll sees it. The transfers of one poll look once.
+func TestMuxThatSomebodyElseSets(t *testing.T) {
+	bus := chips.NewBus("sim")
+	first, second := chips.NewMux(), chips.NewMux()
+	bus.AttachMux(0x70, first)
+	bus.AttachMux(0x71, second)
+	first.Attach(0, 0x48, named(10))
+	first.Attach(1, 0x48, named(11))
+	second.Attach(0, 0x48, named(20))
+	counted := &countedBus{Bus: bus}
+	m, err := NewMuxes(counted, 0x70, 0x71)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	wire := func(mux uint16, channel int) i2c.Bus {
+		b, err := m.Channel(mux, channel, 0x48)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	a, _, _ := wire(0x70, 0), wire(0x70, 1), wire(0x71, 0)
+	read := func(what string) {
+		t.Helper()
+		for k := range 3 {
+			var r [1]byte
+			counted.n = 0
+			if err := a.Tx(0x48, nil, r[:]); err != nil || r[0] != 10 {
+				t.Errorf("%s: chip %d answers for 10, %v", what, r[0], err)
+			}
+			if k > 0 && counted.n != 1 {
+				t.Errorf("%s: %d transfers for one", what, counted.n)
+			}
+		}
+		if first.Control() != 1 || second.Control() != 0 {
+			t.Errorf("%s: the switches are set to %#02x and %#02x", what, first.Control(), second.Control())
+		}
+		now = now.Add(time.Second)
+	}
+	read("at first")
+	_ = first.Tx([]byte{2}, nil)
+	read("another channel")
+	_ = second.Tx([]byte{1}, nil)
+	read("another switch")
+	_ = first.Tx([]byte{0}, nil)
+	read("a reset")
+}
+
+// countedBus counts transfers.
+type countedBus struct {
+	i2c.Bus
+	n int
+}
+
+func (b *countedBus) Tx(addr uint16, w, r []byte) error {
+	b.n++
+	return b.Bus.Tx(addr, w, r)
 }
 
 // A switch that is absent or does not hold its setting: nothing is read through it.

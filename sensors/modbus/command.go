@@ -68,6 +68,9 @@ func (d *Poller) Send(ctx context.Context, now func() sensors.Mono, name string)
 	if err := d.right(ctx); err != nil {
 		return nil, false, unsent(err)
 	}
+	if d.identified <= 0 {
+		return nil, false, fmt.Errorf("%w: the device does not tell its identity now: it is busy or says that it failed", sensors.ErrNotSent)
+	}
 	if out, done, err = d.state(ctx, now, c); err != nil || done {
 		return out, done, unsent(err)
 	}

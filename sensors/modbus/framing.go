@@ -2,10 +2,14 @@ package modbus
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goburrow/modbus"
+	"golang.org/x/sys/unix"
 )
 
 // framing is how a frame stands on a line without a length of its own: RTU or ASCII.
@@ -104,4 +108,64 @@ func (r Request) checkASCII(frame []byte) (done bool, err error) {
 		return false, fmt.Errorf("%w: %d characters more than the frame has", ErrGarbled, len(frame)-end-1)
 	}
 	return true, r.checkPDU(raw[1 : len(raw)-1])
+}
+
+// ErrEcho: the transceiver listens while it sends. What fails with it is ErrGarbled too.
+var ErrEcho = errors.New("the request itself comes back: the adapter hears what it sends: switch its local echo off (its receiver while it sends, RE tied to DE)")
+
+const echoSeen = 3 // so many bytes as in the request are no chance: of a reply the third says how long it is
+
+// send writes the frame and reads the reply, all before one absolute deadline.
+func (l *SerialLink) send(ctx context.Context, adu []byte, r Request) ([]byte, error) {
+	deadline := time.Now().Add(r.timeout() + wireTime(l.opt.Baud, len(adu)+l.frame.size(r.replyLen())))
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	for rest := adu; len(rest) > 0; {
+		n, err := unix.Write(l.port.fd, rest)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := l.waitFor(ctx, l.port, unix.POLLOUT, deadline); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, fmt.Errorf("write: %w", err)
+		default:
+			rest = rest[n:]
+		}
+	}
+	l.tap(true, adu)
+	n := 0
+	for {
+		if err := l.waitFor(ctx, l.port, unix.POLLIN, deadline); err != nil {
+			if err == ErrTimeout {
+				err = fmt.Errorf("%w: %d bytes in %s", ErrTimeout, n, r.timeout())
+			}
+			return nil, err
+		}
+		k, err := l.port.read(l.buf[n:])
+		if err != nil {
+			return nil, err
+		}
+		n += k
+		l.lastByte = time.Now()
+		l.tap(false, l.buf[n-k:n])
+		done, err := l.frame.check(r, l.buf[:n])
+		if err != nil {
+			if bytes.HasPrefix(adu, l.buf[:min(n, len(adu))]) && n >= echoSeen {
+				err = fmt.Errorf("%w: %w", ErrEcho, err)
+			}
+			return nil, err
+		}
+		if done {
+			return append([]byte(nil), l.buf[:n]...), nil
+		}
+	}
+}
+
+func (l *SerialLink) tap(sent bool, b []byte) {
+	if l.opt.Tap != nil && len(b) > 0 {
+		l.opt.Tap(sent, b)
+	}
 }

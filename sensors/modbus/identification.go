@@ -142,16 +142,16 @@ func (d *Poller) identify(ctx context.Context, once bool) error {
 		switch {
 		case err == nil:
 			wrong = wrong || !right
-		case c.Optional && (errors.Is(err, ErrIllegalAddress) || errors.Is(err, ErrConfig)):
+		case c.Optional && (errors.Is(err, ErrIllegalAddress) || errors.Is(err, ErrConfig) || errors.Is(err, ErrDeviceFault)):
 		case errors.Is(err, ErrIllegalAddress), errors.Is(err, ErrConfig):
 			wrong = true
-		case errors.Is(err, ErrBusy), errors.Is(err, ErrDeviceFault):
-			return nil // it lives; asked again at the next poll
+		case (errors.Is(err, ErrBusy) || errors.Is(err, ErrDeviceFault)) && (d.seen || d.wrong || c.Optional):
+			return nil // it lives, as what it was; asked again at the next poll
 		default:
 			return fmt.Errorf("identity of the device: %w", err)
 		}
 	}
-	d.wrong, d.identified = wrong, identityEvery
+	d.wrong, d.seen, d.identified = wrong, !wrong, identityEvery
 	return nil
 }
 

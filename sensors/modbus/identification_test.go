@@ -210,15 +210,15 @@ func TestPollerIdentifies(t *testing.T) {
 			t.Errorf("%q: asked %d times, want %d", c.model, link.asked, want)
 		}
 	}
-	for err, want := range map[error]string{&Exception{Code: 1}: "bad:identity", &Exception{Code: 4}: "10"} {
-		d, _ := device(t, &namedLink{err: err}, identified, "a 10")
-		if got, e := poll(t, d, at(&now)); got != want || e != nil {
-			t.Errorf("%v: %s, %v, want %s", err, got, e, want)
-		}
+	d, _ := device(t, &namedLink{err: &Exception{Code: 1}}, identified, "a 10")
+	if got, err := poll(t, d, at(&now)); got != "bad:identity" || err != nil {
+		t.Errorf("refused: %s, %v", got, err)
 	}
-	d, _ := device(t, &namedLink{err: ErrTimeout}, identified, "a 10")
-	if got, err := poll(t, d, at(&now)); got != "bad:comm" || !errors.Is(err, ErrTimeout) {
-		t.Errorf("silent: %s, %v", got, err)
+	for err, want := range map[error]error{ErrTimeout: ErrTimeout, &Exception{Code: 4}: ErrDeviceFault} {
+		d, _ := device(t, &namedLink{err: err}, identified, "a 10")
+		if got, e := poll(t, d, at(&now)); got != "bad:comm" || !errors.Is(e, want) {
+			t.Errorf("%v: %s, %v", err, got, e)
+		}
 	}
 	d, _ = device(t, &namedLink{err: &Exception{Code: 1}}, strings.ReplaceAll(identified, "object ", "optional = true\nobject "), "a 10")
 	if got, err := poll(t, d, at(&now)); got != "10" || err != nil {

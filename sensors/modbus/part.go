@@ -64,7 +64,7 @@ func (d *Part) Poll(ctx context.Context, now func() sensors.Mono, out []sensors.
 // gone ends a poll without an answer. Who answers next may be another device, or the same with
 // other firmware, so its identity is checked then.
 func (d *Part) gone(out []sensors.Reading, err error) ([]sensors.Reading, error) {
-	d.identified = 0
+	d.identified, d.seen = 0, false
 	return d.dec.DecodeOf(d.emit, d.need, d.raw, out), err
 }
 

@@ -36,6 +36,7 @@ type Poller struct {
 
 	identified int  // polls until the identity is checked again
 	wrong      bool // another device answers
+	seen       bool // the identity was seen right, and nothing was silent since
 }
 
 // block is one request. One that holds a single register and was refused is absent: left out,
