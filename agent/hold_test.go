@@ -81,6 +81,14 @@ func TestWrongAtTheCommandLine(t *testing.T) {
 	}{
 		{[]string{"statsu"}, `unknown command "statsu": firebreak help lists all`},
 		{[]string{"check", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"hub", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"hub", "history", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"telegraf", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"check", "nowhere.toml"}, `check does not take "nowhere.toml": a file is named with -c, as in firebreak check -c nowhere.toml`},
+		{[]string{"watch", "--broker", "mqtt://127.0.0.1:1", "desk"}, `watch does not take "desk"`},
+		{[]string{"demo", "pangyo-2022"}, `demo does not take "pangyo-2022"`},
+		{[]string{"shelve", "--for", "2h"}, "usage: firebreak shelve ALARM --for TIME [--once] [--reason TEXT] -c FILE --by NAME"},
+		{[]string{"trip", "evacuate", "now"}, "usage: firebreak trip PLAN --stage 2a|2b|3|4 [--reason TEXT] -c FILE --by NAME"},
 		{[]string{"status", "-c", "../configs/firebreak.toml"}, "start it (systemctl start firebreak), or name its configuration with -c"},
 	} {
 		code, out, errs := firebreak(c.args...)

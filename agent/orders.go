@@ -47,6 +47,20 @@ var orders = map[string]takes{
 	"energise":       {what: "HOOK", safe: true},
 }
 
+// usage is what has to be said, and what may be.
+func (t takes) usage(kind string, more bool) string {
+	s := kind
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{{t.what != "", t.what}, {t.stage, "--stage 2a|2b|3|4"}, {more, "[--stage 2a|2b|3|4] [--inject POINT=VALUE]"}, {t.long, "--for TIME"}, {t.once, "[--once]"}, {t.safe, "--lockout-removed"}, {t.reason, "[--reason TEXT]"}, {t.force, "[--force]"}} {
+		if w.on {
+			s += " " + w.word
+		}
+	}
+	return s
+}
+
 // orderFlags reads an order: what it is about, who gives it, and what else its kind takes.
 func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func(*flag.FlagSet)) (r app.Request, path string, ok bool) {
 	r.Order = kind
@@ -73,13 +87,15 @@ func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func
 	if more != nil {
 		more(fs)
 	}
-	if t.what != "" && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		r.Name, args = args[0], args[1:]
+	var names []string
+	bad := !parse(fs, args, &names)
+	if len(names) > 0 && t.what != "" {
+		r.Name, names = names[0], names[1:]
 	}
-	bad := fs.Parse(args) != nil || fs.NArg() > 0 || t.what != "" && r.Name == ""
+	bad = bad || len(names) > 0 || t.what != "" && r.Name == ""
 	switch {
 	case bad:
-		fmt.Fprintf(stderr, "usage: firebreak %s -c FILE --by NAME\n", strings.TrimSpace(kind+" "+t.what))
+		fmt.Fprintf(stderr, "usage: firebreak %s -c FILE --by NAME\n", t.usage(kind, more != nil))
 	case t.stage:
 		st, err := plugins.ParseStage(r.Stage)
 		if bad = err != nil || !st.Latches(); bad {
@@ -118,7 +134,7 @@ call them. Writing to a UPS or BMS can drop the load. Whoever arms a plan owns i
 
 func status(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("status", stderr)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	a, code := ask(*path, app.Request{Order: "status"}, stderr)
@@ -207,7 +223,7 @@ func peerLine(p *plugins.PeerState) string {
 // outstanding prints the ledger of every plan (S21).
 func outstanding(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("outstanding", stderr)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	a, code := ask(*path, app.Request{Order: "status"}, stderr)

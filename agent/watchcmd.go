@@ -96,7 +96,7 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 	fs.StringVar(&files.Password, "password-file", "", "`FILE` that holds the password")
 	plain := fs.Bool("plain-text", false, "mqtt:// to another host is meant: anybody on the way reads and changes what comes")
 	fs.BoolVar(&asJSON, "json", false, "one JSON object a line")
-	if fs.Parse(args) != nil || fs.NArg() > 0 || len(cfg.Brokers) == 0 {
+	if !parseFlags(fs, args, stderr) || len(cfg.Brokers) == 0 {
 		if len(cfg.Brokers) == 0 {
 			fmt.Fprintln(stderr, "usage: firebreak watch --broker URL [--broker URL] --trusted FILE")
 		}
