@@ -40,7 +40,7 @@ func key(args []string, stdout, stderr io.Writer) int {
 	case len(words) == 2 && words[0] == "show":
 		var s *wire.Signer
 		if s, err = wire.ReadSigner(words[1]); err == nil {
-			fmt.Fprintf(stdout, "key %s\n%s", s.KeyID(), public(s, *as, *name))
+			fmt.Fprintf(stdout, "# key %s\n%s", s.KeyID(), public(s, *as, *name))
 		}
 	case len(words) == 5 && words[0] == "trust":
 		err = trust(words[1:], *remove, stdout)

@@ -126,7 +126,7 @@ func watchLine(n *consumer.Note) string {
 		}
 		return s
 	case consumer.EventTold:
-		return head + n.Event.Type + " " + strings.TrimSpace(n.Event.Plan+" "+n.Event.Step+" "+n.Event.Detail)
+		return head + eventLine(n.Event)
 	case consumer.StateTold:
 		return head + n.State.Device + ": " + fmt.Sprint(len(n.State.Values)-len(n.State.Bad)) + " of " + fmt.Sprint(len(n.State.Values)) + " points usable"
 	case consumer.VerdictNow:
@@ -135,8 +135,19 @@ func watchLine(n *consumer.Note) string {
 		return head + fmt.Sprintf("GAP: %s %d to %d have not come", n.Class, n.From, n.To)
 	case consumer.BlindNow:
 		return n.At.Format(time.TimeOnly) + " BLIND: " + n.Text
+	case consumer.SightedNow:
+		return n.At.Format(time.TimeOnly) + " NO LONGER BLIND: " + n.Text
 	}
 	return head + strings.ToUpper(n.Kind.String()) + " " + n.Text
+}
+
+// eventLine is what has happened, without what does not apply.
+func eventLine(e *wire.EventMessage) string {
+	words := []string{e.Type, e.Plan, e.Step, e.Detail}
+	if e.Stage != "" && e.Step == "" { // a step says where it belongs by itself
+		words = slices.Insert(words, 2, "stage "+e.Stage)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
 }
 
 // actable marks what nobody may act on.
