@@ -23,7 +23,7 @@ func TestBlindAndSightedAgain(t *testing.T) {
 		begun := time.Now()
 		pipe := brokertest.Pipes(t, func(n int, c *brokertest.Conn) {
 			if n == 1 {
-				_ = c.SetDeadline(begun.Add(20 * time.Second))
+				_ = c.SetDeadline(begun.Add(22 * time.Second))
 			}
 			for err := c.Accept(0); err == nil; _, err = c.Next() {
 			}
@@ -33,7 +33,7 @@ func TestBlindAndSightedAgain(t *testing.T) {
 		c, err := consumer.New(consumer.Config{Name: "noc", Unsigned: true, Brokers: []consumer.Broker{{Name: "hub", URL: "mqtt://127.0.0.1:1"}},
 			Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), Heard: func(n consumer.Note) { told = append(told, n.Kind.String()) },
 			Dial: func(context.Context, string, string) (net.Conn, error) {
-				if at := time.Since(begun); at > 20*time.Second-time.Millisecond && at < 10*time.Minute {
+				if at := time.Since(begun); at > 22*time.Second-time.Millisecond && at < 10*time.Minute {
 					return nil, errors.New("no route")
 				}
 				return pipe(), nil
