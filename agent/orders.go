@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -116,8 +117,8 @@ func order(kind string, t takes, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	a, code := ask(path, r, stderr)
-	if code == 0 && a.Text != "" {
-		fmt.Fprintln(stdout, a.Text)
+	if code == 0 {
+		fmt.Fprintln(stdout, cmp.Or(a.Text, strings.TrimSpace("done: "+kind+" "+r.Name)+", by "+r.By))
 	}
 	if code == 0 && kind == "arm" {
 		fmt.Fprintf(stdout, "plan %s is armed\n%s", r.Name, armWords)
@@ -144,7 +145,7 @@ func status(args []string, stdout, stderr io.Writer) int {
 	for _, p := range a.Status.Plans {
 		fmt.Fprintf(stdout, "plan %s: %s, stage %s", p.Plan, p.Mode, p.Stage)
 		if p.Episode != 0 {
-			fmt.Fprintf(stdout, ", episode %d", p.Episode)
+			fmt.Fprintf(stdout, ", episode %d, open for %v", p.Episode, time.Duration(p.ElapsedS)*time.Second)
 		}
 		if p.TrippedBy != "" {
 			fmt.Fprintf(stdout, ", tripped by %s", p.TrippedBy)
@@ -155,6 +156,9 @@ func status(args []string, stdout, stderr io.Writer) int {
 		}
 		if p.HeldBy != "" {
 			fmt.Fprintf(stdout, "  held by %s, for %d s at most\n", p.HeldBy, p.HoldS)
+		}
+		for _, stage := range slices.Sorted(maps.Keys(p.Countdown)) {
+			fmt.Fprintf(stdout, "  %s\n", countdownLine(&p, stage))
 		}
 		if p.Asking != "" {
 			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
@@ -171,7 +175,10 @@ func status(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "bus %s: %.0f %% busy, %d slots missed, %d devices silent\n", name, 100*b.Utilisation, b.Missed, b.Silent)
 	}
 	for _, al := range a.Status.Alarms {
-		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
+		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s [for %v]\n", al.Priority, al.Name, al.State, al.Cause, (time.Duration(al.SinceMs) * time.Millisecond).Round(time.Second))
+	}
+	if a.Status.Unsynced {
+		fmt.Fprintln(stdout, "clock: NOT SYNCHRONISED: no proof is taken and no plan armed; see to its time service (chrony, timesyncd)")
 	}
 	printTelling(stdout, &a.Status.Telling)
 	return 0
@@ -205,6 +212,18 @@ func printTelling(w io.Writer, s *uplink.Stats) {
 	}
 	for _, why := range slices.Sorted(maps.Keys(s.Dropped)) {
 		fmt.Fprintf(w, "orders over the network: %d dropped: %s\n", s.Dropped[why], why)
+	}
+}
+
+// countdownLine says how long there is to decide, and how.
+func countdownLine(p *plugins.PlanState, stage string) string {
+	switch left := p.Countdown[stage]; {
+	case p.HeldBy != "":
+		return fmt.Sprintf("stage %s stands still under the hold, %d s before its first step", stage, left)
+	case p.Mode != "armed":
+		return fmt.Sprintf("stage %s would start its first step in %d s", stage, left)
+	default:
+		return fmt.Sprintf("stage %s starts its first step in %d s; firebreak hold %s stops that", stage, left, p.Plan)
 	}
 }
 

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"maps"
 	"sort"
 	"sync"
+	"time"
 
 	"firebreak/agent/uplink"
 	"firebreak/agent/wire"
@@ -15,10 +17,11 @@ type Board struct {
 	mu     sync.Mutex
 	alarms map[string]plugins.AlarmState
 	plans  map[string]plugins.PlanState
+	at     map[string]time.Time // when "alarm NAME" and "plan NAME" were told: their times count from then
 }
 
 func NewBoard() *Board {
-	return &Board{alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{}}
+	return &Board{alarms: map[string]plugins.AlarmState{}, plans: map[string]plugins.PlanState{}, at: map[string]time.Time{}}
 }
 
 // Listens is false: readings are not kept.
@@ -33,9 +36,9 @@ func (b *Board) Offer(u plugins.Update) {
 	defer b.mu.Unlock()
 	switch {
 	case u.Alarm != nil:
-		b.alarms[u.Alarm.Name] = *u.Alarm
+		b.alarms[u.Alarm.Name], b.at["alarm "+u.Alarm.Name] = *u.Alarm, time.Now()
 	case u.Plan != nil:
-		b.plans[u.Plan.Plan] = *u.Plan
+		b.plans[u.Plan.Plan], b.at["plan "+u.Plan.Plan] = *u.Plan, time.Now()
 	}
 }
 
@@ -72,8 +75,37 @@ type Status struct {
 	Alarms []plugins.AlarmState `json:"alarms"`
 	Plans  []plugins.PlanState  `json:"plans"`
 
+	Unsynced bool `json:"clock_unsynced,omitempty"` // no proof is taken and no plan armed
+
 	Buses   map[string]wire.BusLoad `json:"buses,omitempty"`
 	Telling uplink.Stats            `json:"telling"` // set by the desk
+}
+
+// Aged is the status with its times as they are now: what is told once goes on counting. A hold lets countdowns stand still.
+func (b *Board) Aged(now time.Time) Status {
+	s := b.Status()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range s.Alarms {
+		a := &s.Alarms[i]
+		a.SinceMs += now.Sub(b.at["alarm "+a.Name]).Milliseconds()
+	}
+	for i := range s.Plans {
+		p := &s.Plans[i]
+		gone := int(now.Sub(b.at["plan "+p.Plan]).Seconds())
+		if p.Episode != 0 {
+			p.ElapsedS += gone
+		}
+		if p.HeldBy != "" {
+			p.HoldS = max(0, p.HoldS-gone)
+			continue
+		}
+		p.Countdown = maps.Clone(p.Countdown)
+		for stage, left := range p.Countdown {
+			p.Countdown[stage] = max(0, left-gone)
+		}
+	}
+	return s
 }
 
 func (b *Board) Status() Status {

@@ -53,7 +53,8 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 	d.gear.raise()
 	switch core.OrderKind(r.Order) {
 	case "status":
-		s := d.board.Status()
+		s := d.board.Aged(time.Now())
+		s.Unsynced = !clockSynced()
 		if d.loads != nil {
 			s.Buses = d.loads.told()
 		}
