@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -83,7 +85,7 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 		cfg.Sites = append(cfg.Sites, s)
 		return nil
 	})
-	fs.StringVar(&cfg.Name, "name", "watch-"+strconv.Itoa(os.Getpid()), "client id, and the consumer's `NAME` in receipts")
+	fs.StringVar(&cfg.Name, "name", "", "client id, and the consumer's `NAME` in receipts [the common name of --cert]")
 	fs.StringVar(&cfg.Trusted, "trusted", "", "`FILE` of trusted keys")
 	fs.BoolVar(&cfg.Unsigned, "unsigned", false, "believe messages that nobody has signed, where no key is trusted")
 	fs.StringVar(&cfg.SigningKey, "signing-key", "", "`FILE` of this consumer's key: it sends receipts")
@@ -102,11 +104,33 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 		}
 		return cfg, false, 2
 	}
+	nameWatch(&cfg, files.Cert)
 	for i := range cfg.Brokers {
 		cfg.Brokers[i].Files, cfg.Brokers[i].PlainText = files, *plain
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return cfg, asJSON, 0
+}
+
+// nameWatch names a watch that was given none. Brokers bind a session to the common name of its certificate; a hub takes that with
+// something behind a colon too, so that the watch does not end the session of the consumer itself.
+func nameWatch(cfg *consumer.Config, cert string) {
+	if cfg.Name != "" {
+		return
+	}
+	own := "watch-" + strconv.Itoa(os.Getpid())
+	cfg.Name = own
+	data, _ := os.ReadFile(cert) // one that is not there is told when it is used
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return
+	}
+	if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.Subject.CommonName != "" {
+		cfg.Name = c.Subject.CommonName
+		for i := range cfg.Brokers {
+			cfg.Brokers[i].ClientID = cfg.Name + ":" + own
+		}
+	}
 }
 
 // watchLine is a note for a person.
