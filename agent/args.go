@@ -31,8 +31,9 @@ func parseFlags(fs *flag.FlagSet, args []string, stderr io.Writer) bool {
 	if len(words) == 0 {
 		return true
 	}
-	hint := ""
-	if fs.Lookup("c") != nil {
+	hint, given := "", false
+	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "c" })
+	if fs.Lookup("c") != nil && !given {
 		hint = fmt.Sprintf(": a file is named with -c, as in %s -c %s", fs.Name(), words[0])
 	}
 	fmt.Fprintf(stderr, "firebreak: %s does not take %q%s\n", strings.TrimPrefix(fs.Name(), "firebreak "), words[0], hint)

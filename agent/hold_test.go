@@ -100,6 +100,7 @@ func TestWrongAtTheCommandLine(t *testing.T) {
 		{[]string{"hub", "history", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
 		{[]string{"telegraf", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
 		{[]string{"check", "nowhere.toml"}, `check does not take "nowhere.toml": a file is named with -c, as in firebreak check -c nowhere.toml`},
+		{[]string{"status", "evacuate", "-c", example}, "status does not take \"evacuate\"\n"},
 		{[]string{"watch", "--broker", "mqtt://127.0.0.1:1", "desk"}, `watch does not take "desk"`},
 		{[]string{"demo", "pangyo-2022"}, `demo does not take "pangyo-2022"`},
 		{[]string{"shelve", "--for", "2h"}, "usage: firebreak shelve ALARM --for TIME [--once] [--reason TEXT] -c FILE --by NAME"},

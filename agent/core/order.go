@@ -140,7 +140,7 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 		a, changed = c.book.Do(now, o.Name, hazard.Return, o.By)
 	}
 	if a.Name == "" {
-		return c.noAlarm(o.Name)
+		return c.noAlarm(o)
 	}
 	if !changed {
 		return fmt.Errorf("alarm %q is %s: %s does not apply", o.Name, a.State, o.Kind)

@@ -54,11 +54,14 @@ func (c *Core) noInput(name string) error {
 }
 
 // noAlarm counts the alarms that may come too: they are shelved before the work that would raise them.
-func (c *Core) noAlarm(name string) error {
+func (c *Core) noAlarm(o Order) error {
+	if c.hasCond(o.Name, func(r *hazard.Cond) bool { return r.Priority > 0 }) {
+		return fmt.Errorf("alarm %q has never come: %s does not apply", o.Name, o.Kind)
+	}
 	var there []string
 	c.book.All(func(a hazard.Alarm) { there = append(there, a.Name) })
 	r := c.r.Hazard
-	return &unknown{what: "alarm", name: name, where: "firebreak status lists them", names: func() []string {
+	return &unknown{what: "alarm", name: o.Name, where: "firebreak status lists them", names: func() []string {
 		names := slices.Clone(there) // the error may be read by several
 		for i := range r.Conds {
 			if r.Conds[i].Priority > 0 {

@@ -8,6 +8,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func New(c Config) (*Drill, error) {
 	for name, v := range c.Inject {
 		k := slices.IndexFunc(c.Rules.Hazard.Points, func(p sensors.Point) bool { return p.Name == name })
 		if k < 0 {
-			return nil, fmt.Errorf("no point %q to inject%s", name, near.Hint(name, pointNames(c.Rules.Hazard)))
+			return nil, fmt.Errorf("no point %q to inject%s", name, cmp.Or(near.Hint(name, pointNames(c.Rules.Hazard)), ": firebreak watch shows them"))
 		}
 		d.to[sensors.PointID(k)] = v
 	}
