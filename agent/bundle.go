@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"firebreak/agent/app"
@@ -20,15 +19,12 @@ func bundle(args []string, stdout, stderr io.Writer) int {
 	before := fs.Duration("before", aroundEpisode, "readings so long before the start of the episode")
 	after := fs.Duration("after", aroundEpisode, "readings so long after its end")
 	dir := fs.String("journal", "", "journal `DIRECTORY`, in place of the configuration's: a copy from another machine")
-	name := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
-	}
-	if fs.Parse(args) != nil || fs.NArg() > 0 || name == "" || *before < 0 || *after < 0 {
+	var names []string
+	if !parse(fs, args, &names) || len(names) != 1 || *before < 0 || *after < 0 {
 		fmt.Fprintln(stderr, "usage: firebreak bundle PLAN/NUMBER|NUMBER|last -c FILE [-o FILE.tar.gz] [--before TIME] [--after TIME] [--journal DIRECTORY]")
 		return 2
 	}
-	o := app.BundleOptions{Episode: name, Journal: *dir, Out: *out, Before: *before, After: *after, Now: time.Now()}
+	o := app.BundleOptions{Episode: names[0], Journal: *dir, Out: *out, Before: *before, After: *after, Now: time.Now()}
 	if *dir == "" {
 		c, source, code := load(*path, stderr)
 		if code != 0 {

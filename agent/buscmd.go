@@ -27,7 +27,7 @@ func doctor(args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&d.Reads, "reads", 20, "reads of each size")
 	fs.DurationVar(&d.Listen, "listen", 3*time.Second, "on a line: how long to listen before anything is sent")
 	fs.DurationVar(&d.Timeout, "timeout", time.Second, "for a reply")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || d.Reads < 1 || d.Reads > 10000 || d.Timeout <= 0 {
+	if !parse(fs, rest, &words) || len(words) != 1 || d.Reads < 1 || d.Reads > 10000 || d.Timeout <= 0 {
 		return wrongUse(stderr, how)
 	}
 	var err error
@@ -89,7 +89,7 @@ func setAddress(ctx context.Context, args []string, in io.Reader, stdout, stderr
 	a := tools.SetAddress{}
 	fs.DurationVar(&a.Timeout, "timeout", 150*time.Millisecond, "until a number counts as free, time on the wire apart")
 	fs.DurationVar(&a.Settle, "settle", 5*time.Second, "until the unit answers under its new number")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" || *from > 255 || *to > 255 {
+	if !parse(fs, rest, &words) || len(words) != 1 || *name == "" || *from > 255 || *to > 255 {
 		return wrongUse(stderr, busHow)
 	}
 	var err error
@@ -121,7 +121,7 @@ func recordBus(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	fs.DurationVar(&r.Every, "every", time.Second, "pause from one poll to the next")
 	fs.DurationVar(&r.For, "for", time.Minute, "how long")
 	file := fs.String("o", "", "`FILE` to write; one that is there is kept")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" || *file == "" || r.Every < 10*time.Millisecond {
+	if !parse(fs, rest, &words) || len(words) != 1 || *name == "" || *file == "" || r.Every < 10*time.Millisecond {
 		return wrongUse(stderr, busHow)
 	}
 	var err error
@@ -154,7 +154,7 @@ func readSession(file string) ([]tools.Frame, error) {
 func replayBus(args []string, stdout, stderr io.Writer) int {
 	fs, words, rest, lib := toolFlags("bus replay", args, stderr)
 	name := fs.String("profile", "", "`NAME` of the profile to decode by")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *name == "" {
+	if !parse(fs, rest, &words) || len(words) != 1 || *name == "" {
 		return wrongUse(stderr, busHow)
 	}
 	p, err := modbusProfile(*lib, *name)

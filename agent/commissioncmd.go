@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"firebreak/agent/app"
@@ -17,15 +16,12 @@ import (
 func commissionCmd(args []string, in io.Reader, stdout, stderr io.Writer) int {
 	const how = "commission [POINT-PATTERN ...] -c FILE --by NAME [--sheet FILE.md]"
 	w := commission.Walk{Out: stdout}
-	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		w.Only, args = append(w.Only, args[0]), args[1:]
-	}
 	fs, file := flags("commission", stderr)
 	fs.StringVar(&w.By, "by", "", "`NAME` of the person who sees the points move")
 	fs.DurationVar(&w.Rest, "rest", 5*time.Second, "how long each point is seen at rest first")
 	fs.DurationVar(&w.Patience, "patience", 3*time.Minute, "how long a point is waited for")
 	name := fs.String("sheet", "acceptance.md", "`FILE` that the acceptance sheet is written to; one that is there is kept")
-	if fs.Parse(args) != nil || fs.NArg() > 0 || w.By == "" || w.Rest <= 0 || w.Patience <= 0 {
+	if !parse(fs, args, &w.Only) || w.By == "" || w.Rest <= 0 || w.Patience <= 0 {
 		return wrongUse(stderr, how)
 	}
 	c, _, code := load(*file, stderr)

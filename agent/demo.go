@@ -20,7 +20,7 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&o.Headless, "headless", false, "print lines instead of a live picture")
 	fs.BoolVar(&o.JSON, "json", false, "headless, and the last line is the result as JSON")
 	verbose := fs.Bool("v", false, "log to standard error")
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	o.Headless = o.Headless || o.JSON || !terminal(stdout)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,10 +54,22 @@ func TestHoldWithoutAgent(t *testing.T) {
 		t.Errorf("a hold of nothing: exit %d, %q", code, errs)
 	}
 	for _, order := range []string{"hold", "release"} {
-		if code, _, errs := firebreak(order, "evacuate", "-c", "../configs/firebreak.toml", "--by", "kim"); code != 1 || !strings.Contains(errs, "no agent answers") {
+		if code, _, errs := firebreak(order, "evacuate", "-c", quietExample(t), "--by", "kim"); code != 1 || !strings.Contains(errs, "no agent answers") {
 			t.Errorf("%s without an agent: exit %d, %q", order, code, errs)
 		}
 	}
+}
+
+// quietExample is the annotated example with a run directory of the test: an order never reaches an agent that runs on the
+// machine of the test.
+func quietExample(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "firebreak.toml")
+	text := strings.ReplaceAll(readFile(t, "configs/firebreak.toml"), "/run/firebreak", t.TempDir())
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // The order reaches the plans of the running agent, and the answer comes back.
@@ -75,13 +89,23 @@ func TestHoldOfAQuietPlan(t *testing.T) {
 
 // What a person at 3 a.m. types wrong is answered in one line that says what to do next.
 func TestWrongAtTheCommandLine(t *testing.T) {
+	example := quietExample(t)
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{[]string{"statsu"}, `unknown command "statsu": firebreak help lists all`},
 		{[]string{"check", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
-		{[]string{"status", "-c", "../configs/firebreak.toml"}, "start it (systemctl start firebreak), or name its configuration with -c"},
+		{[]string{"hub", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"hub", "history", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"telegraf", "-c", "nowhere.toml"}, "nowhere.toml: no such file or directory: -c FILE says which"},
+		{[]string{"check", "nowhere.toml"}, `check does not take "nowhere.toml": a file is named with -c, as in firebreak check -c nowhere.toml`},
+		{[]string{"status", "evacuate", "-c", example}, "status does not take \"evacuate\"\n"},
+		{[]string{"watch", "--broker", "mqtt://127.0.0.1:1", "desk"}, `watch does not take "desk"`},
+		{[]string{"demo", "pangyo-2022"}, `demo does not take "pangyo-2022"`},
+		{[]string{"shelve", "--for", "2h"}, "usage: firebreak shelve ALARM --for TIME [--once] [--reason TEXT] -c FILE --by NAME"},
+		{[]string{"trip", "evacuate", "now"}, "usage: firebreak trip PLAN --stage 2a|2b|3|4 [--reason TEXT] -c FILE --by NAME"},
+		{[]string{"status", "-c", example}, "start it (systemctl start firebreak), or name its configuration with -c"},
 	} {
 		code, out, errs := firebreak(c.args...)
 		if code == 0 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"firebreak/agent/app"
@@ -30,18 +29,18 @@ func serveHub(args []string, stdout, stderr io.Writer) int {
 	} else {
 		fs.BoolVar(verbose, "v", false, "log in detail")
 	}
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
-	data, err := os.ReadFile(*path)
-	if err != nil {
-		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v\n", err)
+	data, ok := readConfig(*path, "firebreak: ", stderr)
+	if !ok {
 		return 2
 	}
 	c, faults := config.ParseHub(*path, data, app.Kinds())
 	for _, f := range faults {
 		fmt.Fprintln(stderr, f)
 	}
+	var err error
 	switch {
 	case len(faults) > 0:
 		return 1

@@ -32,7 +32,7 @@ func TestHubCommand(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := firebreak("hub", "history", "-c", file); code != 1 || !strings.Contains(errs, "no hub answers") {
+	if code, _, errs := firebreak("hub", "history", "-c", file); code != 1 || !strings.Contains(errs, "no hub answers") || !strings.Contains(errs, "start it (systemctl start firebreak-hub)") {
 		t.Errorf("before there is one: %d %s", code, errs)
 	}
 	c, faults := config.ParseHub(file, []byte(text), app.Kinds())
@@ -58,6 +58,7 @@ func TestHubCommand(t *testing.T) {
 				defer func() { s.Abort(errors.New("over")); s.Wait() }()
 			}
 		} else {
+			s.Publish("firebreak/1/alarm/pangyo/b3/rack1/_echo", 1, false, []byte(`{"echo":true}`)) // is kept, and not told
 			s.Publish("firebreak/1/alarm/pangyo/b3/rack1/smoke", 1, true, fmt.Appendf(nil, `{"n":%d}`, n))
 		}
 		code, out, errs := firebreak("hub", "history", "--since", "1h", "-c", file)

@@ -11,7 +11,7 @@ import (
 // importCmd turns a list of devices into the tables of a configuration.
 func importCmd(args []string, stdout, stderr io.Writer) int {
 	fs, words, rest, lib := toolFlags("import", args, stderr)
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+	if !parse(fs, rest, &words) || len(words) != 1 {
 		return wrongUse(stderr, "import LIST.csv > devices.toml")
 	}
 	f, err := os.Open(words[0])

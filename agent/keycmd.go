@@ -26,16 +26,9 @@ func key(args []string, stdout, stderr io.Writer) int {
 	as, name := fs.String("as", "", ""), fs.String("name", "", "")
 	remove, finish := fs.Bool("remove", false, ""), fs.Bool("finish", false, "")
 	words := []string{}
-	for rest := args; len(rest) > 0; { // flags may stand behind words
-		if !strings.HasPrefix(rest[0], "-") {
-			words, rest = append(words, rest[0]), rest[1:]
-			continue
-		}
-		if fs.Parse(rest) != nil {
-			fmt.Fprint(stderr, keyUsage)
-			return 2
-		}
-		rest = fs.Args()
+	if !parse(fs, args, &words) {
+		fmt.Fprint(stderr, keyUsage)
+		return 2
 	}
 	var err error
 	switch {
@@ -47,7 +40,7 @@ func key(args []string, stdout, stderr io.Writer) int {
 	case len(words) == 2 && words[0] == "show":
 		var s *wire.Signer
 		if s, err = wire.ReadSigner(words[1]); err == nil {
-			fmt.Fprintf(stdout, "key %s\n%s", s.KeyID(), public(s, *as, *name))
+			fmt.Fprintf(stdout, "# key %s\n%s", s.KeyID(), public(s, *as, *name))
 		}
 	case len(words) == 5 && words[0] == "trust":
 		err = trust(words[1:], *remove, stdout)
@@ -101,11 +94,8 @@ func acl(args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("firebreak acl", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	trusted := fs.String("trusted", "/etc/firebreak/trusted", "`FILE` of trusted keys: whoever is named there gets what its role needs")
-	engine := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		engine, args = args[0], args[1:]
-	}
-	if fs.Parse(args) != nil || fs.NArg() > 0 || engine == "" {
+	var engine []string
+	if !parse(fs, args, &engine) || len(engine) != 1 {
 		fmt.Fprintln(stderr, "usage: firebreak acl mosquitto|nats --trusted FILE")
 		return 2
 	}
@@ -114,7 +104,7 @@ func acl(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, iofs.ErrNotExist):
 		err = fmt.Errorf("%w: --trusted FILE says which; firebreak key trust makes one", err)
 	case err == nil:
-		err = app.ACL(stdout, engine, keys)
+		err = app.ACL(stdout, engine[0], keys)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)

@@ -48,6 +48,9 @@ func TestKeys(t *testing.T) {
 	if shown := line(do(0, "show", "--as", "agent", "--name", "pangyo/b3-rack1", file)); strings.Join(shown, " ") != strings.Join(first, " ") {
 		t.Errorf("shown %v, made %v", shown, first)
 	}
+	if _, err := wire.ParseRing(strings.NewReader(do(0, "show", file, "--as", "agent", "--name", "pangyo/b3-rack1"))); err != nil {
+		t.Errorf("what key show prints is no file of trusted keys: %v", err)
+	}
 	if out := do(0, append([]string{"trust", ring}, first...)...); !strings.Contains(out, "is trusted now") || !trusts(old) {
 		t.Error(out)
 	}

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -186,9 +187,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // load reads the configuration that -c names, and prints its faults.
 func load(path string, stderr io.Writer) (*config.Config, []byte, int) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		fmt.Fprintf(stderr, "firebreak: cannot read the configuration: %v: -c FILE says which\n", err)
+	data, ok := readConfig(path, "firebreak: ", stderr)
+	if !ok {
 		return nil, nil, 2
 	}
 	c, faults := config.Parse(path, data, app.Kinds())
@@ -201,6 +201,19 @@ func load(path string, stderr io.Writer) (*config.Config, []byte, int) {
 	return c, data, 0
 }
 
+// readConfig reads the file that -c names, or says what to do; mark begins the line.
+func readConfig(path, mark string, stderr io.Writer) ([]byte, bool) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		next := "-c FILE says which"
+		if errors.Is(err, fs.ErrPermission) {
+			next = "its user may, and root: sudo -u firebreak firebreak ..."
+		}
+		fmt.Fprintf(stderr, "%scannot read the configuration: %v: %s\n", mark, err, next)
+	}
+	return data, err == nil
+}
+
 func flags(name string, stderr io.Writer) (*flag.FlagSet, *string) {
 	fs := flag.NewFlagSet("firebreak "+name, flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -210,7 +223,7 @@ func flags(name string, stderr io.Writer) (*flag.FlagSet, *string) {
 func runAgent(args []string, stderr io.Writer) int {
 	fs, path := flags("run", stderr)
 	verbose := fs.Bool("v", false, "log in detail")
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	c, data, code := load(*path, stderr)
@@ -256,7 +269,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 		peers = append(peers, s)
 		return nil
 	})
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	c, _, code := load(*path, stderr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -47,6 +48,20 @@ var orders = map[string]takes{
 	"energise":       {what: "HOOK", safe: true},
 }
 
+// usage is what has to be said, and what may be.
+func (t takes) usage(kind string, more bool) string {
+	s := kind
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{{t.what != "", t.what}, {t.stage, "--stage 2a|2b|3|4"}, {more, "[--stage 2a|2b|3|4] [--inject POINT=VALUE]"}, {t.long, "--for TIME"}, {t.once, "[--once]"}, {t.safe, "--lockout-removed"}, {t.reason, "[--reason TEXT]"}, {t.force, "[--force]"}} {
+		if w.on {
+			s += " " + w.word
+		}
+	}
+	return s
+}
+
 // orderFlags reads an order: what it is about, who gives it, and what else its kind takes.
 func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func(*flag.FlagSet)) (r app.Request, path string, ok bool) {
 	r.Order = kind
@@ -73,13 +88,15 @@ func orderFlags(kind string, t takes, args []string, stderr io.Writer, more func
 	if more != nil {
 		more(fs)
 	}
-	if t.what != "" && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		r.Name, args = args[0], args[1:]
+	var names []string
+	bad := !parse(fs, args, &names)
+	if len(names) > 0 && t.what != "" {
+		r.Name, names = names[0], names[1:]
 	}
-	bad := fs.Parse(args) != nil || fs.NArg() > 0 || t.what != "" && r.Name == ""
+	bad = bad || len(names) > 0 || t.what != "" && r.Name == ""
 	switch {
 	case bad:
-		fmt.Fprintf(stderr, "usage: firebreak %s -c FILE --by NAME\n", strings.TrimSpace(kind+" "+t.what))
+		fmt.Fprintf(stderr, "usage: firebreak %s -c FILE --by NAME\n", t.usage(kind, more != nil))
 	case t.stage:
 		st, err := plugins.ParseStage(r.Stage)
 		if bad = err != nil || !st.Latches(); bad {
@@ -100,8 +117,8 @@ func order(kind string, t takes, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	a, code := ask(path, r, stderr)
-	if code == 0 && a.Text != "" {
-		fmt.Fprintln(stdout, a.Text)
+	if code == 0 {
+		fmt.Fprintln(stdout, cmp.Or(a.Text, strings.TrimSpace("done: "+kind+" "+r.Name)+", by "+r.By))
 	}
 	if code == 0 && kind == "arm" {
 		fmt.Fprintf(stdout, "plan %s is armed\n%s", r.Name, isNot)
@@ -111,7 +128,7 @@ func order(kind string, t takes, args []string, stdout, stderr io.Writer) int {
 
 func status(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("status", stderr)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	a, code := ask(*path, app.Request{Order: "status"}, stderr)
@@ -121,7 +138,7 @@ func status(args []string, stdout, stderr io.Writer) int {
 	for _, p := range a.Status.Plans {
 		fmt.Fprintf(stdout, "plan %s: %s, stage %s", p.Plan, p.Mode, p.Stage)
 		if p.Episode != 0 {
-			fmt.Fprintf(stdout, ", episode %d", p.Episode)
+			fmt.Fprintf(stdout, ", episode %d, open for %v", p.Episode, time.Duration(p.ElapsedS)*time.Second)
 		}
 		if p.TrippedBy != "" {
 			fmt.Fprintf(stdout, ", tripped by %s", p.TrippedBy)
@@ -132,6 +149,9 @@ func status(args []string, stdout, stderr io.Writer) int {
 		}
 		if p.HeldBy != "" {
 			fmt.Fprintf(stdout, "  held by %s, for %d s at most\n", p.HeldBy, p.HoldS)
+		}
+		for _, stage := range slices.Sorted(maps.Keys(p.Countdown)) {
+			fmt.Fprintf(stdout, "  %s\n", countdownLine(&p, stage))
 		}
 		if p.Asking != "" {
 			fmt.Fprintf(stdout, "  asks: %s\n", p.Asking)
@@ -148,7 +168,10 @@ func status(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "bus %s: %.0f %% busy, %d slots missed, %d devices silent\n", name, 100*b.Utilisation, b.Missed, b.Silent)
 	}
 	for _, al := range a.Status.Alarms {
-		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s\n", al.Priority, al.Name, al.State, al.Cause)
+		fmt.Fprintf(stdout, "alarm P%d %s: %s: %s [for %v]\n", al.Priority, al.Name, al.State, al.Cause, (time.Duration(al.SinceMs) * time.Millisecond).Round(time.Second))
+	}
+	if a.Status.Unsynced {
+		fmt.Fprintln(stdout, "clock: NOT SYNCHRONISED: no proof is taken and no plan armed; see to its time service (chrony, timesyncd)")
 	}
 	printTelling(stdout, &a.Status.Telling)
 	return 0
@@ -185,6 +208,18 @@ func printTelling(w io.Writer, s *uplink.Stats) {
 	}
 }
 
+// countdownLine says how long there is to decide, and how.
+func countdownLine(p *plugins.PlanState, stage string) string {
+	switch left := p.Countdown[stage]; {
+	case p.HeldBy != "":
+		return fmt.Sprintf("stage %s stands still under the hold, %d s before its first step", stage, left)
+	case p.Mode != "armed":
+		return fmt.Sprintf("stage %s would start its first step in %d s", stage, left)
+	default:
+		return fmt.Sprintf("stage %s starts its first step in %d s; firebreak hold %s stops that", stage, left, p.Plan)
+	}
+}
+
 func peerLine(p *plugins.PeerState) string {
 	switch {
 	case !p.Contact:
@@ -200,7 +235,7 @@ func peerLine(p *plugins.PeerState) string {
 // outstanding prints the ledger of every plan (S21).
 func outstanding(args []string, stdout, stderr io.Writer) int {
 	fs, path := flags("outstanding", stderr)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
 	a, code := ask(*path, app.Request{Order: "status"}, stderr)

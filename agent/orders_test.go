@@ -21,6 +21,7 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	until(t, 0, "plan evacuate: armed, stage 0", "status", "-c", b.file)
 	until(t, 0, "nothing is outstanding", "outstanding", "-c", b.file)
 
+	order(1, `no plan "evacuat" (did you mean "evacuate"?)`, "reset", "--by", "kim", "evacuat")
 	order(2, "--stage is one of", "trip", "evacuate", "--stage", "9")
 	order(2, "--for says how long", "shelve", "smoke", "--for", "soon")
 	order(2, "usage: firebreak settle PLAN/STEP", "settle")
@@ -42,7 +43,7 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 		t.Errorf("a second agent: exit %d, %s", code, errs)
 	}
 	order(1, "no consumer", "answered", "noc")
-	order(0, "", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
+	order(0, "done: shelve plan/maintain/mode, by anna\n", "shelve", "plan/maintain/mode", "--for", "1h", "--reason", "known")
 	until(t, 0, "alarm P1 plan/maintain/mode: shelved", "status", "-c", b.file)
 	order(0, "", "unshelve", "plan/maintain/mode")
 	order(0, "", "shelve", "smoke", "--for", "1h", "--once") // before it comes

@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"agent/hazard":          1,
 	"agent/journal":         1,
 	"agent/latency":         0, // histograms of durations
+	"agent/near":            0, // which name was meant
 	"agent/wire":            2, // sees plugins
 	"agent/wire/secret":     0, // files of keys and passwords
 	"agent/wire/session":    1,

@@ -21,16 +21,15 @@ func runReplay(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&o.Config, "c", "", "the same")
 	fs.StringVar(&o.Map, "map", "", "`FILE` that says which column of a recording is which point")
 	fs.BoolVar(&o.JSON, "json", false, "one JSON object a line; the last is the result")
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		o.What, args = args[0], args[1:]
-	}
-	if fs.Parse(args) != nil {
+	var what []string
+	if !parse(fs, args, &what) {
 		return 2
 	}
-	if o.What == "" || fs.NArg() > 0 {
+	if len(what) != 1 {
 		fmt.Fprintf(stderr, "usage: firebreak replay SCENARIO|RECORDING [--config FILE] [--map FILE] [--json]\nscenarios: %s\n", strings.Join(replay.Names(), ", "))
 		return 2
 	}
+	o.What = what[0]
 	ctx, stop := signals()
 	defer stop()
 	begin := time.Now()

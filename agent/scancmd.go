@@ -28,7 +28,7 @@ func scan(args []string, stdout, stderr io.Writer) int {
 	case len(args) > 1 && args[0] == "i2c":
 		fs, words, rest, lib := toolFlags("scan i2c", args[1:], stderr)
 		chip := fs.String("chip", "", "`PROFILE@ADDRESS`: let its driver measure, such as tmp117@0x48")
-		if fs.Parse(rest) == nil && fs.NArg() == 0 && len(words) == 1 {
+		if parse(fs, rest, &words) && len(words) == 1 {
 			return told(tools.ScanAdapter(ctx, stdout, words[0], *lib, *chip), stderr)
 		}
 	}
@@ -43,7 +43,7 @@ func scanNUT(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&n.Options.CA, "ca", "", "`FILE` with the authority that signed the certificate of upsd")
 	plan := fs.Bool("plan", false, "say what would be done, and do nothing")
 	fs.BoolVar(&n.TOML, "toml", false, "at the end print what was found as a configuration takes it")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+	if !parse(fs, rest, &words) || len(words) != 1 {
 		return wrongUse(stderr, "scan nut nut://HOST [--starttls] [--ca FILE] [--toml]")
 	}
 	address, err := tools.ParseUpsd(words[0])
@@ -72,7 +72,7 @@ func scanModbus(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	fs.BoolVar(&s.All, "all", false, "go on with other settings after one was answered")
 	plan := fs.Bool("plan", false, "say what would be done, and do nothing")
 	asConfig := fs.Bool("toml", false, "at the end print what was found as a configuration takes it")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+	if !parse(fs, rest, &words) || len(words) != 1 {
 		return wrongUse(stderr, "scan modbus TARGET [--units 1-247] [--baud 9600,19200] [--plan]")
 	}
 	t, err := tools.ParseTarget(words[0])
@@ -196,7 +196,7 @@ func probe(args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&p.Times, "times", 1, "read so often, and mark what moved")
 	fs.DurationVar(&p.Every, "every", time.Second, "pause between two reads")
 	fs.DurationVar(&p.Timeout, "timeout", time.Second, "for a reply")
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 {
+	if !parse(fs, rest, &words) || len(words) != 1 {
 		return wrongUse(stderr, how)
 	}
 	first, err := strconv.ParseUint(*at, 0, 16)

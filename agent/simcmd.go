@@ -25,7 +25,7 @@ func serveSim(ctx context.Context, args []string, in io.Reader, stdout, stderr i
 	speed := fs.Float64("speed", 1, "of a session")
 	var sets []string
 	fs.Func("set", "`POINT=VALUE` at the start; may be given again", func(s string) error { sets = append(sets, s); return nil })
-	if fs.Parse(rest) != nil || fs.NArg() > 0 || len(words) != 1 || *unit > 255 {
+	if !parse(fs, rest, &words) || len(words) != 1 || *unit > 255 {
 		return wrongUse(stderr, "sim PROFILE [--unit 1] [--listen 127.0.0.1:1502 | --line [--ascii]] [--set POINT=VALUE]")
 	}
 	p, err := modbusProfile(*lib, words[0])

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 
@@ -28,12 +27,11 @@ func runTelegraf(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	path := fs.String("c", defaultConfig, "`FILE` with buses and devices; plans are not needed, and not run")
 	signal := fs.Bool("signal", false, `write at each line of standard input (signal = "STDIN"), not at each poll`)
-	if fs.Parse(args) != nil || fs.NArg() > 0 {
+	if !parseFlags(fs, args, stderr) {
 		return 2
 	}
-	data, err := os.ReadFile(*path)
-	if err != nil {
-		fmt.Fprintf(stderr, "E! cannot read the configuration: %v\n", err)
+	data, ok := readConfig(*path, "E! ", stderr)
+	if !ok {
 		return 2
 	}
 	c, faults := config.ParseSensors(*path, data, app.Kinds())

@@ -12,7 +12,7 @@ import (
 	"firebreak/agent/tools"
 )
 
-// toolFlags begins the flags of a tool. Words that are no flags may stand before them.
+// toolFlags begins the flags of a tool. Words that are no flags may stand before them, and behind (parse).
 func toolFlags(name string, args []string, stderr io.Writer) (set *flag.FlagSet, words, rest []string, lib *tools.Library) {
 	for len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-") {
 		words, args = append(words, args[0]), args[1:]
@@ -42,7 +42,7 @@ func told(err error, stderr io.Writer) int {
 func profileCmd(args []string, stdout, stderr io.Writer) int {
 	const how = "profile list | show NAME|FILE.toml | test [NAME|FILE.toml [CASES.txt ...]]"
 	set, words, rest, lib := toolFlags("profile", args, stderr)
-	if set.Parse(rest) != nil || set.NArg() > 0 || len(words) == 0 {
+	if !parse(set, rest, &words) || len(words) == 0 {
 		return wrongUse(stderr, how)
 	}
 	switch names := words[1:]; {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -83,7 +85,7 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 		cfg.Sites = append(cfg.Sites, s)
 		return nil
 	})
-	fs.StringVar(&cfg.Name, "name", "watch-"+strconv.Itoa(os.Getpid()), "client id, and the consumer's `NAME` in receipts")
+	fs.StringVar(&cfg.Name, "name", "", "client id, and the consumer's `NAME` in receipts [the common name of --cert]")
 	fs.StringVar(&cfg.Trusted, "trusted", "", "`FILE` of trusted keys")
 	fs.BoolVar(&cfg.Unsigned, "unsigned", false, "believe messages that nobody has signed, where no key is trusted")
 	fs.StringVar(&cfg.SigningKey, "signing-key", "", "`FILE` of this consumer's key: it sends receipts")
@@ -96,17 +98,39 @@ func watchFlags(args []string, stderr io.Writer) (cfg consumer.Config, asJSON bo
 	fs.StringVar(&files.Password, "password-file", "", "`FILE` that holds the password")
 	plain := fs.Bool("plain-text", false, "mqtt:// to another host is meant: anybody on the way reads and changes what comes")
 	fs.BoolVar(&asJSON, "json", false, "one JSON object a line")
-	if fs.Parse(args) != nil || fs.NArg() > 0 || len(cfg.Brokers) == 0 {
+	if !parseFlags(fs, args, stderr) || len(cfg.Brokers) == 0 {
 		if len(cfg.Brokers) == 0 {
 			fmt.Fprintln(stderr, "usage: firebreak watch --broker URL [--broker URL] --trusted FILE")
 		}
 		return cfg, false, 2
 	}
+	nameWatch(&cfg, files.Cert)
 	for i := range cfg.Brokers {
 		cfg.Brokers[i].Files, cfg.Brokers[i].PlainText = files, *plain
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return cfg, asJSON, 0
+}
+
+// nameWatch names a watch that was given none. Brokers bind a session to the common name of its certificate; a hub takes that with
+// something behind a colon too, so that the watch does not end the session of the consumer itself.
+func nameWatch(cfg *consumer.Config, cert string) {
+	if cfg.Name != "" {
+		return
+	}
+	own := "watch-" + strconv.Itoa(os.Getpid())
+	cfg.Name = own
+	data, _ := os.ReadFile(cert) // one that is not there is told when it is used
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return
+	}
+	if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.Subject.CommonName != "" {
+		cfg.Name = c.Subject.CommonName
+		for i := range cfg.Brokers {
+			cfg.Brokers[i].ClientID = cfg.Name + ":" + own
+		}
+	}
 }
 
 // watchLine is a note for a person.
@@ -126,7 +150,7 @@ func watchLine(n *consumer.Note) string {
 		}
 		return s
 	case consumer.EventTold:
-		return head + n.Event.Type + " " + strings.TrimSpace(n.Event.Plan+" "+n.Event.Step+" "+n.Event.Detail)
+		return head + eventLine(n.Event)
 	case consumer.StateTold:
 		return head + n.State.Device + ": " + fmt.Sprint(len(n.State.Values)-len(n.State.Bad)) + " of " + fmt.Sprint(len(n.State.Values)) + " points usable"
 	case consumer.VerdictNow:
@@ -135,8 +159,19 @@ func watchLine(n *consumer.Note) string {
 		return head + strings.TrimSpace(fmt.Sprintf("GAP: %s %d to %d have not come %s", n.Class, n.From, n.To, n.Text))
 	case consumer.BlindNow:
 		return n.At.Format(time.TimeOnly) + " BLIND: " + n.Text
+	case consumer.SightedNow:
+		return n.At.Format(time.TimeOnly) + " NO LONGER BLIND: " + n.Text
 	}
 	return head + strings.ToUpper(n.Kind.String()) + " " + n.Text
+}
+
+// eventLine is what has happened, without what does not apply.
+func eventLine(e *wire.EventMessage) string {
+	words := []string{e.Type, e.Plan, e.Step, e.Detail}
+	if e.Stage != "" && e.Step == "" { // a step says where it belongs by itself
+		words = slices.Insert(words, 2, "stage "+e.Stage)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
 }
 
 // actable marks what nobody may act on.

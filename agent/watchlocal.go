@@ -18,13 +18,10 @@ import (
 // watchLocal shows the points of the agent at the box, anew each second.
 func watchLocal(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var patterns []string
-	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		patterns, args = append(patterns, args[0]), args[1:]
-	}
 	fs, file := flags("watch", stderr)
 	once := fs.Bool("once", false, "show them once")
 	every := fs.Duration("every", time.Second, "pause between two looks")
-	if fs.Parse(args) != nil || fs.NArg() > 0 || *every < 100*time.Millisecond || slices.ContainsFunc(patterns, func(p string) bool { _, err := path.Match(p, ""); return err != nil }) {
+	if !parse(fs, args, &patterns) || *every < 100*time.Millisecond || slices.ContainsFunc(patterns, func(p string) bool { _, err := path.Match(p, ""); return err != nil }) {
 		return wrongUse(stderr, "watch [POINT-PATTERN ...] -c FILE [--once], or watch --broker URL --trusted FILE")
 	}
 	c, _, code := load(*file, stderr)

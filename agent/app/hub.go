@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,11 +146,15 @@ func answerHistory(ctx context.Context, conn net.Conn, h *hub.Hub) {
 	_ = enc.Encode(last) // whoever has gone misses it
 }
 
-// HubHistory prints what a running hub has heard since, a line of JSON each.
+// HubHistory prints what a running hub has heard since, a line of JSON each, without the echoes.
 func HubHistory(c *config.Hub, since time.Time, w io.Writer) error {
 	conn, err := net.DialTimeout("unix", c.Control, time.Second)
 	if err != nil {
-		return fmt.Errorf("no hub answers on %s: %w", c.Control, err)
+		next := "start it (systemctl start firebreak-hub), or name its configuration with -c"
+		if errors.Is(err, fs.ErrPermission) {
+			next = "only its own user and root may ask it"
+		}
+		return fmt.Errorf("no hub answers on %s: %w: %s", c.Control, err, next)
 	}
 	defer conn.Close()
 	if err := json.NewEncoder(conn).Encode(historyQuestion{since}); err != nil {
@@ -170,6 +176,9 @@ func HubHistory(c *config.Hub, since time.Time, w io.Writer) error {
 				return errors.New(l.Error)
 			}
 			return nil
+		}
+		if strings.HasSuffix(l.Topic, "/"+wire.EchoName) {
+			continue // an agent that tries what it may: nothing has happened
 		}
 		if _, err := fmt.Fprintf(w, "%s\n", lines.Bytes()); err != nil {
 			return err

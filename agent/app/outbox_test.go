@@ -39,7 +39,7 @@ func TestOutboxOfTheAgent(t *testing.T) {
 	defer h.Close()
 	trusted := keys(t, dir, [2]string{"agent", "pangyo/b3-rack1"})
 	brokers := func(url string) (*config.Config, []byte) {
-		return room(t, append(in(dir), `"mqtts://hub.b1.invalid:8883"`, `"`+url+`"`, `"mqtts://mqtt.noc.invalid:8883"`, `"mqtt://127.0.0.1:1"`,
+		return room(t, append(in(dir), `"mqtts://127.0.0.1:4"`, `"`+url+`"`, `"mqtts://127.0.0.1:5"`, `"mqtt://127.0.0.1:1"`,
 			`ca     = "/etc/firebreak/ca.pem"`, ``, `cert   = "/etc/firebreak/client.pem"`, ``, `key    = "/etc/firebreak/client.key"`, ``,
 			"/etc/firebreak/agent.key", filepath.Join(dir, "b3-rack1.key"))...)
 	}

@@ -42,7 +42,7 @@ func TestOrdersOverTheNetwork(t *testing.T) {
 	}
 	defer h.Close()
 	trusted := keys(t, dir, [2]string{"agent", "pangyo/b3-rack1"}, [2]string{"consumer", "noc"}, [2]string{"person", "kim"})
-	c, text := room(t, append(in(dir), `"mqtts://hub.b1.invalid:8883"`, `"`+h.URL()+`"`, `"mqtts://mqtt.noc.invalid:8883"`, `"mqtt://127.0.0.1:1"`,
+	c, text := room(t, append(in(dir), `"mqtts://127.0.0.1:4"`, `"`+h.URL()+`"`, `"mqtts://127.0.0.1:5"`, `"mqtt://127.0.0.1:1"`,
 		`ca     = "/etc/firebreak/ca.pem"`, ``, `cert   = "/etc/firebreak/client.pem"`, ``, `key    = "/etc/firebreak/client.key"`, ``,
 		"/etc/firebreak/agent.key", filepath.Join(dir, "b3-rack1.key"), "/etc/firebreak/trusted", trusted)...)
 	var mu sync.Mutex

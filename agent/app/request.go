@@ -54,6 +54,7 @@ func (d *desk) answer(ctx context.Context, r Request) Answer {
 	switch core.OrderKind(r.Order) {
 	case "status":
 		s := d.board.Status()
+		s.Unsynced = !clockSynced()
 		if d.loads != nil {
 			s.Buses = d.loads.told()
 		}

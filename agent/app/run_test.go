@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +34,12 @@ func room(t *testing.T, change ...string) (*config.Config, []byte) {
 		t.Fatal(err)
 	}
 	text := strings.NewReplacer("10.0.3.20:502", "127.0.0.1:1", "10.0.4.20:502", "127.0.0.1:2", "10.0.9.5:502", "127.0.0.1:3",
-		"/dev/ttyUSB0", "/nonexistent/tty", "/dev/i2c-1", "/nonexistent/i2c", ".example", ".invalid").Replace(string(b))
+		"/dev/ttyUSB0", "/nonexistent/tty", "/dev/i2c-1", "/nonexistent/i2c",
+		"hub.b1.example:8883", "127.0.0.1:4", "mqtt.noc.example:8883", "127.0.0.1:5", "noc.example", "127.0.0.1:6", "deploy.example", "127.0.0.1:7", "storage.example", "127.0.0.1:8",
+		"lb.example/", "127.0.0.1:9/").Replace(string(b))
+	if names := regexp.MustCompile(`(?m)^[^#\n]*(://\w[\w.-]*\.example)`).FindStringSubmatch(text); names != nil {
+		t.Fatalf("%s of the example would be looked up: give it a closed port of loopback", names[1])
+	}
 	for i := 0; i+1 < len(change); i += 2 {
 		if !strings.Contains(text, change[i]) {
 			t.Fatalf("the example has no %q any more", change[i])
@@ -187,7 +193,7 @@ func TestRunIsPinned(t *testing.T) {
 func TestHookWithoutItsFile(t *testing.T) {
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")
-	c, text := room(t, append(in(dir), `url    = "https://lb.invalid/drain"`, `url = "https://lb.invalid/drain"
+	c, text := room(t, append(in(dir), `url    = "https://127.0.0.1:9/drain"`, `url = "https://127.0.0.1:9/drain"
 ca_file = "`+ca+`"`)...)
 	life(t, c, text, func(Running) {})
 	hooks, err := buildHooks(c, &devicesByName{}, "/nonexistent", c.Run, time.Now, discard())

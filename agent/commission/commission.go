@@ -105,6 +105,9 @@ func (w *Walk) idle() error {
 	if err != nil {
 		return err
 	}
+	if a.Status.Unsynced {
+		fmt.Fprintln(w.Out, "THE CLOCK IS NOT SYNCHRONISED: no proof can be recorded, and you would do all of this again. Stop here (q) and see to its time service (chrony, timesyncd)")
+	}
 	for _, p := range a.Status.Plans {
 		if p.Mode == "armed" {
 			return fmt.Errorf("plan %s is armed: a test would start its response. Disarm it (firebreak disarm %s --reason commissioning --by NAME), and arm it again afterwards", p.Plan, p.Plan)

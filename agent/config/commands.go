@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"firebreak/agent/near"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors/profile"
@@ -53,7 +54,7 @@ func (c *compiler) command(device, command string) (*profile.Command, error) {
 	case len(names) == 0:
 		return nil, fmt.Errorf("profile %q of device %q has no commands: nothing can be written to it", p.Name, device)
 	default:
-		return nil, fmt.Errorf("profile %q of device %q has no command %q%s", p.Name, device, command, hint(command, names))
+		return nil, fmt.Errorf("profile %q of device %q has no command %q%s", p.Name, device, command, near.Hint(command, names))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"firebreak/agent/core"
 	"firebreak/agent/hazard"
+	"firebreak/agent/near"
 	"firebreak/agent/response"
 	"firebreak/sensors"
 	"firebreak/sensors/profile"
@@ -261,7 +262,7 @@ func lookup[V any](c *compiler, at Pos, what, name string, have map[string]V) (V
 		case len(names) == 0:
 			c.fault(at, "there is no %s %q: the file has none", what, name)
 		default:
-			c.fault(at, "there is no %s %q%s", what, name, hint(name, names))
+			c.fault(at, "there is no %s %q%s", what, name, near.Hint(name, names))
 		}
 	}
 	return v, ok

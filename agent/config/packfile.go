@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"firebreak/agent/near"
 	"firebreak/sensors"
 	"firebreak/sensors/profile"
 )
@@ -54,7 +55,7 @@ func (c *compiler) packText(t *Table, key, name string) (data []byte, file strin
 	data, err := fs.ReadFile(c.kinds.Packs, name+".toml")
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid):
-		c.fault(t.itemPos(key, name), "there is no hazard pack %q%s", name, hint(name, profile.List(c.kinds.Packs)))
+		c.fault(t.itemPos(key, name), "there is no hazard pack %q%s", name, near.Hint(name, profile.List(c.kinds.Packs)))
 		return nil, "", false
 	case err != nil:
 		t.Fault(key, "hazard pack %q: %s", name, oneLine(err))

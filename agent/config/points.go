@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"firebreak/agent/near"
+)
 
 // noPoint says what there is instead: the points of the device when that exists.
 func (c *compiler) noPoint(at Pos, pat string) {
@@ -22,7 +26,7 @@ func (c *compiler) noPoint(at Pos, pat string) {
 	if strings.Contains(pat, "*") {
 		what = "point that meets"
 	}
-	c.fault(at, "there is no %s %q%s", what, pat, hint(pat, names))
+	c.fault(at, "there is no %s %q%s", what, pat, near.Hint(pat, names))
 }
 
 // match compares a pattern with a name, segment by segment; a * stands for any part of one.

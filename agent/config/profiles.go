@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"firebreak/agent/near"
 	"firebreak/sensors/profile"
 )
 
@@ -111,12 +112,12 @@ func profileHint(name string, names []string) string {
 		m, _, _ := strings.Cut(n, "-")
 		return m != maker
 	})
-	near := hint(name, names)
-	if len(family) > 0 && !strings.HasPrefix(near, " (did you mean") {
-		return hint(name, family)
+	hint := near.Hint(name, names)
+	if len(family) > 0 && !strings.HasPrefix(hint, " (did you mean") {
+		return near.Hint(name, family)
 	}
-	if near == "" {
+	if hint == "" {
 		return ": firebreak profile list names them"
 	}
-	return near
+	return hint
 }

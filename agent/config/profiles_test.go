@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"firebreak/agent/near"
 )
 
 // ownProfile puts a profile into dir, made of a test profile with one text in place of another.
@@ -73,9 +75,9 @@ func TestOwnProfileOfANewDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkRules(t, mustParse(t, "f", withProfiles(t, dir, `profile = "chip"`, `profile = "probe-x"`), testKinds()))
-	for name, near := range map[string]string{"probe-y": "probe-x", "chop": "chip"} {
+	for name, meant := range map[string]string{"probe-y": "probe-x", "chop": "chip"} {
 		_, faults := Parse("f", withProfiles(t, dir, `profile = "chip"`, `profile = "`+name+`"`), testKinds())
-		if len(faults) != 1 || !strings.HasSuffix(faults[0].Text, `(did you mean "`+near+`"?)`) {
+		if len(faults) != 1 || !strings.HasSuffix(faults[0].Text, `(did you mean "`+meant+`"?)`) {
 			t.Errorf("profile %q: %v", name, faults)
 		}
 	}
@@ -85,7 +87,7 @@ func TestOwnProfileOfANewDevice(t *testing.T) {
 			t.Errorf("profile %q: %v", name, faults)
 		}
 	}
-	many := make([]string, maxListed+1)
+	many := make([]string, near.MaxListed+1)
 	for i := range many {
 		many[i] = fmt.Sprintf("device-%d", i)
 	}

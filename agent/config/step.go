@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"firebreak/agent/hazard"
+	"firebreak/agent/near"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
@@ -77,7 +78,7 @@ func (c *compiler) evidence(t *Table, s *response.Step, plan string) {
 	case named:
 		s.Evidence, s.EvidenceName = response.ByHook, name
 		if !slices.Contains(evidenceNames, name) {
-			t.Fault("evidence", "no hook gives evidence named %q%s", name, hint(name, evidenceNames))
+			t.Fault("evidence", "no hook gives evidence named %q%s", name, near.Hint(name, evidenceNames))
 		}
 	default:
 		s.Evidence = response.ByCondition

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"firebreak/agent/near"
 )
 
 // Table is one TOML table with the place of every key. Its methods read a key, note that it is
@@ -86,7 +88,7 @@ func (t *Table) Unknown() {
 	slices.Sort(known)
 	for _, k := range t.keys {
 		if !t.used[k] {
-			t.src.fault(t.kpos[k], "unknown key %q in %s%s", k, t.title(), hint(k, known))
+			t.src.fault(t.kpos[k], "unknown key %q in %s%s", k, t.title(), near.Hint(k, known))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"firebreak/agent/near"
 	"firebreak/plugins/telegraf/mapping"
 	"firebreak/plugins/telegraf/schema"
 	"firebreak/sensors"
@@ -187,7 +188,7 @@ func (c *compiler) telegrafSource(t *Table) {
 	src := mapping.Source{Device: sensors.DeviceID(len(c.cfg.Devices)), Input: t.String("input", "")}
 	every := c.gatherEvery
 	if src.Input != "" && tg.File == "" && ok && !slices.Contains(tg.Inputs, src.Input) {
-		t.Fault("input", "there is no input %q%s: name it as NAME, or NAME::ALIAS where it has an alias", src.Input, hint(src.Input, tg.Inputs))
+		t.Fault("input", "there is no input %q%s: name it as NAME, or NAME::ALIAS where it has an alias", src.Input, near.Hint(src.Input, tg.Inputs))
 	}
 	if d, has := c.gathers[src.Input]; has {
 		every = d

@@ -57,9 +57,10 @@ const (
 	Wiped                  // an empty message stood on a topic: the alarm is kept
 	Refused                // Text: a message that is not what it says it is
 	BlindNow               // this consumer itself reaches no broker: all that it says of agents is old
+	SightedNow             // it reaches one again
 )
 
-var kindNames = [...]string{"alarm", "plan", "event", "state", "verdict", "new-life", "gap", "incomplete", "wiped", "refused", "blind"}
+var kindNames = [...]string{"alarm", "plan", "event", "state", "verdict", "new-life", "gap", "incomplete", "wiped", "refused", "blind", "sighted"}
 
 func (k Kind) String() string { return kindNames[k] }
 

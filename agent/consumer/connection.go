@@ -3,6 +3,9 @@ package consumer
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -13,7 +16,7 @@ import (
 
 // keep holds a session with one broker, again and again.
 func (c *Consumer) keep(ctx context.Context, b Broker) {
-	pause := backoffMin
+	pause, told := backoffMin, time.Time{}
 	for ctx.Err() == nil {
 		begin := time.Now()
 		err := c.serve(ctx, b)
@@ -21,9 +24,12 @@ func (c *Consumer) keep(ctx context.Context, b Broker) {
 			return
 		}
 		if time.Since(begin) > backoffMax {
-			pause = backoffMin
+			pause, told = backoffMin, time.Time{}
 		}
-		c.cfg.Log.Warn("a broker is not reached: trying again", "broker", b.Name, "error", err)
+		if told.IsZero() || time.Since(told) >= sayEvery { // each try a line would push alarms off a screen
+			c.cfg.Log.Warn("a broker is not reached: trying again", "broker", b.Name, "error", err)
+			told = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Duration(rand.Int64N(int64(pause))) + time.Millisecond):
@@ -86,7 +92,10 @@ func (c *Consumer) serve(ctx context.Context, b Broker) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.Lost():
-			return s.Cause()
+			if err := s.Cause(); !errors.Is(err, io.EOF) {
+				return err
+			}
+			return fmt.Errorf("the broker has ended the session of %s: does another one come with this name or certificate, or does its access list forbid what this one asks?", sc.ClientID)
 		case <-again:
 			if err := c.subscribe(ctx, s, got, wire.Alarm, wire.Plan); err != nil {
 				return err

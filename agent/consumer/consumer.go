@@ -52,6 +52,7 @@ const (
 	look       = 250 * time.Millisecond
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 10 * time.Second
+	sayEvery   = time.Minute // that a broker is still not reached
 	subLimit   = 5 * time.Second
 	ringLook   = 10 * time.Second
 )
@@ -169,7 +170,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			c.take(m)
 		case <-tick.C:
 			c.tick()
-			c.sight()
+			c.sight(ctx)
 		case <-ring.C:
 			c.readRing()
 		}
@@ -221,15 +222,18 @@ func (c *Consumer) askAgain() {
 	}
 }
 
-// sight tells once when no broker is reached, and again when that has come back and gone.
-func (c *Consumer) sight() {
+// sight tells once when no broker is reached, and once that one is again.
+func (c *Consumer) sight(ctx context.Context) {
 	c.mu.Lock()
-	now := len(c.sessions) == 0 && time.Since(c.begun) > silentAfter
+	now := len(c.sessions) == 0 && time.Since(c.begun) > silentAfter && ctx.Err() == nil // at the end it leaves them by itself
 	was := c.blind
 	c.blind = now
 	c.mu.Unlock()
-	if now && !was {
+	switch {
+	case now && !was:
 		c.cfg.Heard(Note{Kind: BlindNow, At: time.Now(), Text: "no broker is reached: what is said of agents is what was known"})
+	case was && !now && ctx.Err() == nil:
+		c.cfg.Heard(Note{Kind: SightedNow, At: time.Now(), Text: "a broker is reached again"})
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func (c *Core) learnOrder(now sensors.Mono, o Order) error {
 	points := c.eng.Named(o.Name)
 	if points == nil {
-		return fmt.Errorf("no point or device %q that a detector watches", o.Name)
+		return c.noInput(o.Name)
 	}
 	names, err := c.eng.Learn(now, points, o.By, c.gate.unix())
 	if err != nil {

@@ -19,7 +19,7 @@ const maxBypass = 12 * time.Hour
 func (c *Core) bypassOrder(now sensors.Mono, o Order) error {
 	points := c.eng.Named(o.Name)
 	if points == nil {
-		return fmt.Errorf("no point or device %q that a detector watches", o.Name)
+		return c.noInput(o.Name)
 	}
 	if o.Kind == EndBypass {
 		return c.endBypass(now, o, points)

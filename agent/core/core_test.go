@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"firebreak/agent/core"
 	"firebreak/agent/hazard"
@@ -101,11 +102,18 @@ func TestOrdersThatAreRefused(t *testing.T) {
 	for want, o := range map[string]core.Order{
 		"name of the person": {Kind: core.ResetPlan, Name: "p"},
 		"no episode is open": {Kind: core.ResetPlan, Name: "p", By: "kim", Channel: core.AtTheBox},
-		"no plan":            {Kind: core.ResetPlan, Name: "q", By: "kim", Channel: core.AtTheBox},
-		"no alarm":           {Kind: core.AckAlarm, Name: "q", By: "kim", Channel: core.AtTheBox},
-		"no point":           {Kind: core.TakeOutOfServe, Name: "q", By: "kim", Channel: core.AtTheBox},
 		"unknown order":      {Kind: "power-on", Name: "p", By: "kim", Channel: core.AtTheBox},
 		"does not apply":     {Kind: core.AckAlarm, Name: "agent/journal", By: "kim", Channel: core.AtTheBox},
+
+		// What is misspelt is answered with what was meant, or with all there is.
+		`no plan "evacuate": use one of p`:                                                                  {Kind: core.ResetPlan, Name: "evacuate", By: "kim", Channel: core.AtTheBox},
+		`no plan "q" (did you mean "p"?)`:                                                                   {Kind: core.ArmPlan, Name: "q", By: "kim", Channel: core.AtTheBox},
+		`no alarm "d0-hihg" (did you mean "d0-high"?)`:                                                      {Kind: core.AckAlarm, Name: "d0-hihg", By: "kim", Channel: core.AtTheBox},
+		`alarm "d0-high" has never come: unshelve does not apply`:                                           {Kind: core.UnshelveAlarm, Name: "d0-high", By: "kim", Channel: core.AtTheBox},
+		`no point "smoke": use one of d0.x, d1.x, d2.x; as an alarm: no alarm "smoke": use one of `:         {Kind: core.TakeOutOfServe, Name: "smoke", By: "kim", Channel: core.AtTheBox},
+		`no point "d1.y" (did you mean "d1.x"?)`:                                                            {Kind: core.ProvePoint, Name: "d1.y", By: "kim", Channel: core.AtTheBox},
+		`no point or device that a detector watches is called "rack-12": use one of d0, d0.x, d1, d1.x, d2`: {Kind: core.BypassInput, Name: "rack-12", For: time.Hour, By: "kim", Channel: core.AtTheBox},
+		`no consumer "noc": the configuration names none`:                                                   {Kind: core.ConsumerAnswers, Name: "noc", By: "kim", Channel: core.AtTheBox},
 	} {
 		if want == "does not apply" {
 			c.Step(firstMono, core.Event{Kind: core.Durable, Err: errors.New("read-only")}, nil)

@@ -73,7 +73,7 @@ func (g *gate) old(wall int64, limit time.Duration) bool {
 func (c *Core) mayArm(plan string) error {
 	rule := c.resp.Rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return c.r.Response.NoPlan(plan)
 	}
 	var why []string
 	if c.gate.unix() == 0 {
@@ -189,7 +189,7 @@ func (c *Core) unanswered() []string {
 func (c *Core) prove(now sensors.Mono, o Order, fx *[]Effect) error {
 	i := c.point(o.Name)
 	if i < 0 {
-		return fmt.Errorf("no point %q", o.Name)
+		return c.noPoint(o.Name)
 	}
 	if c.gate.unix() == 0 {
 		return &response.Refusal{Reasons: []string{"the clock is not synchronised: the proof would have no date"}}
@@ -202,7 +202,7 @@ func (c *Core) prove(now sensors.Mono, o Order, fx *[]Effect) error {
 
 func (c *Core) answered(now sensors.Mono, o Order, fx *[]Effect) error {
 	if !slices.Contains(c.r.Consumers, o.Name) {
-		return fmt.Errorf("no consumer %q: the configuration names %s", o.Name, strings.Join(c.r.Consumers, ", "))
+		return c.noConsumer(o.Name)
 	}
 	if c.gate.unix() == 0 {
 		return &response.Refusal{Reasons: []string{"the clock is not synchronised: the answer would have no date"}}

@@ -140,7 +140,7 @@ func (c *Core) alarmOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 		a, changed = c.book.Do(now, o.Name, hazard.Return, o.By)
 	}
 	if a.Name == "" {
-		return fmt.Errorf("no alarm %q", o.Name)
+		return c.noAlarm(o)
 	}
 	if !changed {
 		return fmt.Errorf("alarm %q is %s: %s does not apply", o.Name, a.State, o.Kind)
@@ -167,7 +167,7 @@ func (c *Core) serviceOrder(now sensors.Mono, o Order, fx *[]Effect) error {
 	i := c.point(o.Name)
 	if i < 0 {
 		if err := c.alarmOrder(now, o, fx); err != nil {
-			return fmt.Errorf("no point %q, and as an alarm: %w", o.Name, err)
+			return fmt.Errorf("%w; as an alarm: %w", c.noPoint(o.Name), err)
 		}
 		return nil
 	}

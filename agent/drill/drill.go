@@ -8,6 +8,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 
 	"firebreak/agent/core"
 	"firebreak/agent/guard"
+	"firebreak/agent/hazard"
+	"firebreak/agent/near"
 	"firebreak/agent/response"
 	"firebreak/plugins"
 	"firebreak/sensors"
@@ -65,7 +68,7 @@ type Drill struct {
 func New(c Config) (*Drill, error) {
 	i := slices.IndexFunc(c.Rules.Response.Plans, func(p response.Plan) bool { return p.Name == c.Plan })
 	if i < 0 {
-		return nil, fmt.Errorf("no plan %q", c.Plan)
+		return nil, c.Rules.Response.NoPlan(c.Plan)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -78,7 +81,7 @@ func New(c Config) (*Drill, error) {
 	for name, v := range c.Inject {
 		k := slices.IndexFunc(c.Rules.Hazard.Points, func(p sensors.Point) bool { return p.Name == name })
 		if k < 0 {
-			return nil, fmt.Errorf("no point %q to inject", name)
+			return nil, fmt.Errorf("no point %q to inject%s", name, cmp.Or(near.Hint(name, pointNames(c.Rules.Hazard)), ": firebreak watch shows them"))
 		}
 		d.to[sensors.PointID(k)] = v
 	}
@@ -91,6 +94,13 @@ func New(c Config) (*Drill, error) {
 	d.rules, d.rec = &r, newRecorder(&d.plan, c, &hz)
 	d.ctx, d.stop = context.WithCancelCause(context.Background())
 	return d, nil
+}
+
+func pointNames(r *hazard.Rules) (names []string) {
+	for i := range r.Points {
+		names = append(names, r.Points[i].Name)
+	}
+	return names
 }
 
 // Offer takes what the real loop tells: a copy of each reading goes to the drill, and a real stage

@@ -45,6 +45,12 @@ type WhyReading struct {
 	Against *float64 `json:"against,omitempty"` // what the value was compared with: a reference, a median, a baseline
 }
 
+// HasValue tells whether the value means something: not of one never read, or read as bad. A stale one was good when it was
+// read.
+func (r *WhyReading) HasValue() bool {
+	return strings.HasPrefix(r.Quality, "good") || strings.HasPrefix(r.Quality, "uncertain") || r.Quality == "bad:stale"
+}
+
 // maxWhyReadings bounds the readings shown of one member of many points.
 const maxWhyReadings = 4
 
@@ -145,7 +151,10 @@ func (w *Why) Cause() string {
 			if i == 2 {
 				break
 			}
-			fmt.Fprintf(&b, " %s", strings.TrimSpace(fmt.Sprintf("%s %.6g %s", r.Point, r.Value, r.Unit)))
+			b.WriteString(" " + r.Point)
+			if r.HasValue() {
+				b.WriteString(strings.TrimRight(fmt.Sprintf(" %.6g %s", r.Value, r.Unit), " "))
+			}
 			if !strings.HasPrefix(r.Quality, "good") {
 				b.WriteString(" " + r.Quality)
 			}

@@ -370,3 +370,16 @@ func TestCauseNamesTheFaults(t *testing.T) {
 		t.Errorf("%s: %q", w.Is, w.Cause())
 	}
 }
+
+// What cannot be read has no value: "0 C" at night beside a sensor that burns is a lie. The last value of a stale one was true once.
+func TestCauseTellsNoValueThatIsNone(t *testing.T) {
+	w := Why{Cond: "hot", Is: True, Members: []WhyMember{
+		{Name: "hot@bms-1", Is: True, Basis: HeldTrue, Readings: []WhyReading{{Point: "bms-1.t", Unit: "C", Quality: "bad:comm"}}},
+		{Name: "hot@bms-2", Is: True, Basis: HeldTrue, Readings: []WhyReading{{Point: "bms-2.t", Unit: "C", Quality: "never read"}}},
+		{Name: "hot@bms-3", Is: True, Basis: HeldTrue, Readings: []WhyReading{{Point: "bms-3.t", Value: 70, Unit: "C", Quality: "bad:stale"}}},
+		{Name: "hot@bms-4", Is: True, Readings: []WhyReading{{Point: "bms-4.t", Value: 71, Unit: "C", Quality: "uncertain:fast"}, {Point: "bms-4.smoke", Value: 1, Quality: "good"}}}}}
+	want := "hot@bms-1 (held-true) bms-1.t bad:comm; hot@bms-2 (held-true) bms-2.t never read; hot@bms-3 (held-true) bms-3.t 70 C bad:stale; hot@bms-4 bms-4.t 71 C uncertain:fast bms-4.smoke 1"
+	if got := w.Cause(); got != want {
+		t.Errorf("%q, want\n%q", got, want)
+	}
+}

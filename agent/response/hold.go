@@ -16,7 +16,7 @@ const holdLease = 5 * time.Second
 func (m *Machine) Hold(now sensors.Mono, plan, by string, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	if p.Run == nil {
@@ -45,7 +45,7 @@ func (m *Machine) Hold(now sensors.Mono, plan, by string, o *Out) error {
 func (m *Machine) Release(now sensors.Mono, plan, by string, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	if p.Run != nil {

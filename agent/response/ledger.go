@@ -108,12 +108,12 @@ func (m *Machine) settleUndone(now sensors.Mono, p *PlanRun, plan, step string, 
 func (m *Machine) Settle(now sensors.Mono, plan, step, by, reason string, o *Out) error {
 	p := m.state[plan]
 	if p == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	i := p.owed(step)
 	switch {
 	case i < 0:
-		return &Refusal{[]string{fmt.Sprintf("nothing of step %q is outstanding", step)}}
+		return &Refusal{[]string{fmt.Sprintf("nothing of step %q is outstanding: firebreak outstanding lists what is", step)}}
 	case p.Run != nil && p.Ledger[i].Episode == p.Run.Episode:
 		return &Refusal{[]string{"its episode is open: reset the plan first"}}
 	case reason == "":

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
-	"strings"
 
 	"firebreak/agent/hazard"
 	"firebreak/plugins"
@@ -47,8 +46,7 @@ func toldRank(is hazard.Tri) int {
 // was good when it was read, and its age is told.
 func toldReading(r hazard.WhyReading) plugins.MemberReading {
 	t := plugins.MemberReading{Point: r.Point, Unit: r.Unit, Quality: r.Quality, AgeMs: r.AgeMs, State: r.State, Against: r.Against}
-	usable := strings.HasPrefix(r.Quality, "good") || strings.HasPrefix(r.Quality, "uncertain") || r.Quality == "bad:stale"
-	if usable && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) {
+	if r.HasValue() && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) {
 		t.Value = &r.Value
 	}
 	return t

@@ -14,7 +14,7 @@ import (
 func (m *Machine) Trip(now sensors.Mono, plan string, level plugins.Stage, by string, box bool, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	has := false
@@ -53,7 +53,7 @@ func byHand(by string, w hazard.Why) hazard.Why {
 func (m *Machine) SetMode(now sensors.Mono, plan string, mode Mode, by, reason string, wall int64, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	switch {

@@ -1,7 +1,6 @@
 package response
 
 import (
-	"fmt"
 	"slices"
 
 	"firebreak/plugins"
@@ -14,7 +13,7 @@ import (
 func (m *Machine) Undo(now sensors.Mono, plan, by string, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	switch {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"firebreak/agent/hazard"
+	"firebreak/agent/near"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -21,7 +22,7 @@ func (r *Refusal) Error() string { return "refused: " + strings.Join(r.Reasons, 
 func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) error {
 	rule := m.rule(plan)
 	if rule == nil {
-		return fmt.Errorf("no plan %q", plan)
+		return m.r.NoPlan(plan)
 	}
 	p := m.state[plan]
 	if p.Run == nil {
@@ -61,6 +62,15 @@ func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) erro
 	m.put(o, Record{Kind: "next", Plan: plan, At: now, Episode: p.Next})
 	o.Events = append(o.Events, plugins.Event{Type: "plan.reset", Plan: plan, Detail: "by " + by})
 	return nil
+}
+
+// NoPlan is the error of an order for a plan that is not there, with the name that was meant.
+func (r *Rules) NoPlan(plan string) error {
+	var names []string
+	for i := range r.Plans {
+		names = append(names, r.Plans[i].Name)
+	}
+	return fmt.Errorf("no plan %q%s", plan, near.Hint(plan, names))
 }
 
 func (m *Machine) rule(plan string) *Plan {
