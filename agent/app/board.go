@@ -82,6 +82,8 @@ type Status struct {
 
 	Buses   map[string]wire.BusLoad `json:"buses,omitempty"`
 	Telling uplink.Stats            `json:"telling"` // set by the desk
+
+	Unsynced bool `json:"clock_unsynced,omitempty"` // no proof is taken and no plan armed
 }
 
 func (b *Board) Status() Status {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"firebreak/agent/core"
 	"firebreak/plugins"
 	"firebreak/sensors"
 )
@@ -66,4 +67,19 @@ func TestGear(t *testing.T) {
 		want("at the end", 0, true)
 		(*gear)(nil).raise() // an agent without one
 	})
+}
+
+// Who looks, as a console does each second, keeps no processor up; who orders something does.
+func TestLooksDoNotShift(t *testing.T) {
+	d := &desk{board: NewBoard(sensors.NewClock()), newest: newNewest(nil, nil, sensors.NewClock()), gear: newGear(sensors.NewClock(), nil), order: func(context.Context, core.Order) error { return nil }}
+	for order, want := range map[string]int{"status": 0, "points": 0, "ack": 1} {
+		d.answer(t.Context(), Request{Order: order, Name: "smoke", By: "kim"})
+		if n := len(d.gear.up); n != want {
+			t.Errorf("%s: asked for all processors %d times, want %d", order, n, want)
+		}
+		select {
+		case <-d.gear.up:
+		default:
+		}
+	}
 }

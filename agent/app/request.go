@@ -49,8 +49,13 @@ func (r *Request) order() core.Order {
 	return o
 }
 
+// looks tells whether a request asks for what stands ready: a console does each second.
+func (r *Request) looks() bool { return r.Order == "status" || r.Order == "points" }
+
 func (d *desk) answer(ctx context.Context, r Request) Answer {
-	d.gear.raise()
+	if !r.looks() {
+		d.gear.raise()
+	}
 	switch core.OrderKind(r.Order) {
 	case "status":
 		s := d.board.Status()
