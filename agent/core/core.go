@@ -208,6 +208,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Event: &e}})
 	}
 	for _, p := range c.out.Changed {
+		if !c.resp.Has(p) {
+			continue // what is settled of a plan that the rules have no more is told by its alarm
+		}
 		v := c.resp.View(now, p, c.eng)
 		v.Origin = c.r.Hazard.Origin.String()
 		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Plan: &v}})

@@ -98,6 +98,14 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 		set(hazard.AlarmInput{Name: "plan/" + name + "/pinned", Active: true, Priority: 1,
 			Cause: "an open run belongs to a configuration with a plan that this one lacks: start the agent with that one, and reset"})
 	}
+	m.strayAlarms(set)
+}
+
+// TellAnew makes the next call of Alarms tell all.
+func (m *Machine) TellAnew() {
+	for i := range m.clear {
+		clear(m.clear[i])
+	}
 }
 
 // stepAlarms calls set with the alarms of step k of plan i. Of 200 steps that start at once each event looks
