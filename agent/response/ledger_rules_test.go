@@ -60,6 +60,27 @@ func TestLedgerOfWhatTheRulesLack(t *testing.T) {
 	}
 }
 
+// S6, S10: while a call is under way its episode is not forgotten: an undo would pass it by, and nobody would hear how it ended.
+func TestResetWaitsForACall(t *testing.T) {
+	freeze := undoable(plugins.Prepare, "freeze")
+	freeze.Timeout, freeze.Cap = 20*time.Minute, time.Hour
+	r := newRig(t, plan(freeze))
+	r.set(yes, prepare)
+	r.started("freeze")
+	r.set(no, prepare)
+	r.pass(11 * time.Minute)
+	if err := r.reset(); err == nil || !strings.Contains(err.Error(), "step freeze is at work") {
+		t.Fatalf("a reset in the middle of a call: %v", err)
+	}
+	r.ends("freeze", plugins.Failed)
+	if err := r.reset(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.owed(); len(got) != 0 {
+		t.Errorf("it has failed, and is owed: %v", got)
+	}
+}
+
 // An undo whose plan the next configuration has lost is over: it must not stand against an order to switch on for ever.
 func TestUndoOfAPlanThatIsGone(t *testing.T) {
 	r := owing(t)

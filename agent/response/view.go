@@ -16,7 +16,7 @@ type Refusal struct{ Reasons []string }
 func (r *Refusal) Error() string { return "refused: " + strings.Join(r.Reasons, "; ") }
 
 // Reset ends the episode of a plan. It is refused while any member of its votes is true,
-// held-true, unknown or bad, and before the clear time (S6). Undo follows a reset, never a falling
+// held-true, unknown or bad, while a call is under way, and before the clear time (S6). Undo follows a reset, never a falling
 // reading.
 func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) error {
 	rule := m.rule(plan)
@@ -40,6 +40,11 @@ func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) erro
 			seen[name] = true
 			why = append(why, fmt.Sprintf("%s is %s (%s)", name, v.Is, v.Basis))
 		})
+	}
+	for k := range rule.Steps { // its time-out ends that: then nobody would hear how, and an undo would pass it by
+		if s := m.step(p, rule.Steps[k].Name); s.State == Starting || s.State == Running {
+			why = append(why, fmt.Sprintf("step %s is at work: wait until its call has ended", s.Name))
+		}
 	}
 	clear := rule.ClearTime
 	if clear <= 0 {
