@@ -208,7 +208,7 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	p.drills.post = p.guard.Post
-	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.idle(len(o.Config.Plans)) }, standing: func() []string { return deadMen(p.hooks) },
+	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.idle(len(o.Config.Rules.Response.Plans)) }, standing: func() []string { return deadMen(p.hooks) },
 		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), waiting: make(chan struct{}, 1), kept: p.note.Heard()}
 	if o.then != nil {
 		p.change.wait(o.then)
