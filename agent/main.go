@@ -239,6 +239,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
 	ctx, stop := signals()
 	defer stop()
+	defer hangups(log)()
 	if err := app.Run(ctx, app.Options{Config: c, Source: data, Log: log, Alone: true}); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "firebreak: %v\n", err)
 		return 1
@@ -258,6 +259,24 @@ func signals() (context.Context, context.CancelFunc) {
 		os.Exit(1)
 	}()
 	return ctx, cancel
+}
+
+// hangups keeps SIGHUP from ending the agent: a terminal that closes, or somebody who thinks that it reloads, would
+// take the protection away in the middle of what it does.
+func hangups(log *slog.Logger) (stop func()) {
+	ch, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(ch, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range ch {
+			log.Warn("SIGHUP changes nothing: firebreak reload --by NAME takes the configuration anew")
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(ch)
+		<-ended
+	}
 }
 
 func check(args []string, stdout, stderr io.Writer) int {

@@ -242,13 +242,19 @@ func outstanding(args []string, stdout, stderr io.Writer) int {
 	if code != 0 {
 		return code
 	}
-	n := 0
-	for _, p := range a.Status.Plans {
+	printOutstanding(stdout, a.Status)
+	return 0
+}
+
+func printOutstanding(stdout io.Writer, s *app.Status) {
+	n, plans := 0, map[string]bool{}
+	for _, p := range s.Plans {
+		plans[p.Plan] = true
 		for _, o := range p.Outstanding {
 			n++
-			how := o.Revert
+			how := cmp.Or(o.Revert, "by hand, then firebreak settle "+p.Plan+"/"+o.Step)
 			if o.Undo {
-				how = strings.TrimSuffix("firebreak undo "+p.Plan+"; by hand: "+how, "; by hand: ")
+				how = strings.TrimSuffix("firebreak undo "+p.Plan+"; by hand: "+o.Revert, "; by hand: ")
 			}
 			fmt.Fprintf(stdout, "%s/%s: stage %s, episode %d, for %v, owner %s\n  to take back: %s\n", p.Plan, o.Step, o.Stage, o.Episode,
 				(time.Duration(o.AgeS) * time.Second).String(), o.Owner, how)
@@ -260,8 +266,15 @@ func outstanding(args []string, stdout, stderr io.Writer) int {
 			}
 		}
 	}
+	for _, al := range s.Alarms { // of a plan that the configuration has no more its alarm alone tells
+		at, ok := strings.CutSuffix(al.Name, "/outstanding")
+		at, is := strings.CutPrefix(at, "plan/")
+		if plan, _, _ := strings.Cut(at, "/"); ok && is && al.Active && !plans[plan] {
+			n++
+			fmt.Fprintf(stdout, "%s: %s\n", at, al.Cause)
+		}
+	}
 	if n == 0 {
 		fmt.Fprintln(stdout, "nothing is outstanding")
 	}
-	return 0
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
+
+	"firebreak/agent/app"
+	"firebreak/plugins"
 )
 
 // The orders, as a person gives them: to a running agent, through the command line, each with the answer
@@ -67,4 +71,20 @@ func TestOrdersOfARunningAgent(t *testing.T) {
 	until(t, 0, "tripped by anna", "status", "-c", b.file)
 	order(1, "tripped already", "trip", "evacuate", "--stage", "2a")
 	order(1, "clear time", "reset", "evacuate")
+}
+
+// What is owed is listed also where the configuration has its undo, or its plan, no more (S21).
+func TestOutstandingOfWhatIsGone(t *testing.T) {
+	var out bytes.Buffer
+	printOutstanding(&out, &app.Status{
+		Plans: []plugins.PlanState{{Plan: "leave", Outstanding: []plugins.Outstanding{{Step: "freeze", Stage: "2a", Episode: 4, State: "idle"}}}},
+		Alarms: []plugins.AlarmState{
+			{Name: "plan/leave/freeze/outstanding", Active: true, Cause: "told above"},
+			{Name: "plan/flee/drain/outstanding", Active: true, Cause: "done in episode 3"},
+			{Name: "plan/flee/halt/outstanding", Cause: "is over"},
+			{Name: "plan/flee/drain/failed", Active: true}}})
+	want := "leave/freeze: stage 2a, episode 4, for 0s, owner \n  to take back: by hand, then firebreak settle leave/freeze\nflee/drain: done in episode 3\n"
+	if out.String() != want {
+		t.Errorf("%s\nwant\n%s", out.String(), want)
+	}
 }

@@ -424,6 +424,12 @@ func (b *box) agent(t *testing.T) *osexec.Cmd {
 // no hook runs twice (S8, S10).
 func TestRunStatusAckKillAndGoOn(t *testing.T) {
 	b := newBox(t)
+	hup := make(chan bool, 1)
+	b.heard = func(line string) {
+		if strings.Contains(line, "firebreak reload") {
+			hup <- true
+		}
+	}
 	cmd := b.agent(t)
 	until(t, 0, "plan evacuate: armed, stage 0", "status", "-c", b.file)
 	b.smoke(1)
@@ -450,6 +456,14 @@ func TestRunStatusAckKillAndGoOn(t *testing.T) {
 	cmd = b.agent(t)
 	until(t, 0, strings.TrimSpace(strings.Split(before, "\n")[0]), "status", "-c", b.file)
 	until(t, 0, "alarm P1 smoke: acknowledged", "status", "-c", b.file)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil { // a terminal that closes, or one who thinks that it reloads
+		t.Fatal(err)
+	}
+	select {
+	case <-hup:
+	case <-time.After(patience):
+		t.Fatal("a hang-up is not told, or has ended the agent")
+	}
 	b.bank.Set(slave.Discretes, 1, 1) // another plan: its hook is the next, so freeze did not come again
 	b.hook(t, "tell-service")
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -19,7 +19,7 @@ func (m Mono) Sub(o Mono) time.Duration   { return time.Duration(m - o) }
 func (m Mono) Since(o Mono) time.Duration { return time.Duration(m - o) }
 
 // Clock tells Mono. It reads CLOCK_BOOTTIME once and counts on with the runtime's monotonic
-// clock, so that testing/synctest fakes it. A scaled clock runs faster than the world: polls,
+// clock, so that testing/synctest fakes it; a suspension within its life is not counted, but by the next clock. A scaled clock runs faster than the world: polls,
 // delays, countdowns and caps scale with it; transport time-outs, hook processes and the journal
 // stay real.
 type Clock struct {

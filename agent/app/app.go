@@ -47,6 +47,7 @@ type Options struct {
 	Alone      bool          // the process is the agent's alone: one processor will do while nothing is wrong
 
 	last *next // the configuration before, while the present one has not started
+	then *next // the configuration that counts when the run has ended to which the present one belongs
 }
 
 // Running is what a caller may look at while the process runs.
@@ -92,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 			if err != nil {
 				o.Log.Warn("not all ended as it should before the new configuration", "err", err)
 			}
-			o.last = &next{o.Config, o.Source}
+			o.last = n.before
 			o.Config, o.Source = n.config, n.source
 		case !started && o.last != nil && ctx.Err() == nil:
 			o.Log.Error("the new configuration cannot be built: the old one runs on", "err", err)
@@ -131,6 +132,8 @@ func (o Options) life(outer context.Context) (n *next, started bool, err error) 
 	case n = <-p.change.change:
 		if n == nil {
 			p.note.Send("STOPPING=1")
+		} else {
+			n.before = &next{config: o.Config, source: o.Source}
 		}
 		stop()
 		err = <-ended
@@ -205,8 +208,11 @@ func (o *Options) build(jr *opened, rec *guard.Recovered) (p *parts, err error) 
 		return nil, err
 	}
 	p.drills.post = p.guard.Post
-	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.open() == "" }, standing: func() []string { return deadMen(p.hooks) },
+	p.change = &reloader{running: o.Config, idle: func() bool { return p.board.idle(len(o.Config.Rules.Response.Plans)) }, standing: func() []string { return deadMen(p.hooks) },
 		order: p.guard.Order, log: o.Log, change: make(chan *next, 1), waiting: make(chan struct{}, 1), kept: p.note.Heard()}
+	if o.then != nil {
+		p.change.wait(o.then)
+	}
 	p.desk = &desk{board: p.board, newest: p.newest, loads: p.loads, order: p.guard.Order, drills: p.drills, reload: p.change, telling: p.up.Stats, gear: p.gear}
 	return p, nil
 }

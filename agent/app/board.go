@@ -59,6 +59,14 @@ func (b *Board) open() string {
 	return ""
 }
 
+// idle: the loop has told of all plans, and no episode is open.
+func (b *Board) idle(plans int) bool {
+	b.mu.Lock()
+	told := len(b.plans)
+	b.mu.Unlock()
+	return told >= plans && b.open() == ""
+}
+
 // lastDrill is when a plan was drilled last, and whether the loop has told.
 func (b *Board) lastDrill(plan string) (unix int64, known bool) {
 	b.mu.Lock()

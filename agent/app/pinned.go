@@ -73,7 +73,13 @@ func (o *Options) pinned(hash string, jrec *journal.Recovered, left []byte, now 
 	if err != nil {
 		return now, err
 	}
-	o.Log.Error("an open run goes on under the configuration that started it; the new one counts after a reset and a restart", "pinned", hash, "new", o.Config.Rules.Hash)
+	when := "when it has ended"
+	if fixed(old, o.Config) == nil {
+		o.then = &next{config: o.Config, source: o.Source}
+	} else {
+		when = "after a reset and a restart"
+	}
+	o.Log.Error("an open run goes on under the configuration that started it; the new one counts "+when, "pinned", hash, "new", o.Config.Rules.Hash)
 	o.Config, o.Source = old, text
 	return rec, nil
 }

@@ -24,6 +24,7 @@ const reloadRead = 30 * time.Second
 type next struct {
 	config *config.Config
 	source []byte
+	before *next // what ran until it was taken
 }
 
 // reloader takes a new configuration: read, without a fault, no weaker without a reason, and while no
@@ -94,7 +95,7 @@ func load(file string) (*next, error) {
 		}
 		return nil, fmt.Errorf("the configuration has faults, and the old one runs on:\n%s", strings.Join(lines, "\n"))
 	}
-	return &next{c, data}, nil
+	return &next{config: c, source: data}, nil
 }
 
 // ask answers a request to reload. The text is for the person who asked.
@@ -105,7 +106,7 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	}
 	c := n.config
 	if c.Rules.Hash == r.running.Rules.Hash {
-		return "it is the configuration that runs: nothing to do", nil
+		return r.stay(ctx, req)
 	}
 	if what := fixed(r.running, c); what != nil {
 		return "", fmt.Errorf("refused: %s cannot change while the agent runs: restart it at stage 0", strings.Join(what, ", "))
@@ -123,15 +124,37 @@ func (r *reloader) ask(ctx context.Context, req Request) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.idle() {
-		r.waits = n
-		select {
-		case r.waiting <- struct{}{}:
-		default: // it looks each second already
-		}
+		r.wait(n)
 		return "taken: a run is open and belongs to the configuration that started it; the new one counts when it has ended", nil
 	}
 	r.put(n)
 	return "taken: configuration " + c.Rules.Hash, nil
+}
+
+// wait keeps a configuration until no run is open. The caller holds mu, or nobody else has r yet.
+func (r *reloader) wait(n *next) {
+	r.waits = n
+	select {
+	case r.waiting <- struct{}{}:
+	default: // it looks each second already
+	}
+}
+
+// stay answers a reload of the configuration that runs: one that waits for the end of a run is taken back by it.
+func (r *reloader) stay(ctx context.Context, req Request) (string, error) {
+	r.mu.Lock()
+	none := r.waits == nil
+	r.mu.Unlock()
+	if none {
+		return "it is the configuration that runs: nothing to do", nil
+	}
+	if err := r.order(ctx, req.order()); err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waits = nil
+	return "taken: it is the configuration that runs, and the one that waited for the end of the run is dropped", nil
 }
 
 // interrupts refuses what takes the agent away for a moment while hosts would take that for a fire (S20).

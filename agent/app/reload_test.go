@@ -133,6 +133,22 @@ func TestReloadWaits(t *testing.T) {
 		if len(r.change) != 0 {
 			t.Fatal("the new configuration took over in the middle of a run")
 		}
+		for _, put := range []struct{ file, says string }{{string(text), "is dropped"}, {string(text), "nothing to do"}, {stronger, "when it has ended"}} {
+			if err := os.WriteFile(path, []byte(put.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := r.ask(ctx, Request{Order: "reload", By: "kim"}); err != nil || !strings.Contains(text, put.says) {
+				t.Errorf("%q, %v; want %q", text, err, put.says)
+			}
+			if dropped := strings.Contains(put.says, "dropped"); dropped {
+				set(true, nil)
+				<-time.After(2 * reloadLook)
+				if len(r.change) != 0 {
+					t.Fatal("a configuration that was taken back counts at the end of the run")
+				}
+				set(false, nil)
+			}
+		}
 		set(true, nil)
 		<-time.After(2 * reloadLook)
 		if len(r.change) != 1 {

@@ -189,6 +189,54 @@ func TestRunIsPinned(t *testing.T) {
 	})
 }
 
+// The configuration that a start in the middle of a run has found counts once the run has ended, without a further
+// order, and the one that started the run is what is left where the new one cannot be built.
+func TestPinnedUntilTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	c, text := room(t, in(dir)...)
+	if err := os.MkdirAll(c.Journal, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(pinnedPath(c.Journal, c.Rules.Hash), seal(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openRun(t, c.Journal, c.Rules.Hash)
+	other, text2 := room(t, append(in(dir), `name          = "evacuate"`, `name = "flee"`)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready, ended := make(chan Running, 2), make(chan error, 1)
+	clock := sensors.NewScaledClock(sensors.NewClock().Now(), 3600) // for the clear time
+	go func() {
+		ended <- Run(ctx, Options{Config: other, Source: text2, Clock: clock, Self: "/nonexistent", Ready: func(r Running) { ready <- r }})
+	}()
+	r := <-ready
+	until(t, "the run goes on", func() bool { return planOf(r, "evacuate").Episode == 77 })
+	order := func(kind core.OrderKind, name string) error {
+		return r.Guard.Order(ctx, core.Order{Kind: kind, Name: name, By: "kim", Channel: core.AtTheBox})
+	}
+	for i := range c.Rules.Hazard.Points {
+		if err := order(core.TakeOutOfServe, c.Rules.Hazard.Points[i].Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ready) != 0 {
+		t.Fatal("the new configuration counts in the middle of the run")
+	}
+	until(t, "the run is reset", func() bool { return order(core.ResetPlan, "evacuate") == nil })
+	select {
+	case r = <-ready:
+	case err := <-ended:
+		t.Fatalf("the agent has ended: %v", err)
+	case <-time.After(patience):
+		t.Fatal("the run has ended, and the new configuration does not count")
+	}
+	until(t, "the new plan is told", func() bool { return planOf(r, "flee").Plan != "" })
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 // A hook whose certificate is not there does not keep the others from working.
 func TestHookWithoutItsFile(t *testing.T) {
 	dir := t.TempDir()

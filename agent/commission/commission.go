@@ -171,6 +171,10 @@ func (w *Walk) one(ctx context.Context, p *app.PointState) (r Result, err error)
 		r.Why = "it says danger at rest: look at its wiring, and whether it is normally closed"
 		return r, nil
 	}
+	if err := w.idle(); err != nil { // a walk takes hours, and others work here too
+		r.Why = err.Error()
+		return r, err
+	}
 	r.Before = before.last
 	fmt.Fprintf(w.Out, "  at rest: %g %s. Make it move NOW\n", r.Before, p.Unit)
 	began := time.Now()

@@ -150,6 +150,12 @@ func TestArmedIsRefused(t *testing.T) {
 	if out, err := walk(t, r); err == nil || !strings.Contains(err.Error(), "plan p is armed") || out != nil {
 		t.Errorf("%v, %v", out, err)
 	}
+	r = &room{mode: "observe"} // and nothing goes on once another person has armed one
+	r.does = func(v map[string]float64, since time.Duration) { r.mode, v["t-1.temperature"] = "armed", 40 }
+	out, err := walk(t, r, "t-*")
+	if err == nil || len(out) != 2 || !out[0].Proven || out[1].Proven || !strings.Contains(out[1].Why, "plan p is armed") {
+		t.Errorf("armed in the middle: %+v, %v", out, err)
+	}
 	r = &room{mode: "observe"}
 	if _, err := walk(t, r, "nothing"); err == nil {
 		t.Error("no point, and no fault")

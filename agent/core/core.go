@@ -21,10 +21,11 @@ import (
 const never = sensors.Mono(math.MaxInt64)
 
 // A record is written so often while an on-delay runs, so that a restart knows how much of it was
-// served (S8), and while a member is true, so that it knows for how long to hold it (S4).
+// served (S8); while a member is true, so that it knows for how long to hold it (S4); and while a run is open,
+// so that one in which nothing moves is not taken for an old one (S8).
 const (
 	aliveServing = time.Second
-	aliveTrue    = 30 * time.Second
+	aliveOpen    = 30 * time.Second
 )
 
 // DefaultJournalBound is how long a hook waits for its record at most (S9).
@@ -207,6 +208,9 @@ func (c *Core) emit(now sensors.Mono, fx []Effect) []Effect {
 		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Event: &e}})
 	}
 	for _, p := range c.out.Changed {
+		if !c.resp.Has(p) {
+			continue // what is settled of a plan that the rules have no more is told by its alarm
+		}
 		v := c.resp.View(now, p, c.eng)
 		v.Origin = c.r.Hazard.Origin.String()
 		fx = append(fx, Effect{Kind: Tell, Update: plugins.Update{Plan: &v}})
@@ -224,8 +228,8 @@ func (c *Core) aliveDue() sensors.Mono {
 	switch {
 	case c.pending:
 		return c.lastRec.Add(aliveServing)
-	case c.holding:
-		return c.lastRec.Add(aliveTrue)
+	case c.holding || c.resp.Active():
+		return c.lastRec.Add(aliveOpen)
 	}
 	return never
 }

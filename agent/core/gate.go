@@ -21,6 +21,7 @@ const (
 	observeMax    = 30 * 24 * time.Hour
 	defMaxShelve  = 8 * time.Hour // S17: shelving ends by itself, at the latest after a shift
 	calendarAlarm = 24 * time.Hour
+	clockSlack    = 24 * time.Hour // a clock that is put right by less makes no date unknown
 )
 
 // Proof is that a person has seen a point move, in the right sense and in time (S23).
@@ -63,10 +64,15 @@ func (g *gate) unix() int64 {
 	return g.wall.Unix()
 }
 
-// old says that an instant of the wall clock is further back than limit, or not known.
+// old says that an instant of the wall clock is further back than limit, or not known. One that has not come yet was
+// taken from a clock that was ahead: it would be good for as long as that was wrong.
 func (g *gate) old(wall int64, limit time.Duration) bool {
-	return wall == 0 || g.wall.Sub(time.Unix(wall, 0)) > limit
+	age := g.age(wall)
+	return wall == 0 || age > limit || age < -clockSlack && g.unix() != 0
 }
+
+// age is how long ago an instant of the wall clock was.
+func (g *gate) age(wall int64) time.Duration { return g.wall.Sub(time.Unix(wall, 0)) }
 
 // mayArm tells all that stands against arming a plan, at once (S18). That no single failure blocks a
 // stage, the configuration has been held to when it was read (S5).
@@ -247,7 +253,7 @@ func (c *Core) calendar(now sensors.Mono, ev Event, fx []Effect) []Effect {
 			since = c.gate.unix()
 		}
 		name := "plan/" + rule.Name
-		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name + "/not-protecting", Active: !armed && c.gate.old(since, observeMax), Priority: 1,
+		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name + "/not-protecting", Active: !armed && c.gate.age(since) > observeMax, Priority: 1,
 			ReAlarm: calendarAlarm, Cause: "NOT PROTECTING: this plan has only observed for more than 30 days; arm it"})
 		fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: name + "/drill", Active: armed && c.gate.old(c.resp.LastDrill(rule.Name), drillEvery(rule)),
 			Priority: 3, ReAlarm: calendarAlarm, Cause: fmt.Sprintf("no good drill in the last %d days", int(drillEvery(rule).Hours()/24))})

@@ -13,6 +13,7 @@ import (
 func (c *Core) clearGhosts(now sensors.Mono, fx []Effect) []Effect {
 	plans := map[string]bool{}
 	c.resp.Alarms(func(in hazard.AlarmInput) { plans[in.Name] = true })
+	c.resp.TellAnew() // this was to know their names, and told nobody
 	for _, a := range c.book.Records() {
 		if a.Active && !plans[a.Name] && !c.owned(a.Name) {
 			fx = c.setAlarm(now, fx, hazard.AlarmInput{Name: a.Name})

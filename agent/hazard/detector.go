@@ -63,7 +63,9 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 		e.unusable(in, p, t)
 		return
 	}
-	in.test = false
+	if in.test {
+		in.test, in.dirty = false, true
+	}
 	if p.other && !in.weak { // it is not the device that was proven any more, whatever that one saw (S23)
 		in.weak, in.dirty = true, true
 	}
@@ -123,7 +125,7 @@ func (e *Engine) observe(in *input, p *point, t sensors.Mono) {
 func (e *Engine) unusable(in *input, p *point, t sensors.Mono) {
 	why := p.q.Reason()
 	if test := why == sensors.TestMode || in.test && (why == sensors.Comm || why == sensors.Stale); test != in.test {
-		in.test, in.dirty = test, in.dirty || in.active
+		in.test, in.dirty = test, true
 	}
 	in.lose(t, in.test || neverVotes(why))
 	e.touch(in)

@@ -31,9 +31,10 @@ type Engine struct {
 	begun    sensors.Mono
 	next     sensors.Mono // no timer is due before
 	scanLoss bool
-	pending  int  // on-delays that run
-	bypassed bool // a bypass or probation has begun, ended or moved
-	learned  bool // a baseline has moved
+	pending  int               // on-delays that run
+	bare     []sensors.PointID // taken out of service or put back, and watched by no detector: not recorded yet
+	bypassed bool              // a bypass or probation has begun, ended or moved
+	learned  bool              // a baseline has moved
 	late     uint64
 	foreign  uint64
 }
@@ -184,6 +185,10 @@ func (e *Engine) Step(now sensors.Mono, in []sensors.Reading, out *Changes) (wak
 		e.fallDue(now)
 	}
 	e.settle(now, out)
+	for _, id := range e.bare {
+		out.Members = append(out.Members, MemberRecord{Point: e.r.Points[id].Name, Out: e.points[id].out})
+	}
+	e.bare = e.bare[:0]
 	if e.scanLoss {
 		e.judgeLosses(now, out)
 	}
@@ -356,6 +361,9 @@ func (e *Engine) SetOutOfService(now sensors.Mono, id sensors.PointID, out bool)
 		in.lost, in.lostAt, in.dirty = true, now, true
 	}
 	e.points[id].out = out
+	if len(e.byPoint[id]) == 0 {
+		e.bare = append(e.bare, id)
+	}
 	e.follow(id, now)
 	for _, i := range e.byPoint[id] {
 		e.advance(&e.inputs[i], now)

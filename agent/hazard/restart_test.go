@@ -140,3 +140,60 @@ func TestWeakIsKept(t *testing.T) {
 	m.restart(time.Second, 0)
 	m.want(id, "true held-true weak")
 }
+
+// What a person took out stays out over a kill also where no detector watches the point (others are compared with
+// it, and a cold one that is put back would make heat of what is not), and where the rules have renamed its detector.
+func TestRestartKeepsWhatAPersonTookOut(t *testing.T) {
+	m := newRoom(t)
+	p, q := m.point("bms", "t", sensors.Temperature), m.point("hall", "t", sensors.Temperature)
+	m.cond(Cond{Name: "above-hall", Kind: Deviation, From: FromPoint, Threshold: 10,
+		Members: []Member{{Device: m.r.Points[p].Device, Points: []sensors.PointID{p}, Ref: []sensors.PointID{q}}}})
+	high := m.over(Cond{Name: "high", Threshold: 60}, p)
+	m.keep(time.Second, 20, p, q)
+	m.e.SetOutOfService(m.now, q, true)
+	m.step()
+	m.restart(time.Second, 0)
+	m.read(q, -40)
+	m.read(p, 20)
+	m.want(0, "unknown")
+	m.e.SetOutOfService(m.now, q, false)
+	m.step()
+	m.restart(time.Second, 0)
+	m.read(q, 15)
+	m.read(p, 20)
+	m.want(0, "false")
+
+	m.e.SetOutOfService(m.now, p, true)
+	m.step()
+	m.r.Conds[0].Name, m.r.Conds[high].Name = "above", "hot"
+	m.restart(time.Second, 0)
+	m.read(p, 70)
+	m.want(high, "unknown bypassed")
+	m.e.SetOutOfService(m.now, p, false)
+	m.e.SetBypass(m.now, p, m.now.Add(time.Minute))
+	m.step()
+	m.r.Conds[0].Name, m.r.Conds[high].Name = "over", "warm"
+	m.restart(time.Second, 0)
+	m.wait(2 * time.Minute)
+	m.read(p, 70)
+	m.want(high, "true returned")
+}
+
+// A detector that was quiet when its device was put into test mode has no vote by its fault after a kill either.
+func TestRestartKeepsATestOfAQuietOne(t *testing.T) {
+	m := newRoom(t)
+	p := m.point("asd", "smoke", sensors.Smoke)
+	id := m.over(Cond{Name: "smoke", Threshold: 60, OnFault: FaultVotes}, p)
+	q := m.point("bms", "t", sensors.Temperature)
+	m.over(Cond{Name: "high", Threshold: 60}, q)
+	vote := m.vote(1, false, id)
+	m.keep(time.Second, 20, p, q)
+	m.bad(p, sensors.TestMode)
+	m.restart(time.Second, 0)
+	m.keep(time.Minute, 20, q) // and p is unplugged
+	m.want(vote, "unknown inhibited")
+	m.read(p, 20)
+	m.restart(time.Second, 0)
+	m.keep(time.Minute, 20, q)
+	m.want(vote, "true held weak")
+}

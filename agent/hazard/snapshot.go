@@ -1,13 +1,15 @@
 package hazard
 
 import (
+	"slices"
 	"time"
 
 	"firebreak/sensors"
 )
 
 // MemberRecord is the lasting state of one detector on one point, as the journal holds it. Names,
-// not numbers: it must outlive a change of the configuration.
+// not numbers: it must outlive a change of the configuration. Without a Cond it is of a point that no
+// detector watches, and says whether that is in service.
 type MemberRecord struct {
 	Cond    string        `json:"cond"`
 	Point   string        `json:"point"`
@@ -57,19 +59,30 @@ func (e *Engine) find(cond, point string) *input {
 type inputName struct{ cond, point string }
 
 // Restore takes back the lasting state of one member; what the configuration no longer has is
-// passed over.
+// passed over, but for what a person has said of a point that it has.
 func (e *Engine) Restore(m MemberRecord) {
 	in := e.find(m.Cond, m.Point)
 	if in == nil {
+		if i := slices.IndexFunc(e.r.Points, func(p sensors.Point) bool { return p.Name == m.Point }); i >= 0 {
+			e.restorePoint(sensors.PointID(i), m)
+		}
 		return
 	}
 	*in = input{cond: in.cond, member: in.member, point: in.point, wiring: in.wiring, pend: in.pend, raw: m.Raw, active: m.Active, lost: m.Lost,
 		noVote: m.NoVote, test: m.Test, weak: m.Weak, held: m.Held, latched: m.Latched, anew: m.Anew, tripped: m.Trips, on: m.On, onAt: m.OnAt, turn: m.Turn, offAt: m.OffAt, lostAt: m.LostAt, fresh: m.Fresh}
-	p := &e.points[in.point]
-	p.out, p.bypass, p.back = m.Out, m.Bypass, m.Back
-	e.follow(in.point, m.LostAt)
+	e.restorePoint(in.point, m)
 	e.advancePend(in)
 	e.touch(in)
+}
+
+// restorePoint takes back whether a person has taken a point out of service or bypassed it.
+func (e *Engine) restorePoint(id sensors.PointID, m MemberRecord) {
+	p := &e.points[id]
+	p.out = m.Out
+	if len(e.byPoint[id]) > 0 {
+		p.bypass, p.back = m.Bypass, m.Back
+	}
+	e.follow(id, m.LostAt)
 }
 
 // Pending is true while an on-delay runs: what a restart must not forget changes by the second.

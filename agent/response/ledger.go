@@ -1,7 +1,9 @@
 package response
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -156,6 +158,35 @@ func (p *PlanRun) ledgerAlarms(is *stepNames, st *Step, set func(hazard.AlarmInp
 	}
 	set(overdue)
 	set(hazard.AlarmInput{Name: is.undo, Active: e.State == Failed, Priority: 2, Cause: "its undo has failed: " + e.Detail})
+}
+
+// strayAlarms tells of what is owed and has no step in the rules any more: taking it out of the configuration takes
+// nothing back (S21). Of a plan that is gone nobody else tells, so that its entries are due at once.
+func (m *Machine) strayAlarms(set func(hazard.AlarmInput)) {
+	var told []string
+	for _, plan := range slices.Sorted(maps.Keys(m.state)) {
+		rule, p := m.rule(plan), m.state[plan]
+		for i := range p.Ledger {
+			e := &p.Ledger[i]
+			lacks := "step"
+			if rule == nil {
+				lacks = "plan"
+			} else if slices.ContainsFunc(rule.Steps, func(s Step) bool { return s.Name == e.Step }) || !e.Overdue || p.Run != nil {
+				continue
+			}
+			in := hazard.AlarmInput{Name: "plan/" + plan + "/" + e.Step + "/outstanding", Active: true, Priority: 3, ReAlarm: 24 * time.Hour,
+				Cause: fmt.Sprintf("done in episode %d, not taken back, and the configuration has its %s no more (%s); owner: %s; then: firebreak settle %s/%s --reason TEXT",
+					e.Episode, lacks, cmp.Or(e.Revert, "by hand"), e.Owner, plan, e.Step)}
+			told = append(told, in.Name)
+			set(in)
+		}
+	}
+	for _, name := range m.stray {
+		if !slices.Contains(told, name) {
+			set(hazard.AlarmInput{Name: name})
+		}
+	}
+	m.stray = told
 }
 
 // tellLedger is what is outstanding, oldest first.

@@ -55,6 +55,7 @@ type Machine struct {
 	order [][]int             // of the steps of each plan: those that others wait for first
 	names [][]stepNames       // of the alarms of each step of each plan
 	clear [][]bool            // of each: none of them was raised when they were last told
+	stray []string            // alarms of what is owed and has no step in the rules, as last told
 	peers map[string]PeerSaid // by plan; what was heard last, in this process
 	base  uint64              // of episodes: no number below is new (S9)
 }

@@ -1,6 +1,8 @@
 package response
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"firebreak/plugins"
@@ -49,6 +51,11 @@ func (m *Machine) Resume(now sensors.Mono, r Resumed, o *Out) {
 		}
 		p.LastTrue = now // not journaled by the second: the clear time starts anew
 		m.resumeSteps(now, rule, p, r.SameBoot, o)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.state)) {
+		if m.rule(name) == nil { // the rules have no undo for it any more
+			m.resumeUndo(now, &Plan{Name: name}, m.state[name], r.SameBoot, o)
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ func (m *Machine) Undo(now sensors.Mono, plan, by string, o *Out) error {
 	if why := m.peerStands(now, rule); why != "" {
 		return &Refusal{[]string{why}}
 	}
+	if why := m.needed(m.undoStep(rule, p.Ledger[m.next(rule, p)].Step), p); why != "" {
+		return &Refusal{[]string{why}}
+	}
 	m.put(o, Record{Kind: "undo", Plan: plan, At: now, By: by})
 	o.Events = append(o.Events, plugins.Event{Type: "undo.begun", Plan: plan, Detail: "by " + by})
 	return nil
@@ -52,6 +55,23 @@ func (m *Machine) undoStep(rule *Plan, step string) *Step {
 	return &rule.Steps[k]
 }
 
+// needed is why what a step did is not taken back now: another plan of this agent has an episode open and does the
+// same. As between peers, that needs the reset of both (S13).
+func (m *Machine) needed(st *Step, own *PlanRun) string {
+	for i := range m.r.Plans {
+		rule := &m.r.Plans[i]
+		if q := m.state[rule.Name]; q == own || q.Run == nil {
+			continue
+		}
+		for k := range rule.Steps {
+			if s := &rule.Steps[k]; s.Hook == st.Hook && s.Target == st.Target || s.HasUndo && s.Undo == st.Undo && s.UndoTarget == st.UndoTarget {
+				return fmt.Sprintf("plan %s has an episode open, and its step %q does what %q did: reset that plan first, or take it back by hand and settle it", rule.Name, s.Name, st.Name)
+			}
+		}
+	}
+	return ""
+}
+
 // advanceUndo moves the undo of a plan without episode.
 func (m *Machine) advanceUndo(now sensors.Mono, rule *Plan, p *PlanRun, o *Out) (wake sensors.Mono) {
 	if p.UndoBy == "" {
@@ -72,6 +92,10 @@ func (m *Machine) advanceUndo(now sensors.Mono, rule *Plan, p *PlanRun, o *Out) 
 		if now < e.Retry {
 			return e.Retry
 		}
+	}
+	if why := m.needed(m.undoStep(rule, e.Step), p); why != "" {
+		m.stopUndo(now, rule, p, why, o)
+		return m.review(now, rule, p, o)
 	}
 	m.startUndo(now, rule, e, o)
 	return never

@@ -17,7 +17,7 @@ type Refusal struct{ Reasons []string }
 func (r *Refusal) Error() string { return "refused: " + strings.Join(r.Reasons, "; ") }
 
 // Reset ends the episode of a plan. It is refused while any member of its votes is true,
-// held-true, unknown or bad, and before the clear time (S6). Undo follows a reset, never a falling
+// held-true, unknown or bad, while a call is under way, and before the clear time (S6). Undo follows a reset, never a falling
 // reading.
 func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) error {
 	rule := m.rule(plan)
@@ -41,6 +41,11 @@ func (m *Machine) Reset(now sensors.Mono, plan, by string, j Judge, o *Out) erro
 			seen[name] = true
 			why = append(why, fmt.Sprintf("%s is %s (%s)", name, v.Is, v.Basis))
 		})
+	}
+	for k := range rule.Steps { // its time-out ends that: then nobody would hear how, and an undo would pass it by
+		if s := m.step(p, rule.Steps[k].Name); s.State == Starting || s.State == Running {
+			why = append(why, fmt.Sprintf("step %s is at work: wait until its call has ended", s.Name))
+		}
 	}
 	clear := rule.ClearTime
 	if clear <= 0 {
@@ -107,6 +112,14 @@ func (m *Machine) Alarms(set func(hazard.AlarmInput)) {
 	for _, name := range m.gone() {
 		set(hazard.AlarmInput{Name: "plan/" + name + "/pinned", Active: true, Priority: 1,
 			Cause: "an open run belongs to a configuration with a plan that this one lacks: start the agent with that one, and reset"})
+	}
+	m.strayAlarms(set)
+}
+
+// TellAnew makes the next call of Alarms tell all.
+func (m *Machine) TellAnew() {
+	for i := range m.clear {
+		clear(m.clear[i])
 	}
 }
 
