@@ -192,16 +192,27 @@ func (g *Guard) heal() {
 	}
 }
 
+// tellJournal tells what is wrong with the journal when that has changed, by what is at the root of it: each try names another
+// segment. What the disk says itself stands until it has written: that it is late, or the queue full, follows from it.
 func (g *Guard) tellJournal(ctx context.Context, err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
+	root := ""
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		root = e.Error()
 	}
-	if text == g.jerr {
+	if root == g.jerr || err != nil && g.jdisk {
 		return
 	}
-	g.jerr = text
+	g.jerr = root
 	g.step(ctx, core.Event{Kind: core.Durable, Err: err})
+}
+
+// diskSays takes how the journal's last try has ended. That all is well again, watchJournal sees when it has caught up.
+func (g *Guard) diskSays(ctx context.Context, err error) {
+	g.jdisk = false
+	if err != nil {
+		g.tellJournal(ctx, err)
+		g.jdisk = true
+	}
 }
 
 // statsBox counts for health points.
@@ -323,6 +334,9 @@ func resumeInfo(last entry, boot Boot, now sensors.Mono, bootID string, synced b
 		info.Shift = now.Add(-age).Sub(last.Mono)
 	default:
 		info.Shift = now.Sub(last.Mono)
+	}
+	if !same && info.Shift == 0 {
+		info.Shift = 1 // by the shift a reboot is told, also by the next start, which reads it in the journal
 	}
 	return info
 }
