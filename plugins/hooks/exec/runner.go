@@ -93,7 +93,9 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 			return t.out
 		}
 		if t.spawn {
-			r.small.Store(false) // it may have been replaced by one that reads another task
+			if shim.MonoNow() < a.AskedNs+int64(a.Timeout) { // else it had no time
+				r.small.Store(false) // it may have been replaced by one that reads another task
+			}
 			a.anew = true
 			if spawns++; spawns == maxSpawns {
 				return plugins.Outcome{Result: plugins.Failed, Elapsed: time.Since(begin),
@@ -153,6 +155,9 @@ func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task,
 		return answer(plugins.Unknown, asked, "not started: the agent is stopping; call again under the same key")
 	}
 	done, p, err := r.spawn(d, lock, a, task)
+	if errors.Is(err, errLate) && a.May != nil { // its time counts from the leave: the plain call finds out
+		return try{}
+	}
 	if err != nil { // known: the lock is ours and there is no marker
 		return answer(plugins.Failed, asked, "not started: %v", err)
 	}
@@ -188,11 +193,17 @@ func attached(e shim.Ending) try {
 	return try{ended: true, out: o}
 }
 
+// errLate is no end of the key: who asked may have stood still or be gone, and another one may ask with time left.
+var errLate = errors.New("had passed")
+
 // spawn starts the shim and gives the pipe that closes when it has written the outcome.
 func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, *os.Process, error) {
 	t, err := task()
 	if err != nil {
 		return nil, nil, err
+	}
+	if shim.MonoNow() >= a.AskedNs+int64(t.Timeout) {
+		return nil, nil, fmt.Errorf("the time-out of %v %w", t.Timeout, errLate)
 	}
 	s := shim.Spec{
 		ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,

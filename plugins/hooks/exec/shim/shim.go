@@ -131,7 +131,7 @@ func reap() error {
 }
 
 // run gives an error when no outcome could be written: the next call under this key then decides
-// from the marker. Before the leave none is: what is in the way then is nothing yet of a call that may never be made.
+// from the marker, or starts the command where there is none. Before the leave none is: what is in the way then is nothing yet of a call that may never be made.
 func (s *shim) run() error {
 	var err error
 	if s.spec, err = s.d.ReadSpec(); err != nil {
@@ -139,10 +139,8 @@ func (s *shim) run() error {
 	}
 	timeout := time.Duration(s.spec.TimeoutNs)
 	if s.spec.DeadlineNs <= MonoNow() {
-		if s.may >= 0 {
-			return errors.New("not got ready: the time-out had passed")
-		}
-		return s.end(plugins.Failed, 0, "not started: the time-out of %v had passed", timeout)
+		// No end of the key: who asked may have stood still or be gone, and another one may ask with time left.
+		return fmt.Errorf("not started: the time-out of %v had passed", timeout)
 	}
 	switch err := s.start(); {
 	case errors.Is(err, errLetGo):
