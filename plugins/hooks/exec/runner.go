@@ -53,8 +53,9 @@ type Runner struct {
 	Log  *slog.Logger
 
 	// Small answers shim.Command too and starts faster, or is empty. When it cannot be started Self is.
-	Small string
-	small atomic.Bool // the last probe has seen it answer
+	Small  string
+	small  atomic.Bool // the last probe has seen it answer
+	memory memory      // its copy
 
 	reapers sync.WaitGroup // one for each shim that this process has started
 
@@ -253,18 +254,21 @@ func (r *Runner) startShim(d shim.Dir, lock, done *os.File, a Ask) (*os.Process,
 	if a.May != nil {
 		args, files = append(args, shim.PoisedArg), append(files, a.May)
 	}
-	start := func(program string) (*os.Process, error) {
-		return os.StartProcess(program, append([]string{program}, args...), &os.ProcAttr{
+	start := func(path, program string) (*os.Process, error) {
+		return os.StartProcess(path, append([]string{program}, args...), &os.ProcAttr{
 			Dir: "/", Env: shimEnv(), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 	}
-	program := r.program()
-	p, err := start(program)
-	if err != nil && program != r.Self { // removed since the last probe
-		r.small.Store(false)
-		p, err = start(r.Self)
+	if r.small.Load() { // a probe has seen it answer
+		r.memory.mu.RLock()
+		p, err := start(r.memory.path(r.Small), r.Small)
+		r.memory.mu.RUnlock()
+		if err == nil {
+			return p, nil
+		}
+		r.small.Store(false) // removed since
 	}
-	return p, err
+	return start(r.Self, r.Self)
 }
 
 // reap takes the shim when it has ended. The wait for it holds a thread, and two hundred shims may live

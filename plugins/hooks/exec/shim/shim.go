@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"firebreak/plugins"
 
@@ -52,6 +53,8 @@ func Main(args []string) int {
 	// The command is killed with the thread that started it (Pdeathsig), which must therefore
 	// live as long as this process.
 	runtime.LockOSThread()
+	name := [16]byte{'f', 'i', 'r', 'e', 'b', 'r', 'e', 'a', 'k', '-', 's', 'h', 'i', 'm'}
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0) // a copy in memory is called as its descriptor
 	poised := len(args) == 2 && args[1] == PoisedArg
 	if len(args) != 1 && !poised {
 		fmt.Fprintln(os.Stderr, Command+" is started by the agent only, with one directory")
