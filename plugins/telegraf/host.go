@@ -115,7 +115,7 @@ func (h *host) tell(m telegraf.Metric) {
 }
 
 func (h *host) hello() pipe.Hello {
-	out := pipe.Hello{V: pipe.Version, Version: telegrafVersion()}
+	out := pipe.Hello{V: pipe.Version, Tied: pipe.Tie(), Version: telegrafVersion()}
 	for _, in := range h.inputs {
 		out.Inputs = append(out.Inputs, in.name)
 	}
