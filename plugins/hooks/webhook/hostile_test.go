@@ -121,3 +121,22 @@ func TestNameServiceHangs(t *testing.T) {
 		want(t, h.Do(t.Context(), call(time.Minute), nil), plugins.Done, 200, "")
 	}
 }
+
+// A target that is back within a second has waited for no more than a few tries (the pauses of New, which other tests shorten).
+func TestFirstRetriesComeWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New("hook", Config{URL: "http://target.invalid/x"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, tries := time.Now(), []time.Duration(nil)
+		h.client.Transport = fakeNet(func(*http.Request) (*http.Response, error) {
+			tries = append(tries, time.Since(began))
+			return nil, io.ErrUnexpectedEOF
+		})
+		h.Do(t.Context(), call(time.Minute), nil)
+		if len(tries) < 20 || tries[1] > 150*time.Millisecond || tries[2] > 500*time.Millisecond || tries[3] > 2*time.Second {
+			t.Errorf("tried after %v", tries)
+		}
+	})
+}
