@@ -13,8 +13,8 @@ import (
 )
 
 // hangs makes each opening of a file wait, as a disk does that does not answer, until the test ends (or the kernel has
-// waited for as long as it does for a lease).
-func hangs(t *testing.T, path string) {
+// waited for as long as it does for a lease), or until answers is called.
+func hangs(t *testing.T, path string) (answers func()) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -26,7 +26,7 @@ func hangs(t *testing.T, path string) {
 	for { // a process that was started from it has yet to end
 		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
 		if err == nil {
-			return
+			return func() { f.Close() }
 		}
 		select {
 		case <-tick.C:
@@ -96,5 +96,27 @@ func TestCopyInMemory(t *testing.T) {
 	}
 	if late, err := m.read(t.Context(), small); late || err == nil || m.have() {
 		t.Error("removed:", late, err)
+	}
+}
+
+// A command whose disk hangs until its time-out has passed is not started when the disk answers again: nobody waits for it any
+// more. Its end is a known failure then.
+func TestCommandOnADiskThatHangs(t *testing.T) {
+	b := newBench(t, "")
+	program, ran := b.path("program"), b.path("ran")
+	copyProgram(t, "/bin/sh", program)
+	b.hook.cfg.Command = []string{program, "-c", "trap '' TERM; : >" + ran}
+	answers := hangs(t, program)
+	c := call("x")
+	c.Timeout = 300 * time.Millisecond
+	want(t, b.do(c), plugins.Failed, true, "was seen to start")
+	answers()
+	c.Timeout = time.Minute
+	want(t, b.do(c), plugins.Failed, true, "nothing of it runs any more")
+	if err := b.hook.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("it was started after its time-out")
 	}
 }

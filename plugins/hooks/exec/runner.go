@@ -300,8 +300,12 @@ func (r *Runner) settle(d shim.Dir, id string) plugins.Outcome {
 				Detail: fmt.Sprintf("the shim died and what it started cannot be ended (%s, %v): end it by hand", shim.Pids(left), err)}
 		}
 	}
+	what := "the end of the command was known"
+	if m.Group == 0 {
+		what = "the command was seen to start (the time-out ends it where the disk under the command hangs: look at that)"
+	}
 	e := shim.Ending{ID: id, Result: plugins.Failed.String(), ExitCode: -1,
-		Detail: "the shim died before the end of the command was known; nothing of it runs any more; part of its work may have been done"}
+		Detail: "the shim died before " + what + "; nothing of it runs any more; part of its work may have been done"}
 	if err := d.WriteEnding(e); err != nil {
 		r.Log.Warn("the end of a call cannot be stored; it is found out again at the next call", "call", id, "err", err)
 	}

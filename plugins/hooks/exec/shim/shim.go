@@ -233,9 +233,11 @@ func (s *shim) start() error {
 	if err := s.d.mark(m); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
+	takeBack := endAt(s.spec.DeadlineNs)
 	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, &syscall.ProcAttr{
 		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{uintptr(stdin), uintptr(pipe[1]), uintptr(pipe[1])}, Sys: how,
 	})
+	takeBack()
 	if err != nil {
 		return err
 	}
