@@ -18,8 +18,6 @@ import (
 	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/line"
 	"firebreak/plugins/telegraf/pipe"
-
-	"golang.org/x/sys/unix"
 )
 
 // Variable of the environment that says which fake a process is to be.
@@ -61,7 +59,7 @@ func work(d time.Duration) {
 // privileged becomes the companion as one that has capabilities of its own: the kernel does not end it with the agent any more.
 func privileged(args []string) int {
 	runtime.LockOSThread()
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
+	if _, _, err := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, 0, 0); err != 0 {
 		return 2
 	}
 	_ = syscall.Exec(args[0], args, os.Environ())
@@ -116,7 +114,7 @@ func fake(how string) int {
 		_ = w.JSON(pipe.FatalKind, pipe.Fatal{V: pipe.Version, Error: "inputs.upsd: no such plugin"})
 		return 1
 	}
-	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}, Tied: how != "loose" && pipe.Tie()})
+	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}, Tied: how != "loose" && companion.Tie()})
 	switch strings.TrimSuffix(how, "-privileged") {
 	case "block": // as the real one: it says which input hangs, and then that it ends itself
 		for range 50 {
