@@ -250,7 +250,7 @@ func (c *Core) journal(now sensors.Mono, ev Event, fx *[]Effect) {
 	if ev.Err != nil {
 		cause = "the journal cannot be written: " + ev.Err.Error() + "; hooks start without it, marked journaled: false"
 	}
-	*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/journal", Active: ev.Err != nil, Priority: 1, Cause: cause})
+	*fx = c.setAlarm(now, *fx, hazard.AlarmInput{Name: "agent/journal", Active: ev.Err != nil, Priority: 1, Cause: cause, Newest: true})
 }
 
 // memory tells that a start has found durable records gone: the ledger of what is outstanding may lack

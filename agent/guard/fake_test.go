@@ -119,6 +119,18 @@ func (p *fakePub) alarm(name string) (last plugins.AlarmState) {
 	return last
 }
 
+// count is how often a change of an alarm was told.
+func (p *fakePub) count(name string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.got {
+		if u.Alarm != nil && u.Alarm.Name == name {
+			n++
+		}
+	}
+	return n
+}
+
 func (p *fakePub) states() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

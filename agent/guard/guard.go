@@ -102,7 +102,8 @@ type Guard struct {
 	records int    // since the last snapshot
 	markSeq uint64 // a record that is waited for, and since when: the measure of a slow disk
 	markAt  time.Time
-	jerr    string
+	jerr    string // what was told of the journal; empty: it is well
+	jdisk   bool   // that is the disk's own word
 	stats   statsBox
 
 	calendarAt time.Time    // when the core heard of the wall clock last
@@ -199,9 +200,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		case o := <-g.orders:
 			g.order(hookCtx, o)
 		case d := <-durable:
-			if d.Err != nil { // that it is well again, watchJournal sees when it has caught up
-				g.tellJournal(hookCtx, d.Err)
-			}
+			g.diskSays(hookCtx, d.Err)
 		case <-timer.C:
 			if g.c.Clock.Now() >= g.wake {
 				g.step(hookCtx, core.Event{Kind: core.Tick})

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,6 +109,55 @@ func TestJournalAlarm(t *testing.T) {
 		pass(time.Second)
 		if a := w.pub.alarm("agent/journal"); a.Active {
 			t.Errorf("alarm %+v after the journal has caught up", a)
+		}
+		w.end()
+	})
+}
+
+// The alarm names what the disk says now, and not what was wrong first: who has made room is not told for hours that there is
+// none. What follows from it (late, its queue full) hides it no more than the name of the segment of each new try does.
+func TestJournalAlarmNamesTheNewestFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newFakeJournal(0)
+		w := begin(t, rules(response.Step{Name: "drain"}), nil, func(c *Config) { c.Journal = j })
+		pass(time.Second)
+		j.set(func() { j.lag = -1 })
+		w.read(smoke, 5)
+		pass(journalLag + 2*maxIdle)
+		says := func(when, want string) {
+			t.Helper()
+			if a := w.pub.alarm("agent/journal"); !a.Active || a.Occurrence != 1 || !strings.Contains(a.Cause, want) {
+				t.Errorf("%s: %+v, want %q in the cause", when, a, want)
+			}
+		}
+		fails := func(n int, errno syscall.Errno) {
+			for i := range n {
+				j.ch <- journal.Durable{Seq: j.DurableSeq(), Err: fmt.Errorf("journal: create %d: %w", i, errno)}
+				pass(5 * time.Second)
+			}
+		}
+		says("late", "has not answered")
+		fails(1, syscall.ENOSPC)
+		says("full", "no space left")
+		j.set(func() { j.refuse = true })
+		w.read(smoke, 20)
+		w.read(heat, 80)
+		told := w.pub.count("agent/journal")
+		fails(20, syscall.ENOSPC)
+		says("full for long, its queue too", "no space left")
+		if n := w.pub.count("agent/journal"); n != told {
+			t.Errorf("of one fault %d more changes were told", n-told)
+		}
+		fails(1, syscall.EROFS)
+		says("remounted", "read-only")
+		j.set(func() { j.lag = 0 })
+		j.done(j.last())
+		pass(maxIdle + 2*time.Millisecond)
+		says("it writes again, and records are missing", "has refused records")
+		j.set(func() { j.refuse = false })
+		pass(2 * healPause)
+		if a := w.pub.alarm("agent/journal"); a.Active {
+			t.Errorf("alarm %+v after all is written", a)
 		}
 		w.end()
 	})

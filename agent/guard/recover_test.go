@@ -50,6 +50,13 @@ func TestResumeInfo(t *testing.T) {
 			t.Errorf("%s: the last record stands %v before now, want %v", c.name, d, c.lastIs)
 		}
 	}
+	// A reboot always shows as a shift, in the journal too: without one, what ends with a boot (a bypass) would go on.
+	for _, synced := range []bool{false, true} {
+		e := entry{Mono: last, Wall: wall.UnixMilli(), Synced: synced}
+		if got := resumeInfo(e, Boot{ID: "a"}, last, "b", synced, wall); got.SameBoot || got.Shift == 0 || got.Shift > time.Microsecond {
+			t.Errorf("another boot whose clock happens to agree, synced %v: %+v", synced, got)
+		}
+	}
 	got := resumeInfo(entry{}, Boot{}, last, "a", false, wall)
 	if !got.AgeKnown || got.EpisodeBase != 1_700_000_000 {
 		t.Errorf("an empty journal: %+v", got)

@@ -1,9 +1,7 @@
 package guard
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -154,56 +152,6 @@ func (g *Guard) snapshot(e entry) error {
 	return g.c.Journal.Snapshot(b, g.lastSeq)
 }
 
-// watchJournal notices a journal that refuses, and one that does not answer at all, as when an
-// fsync hangs.
-func (g *Guard) watchJournal(ctx context.Context) {
-	if g.c.Journal == nil {
-		return
-	}
-	durable := g.c.Journal.DurableSeq()
-	if durable >= g.markSeq && durable < g.lastSeq { // it moves: measure the next
-		g.markSeq, g.markAt = g.lastSeq, time.Now()
-	}
-	switch {
-	case g.gap:
-		g.tellJournal(ctx, errors.New("it has refused records: is its queue full, or a record too large"))
-		if durable >= g.lastSeq {
-			g.heal()
-		}
-	case durable < g.markSeq && time.Since(g.markAt) > journalLag:
-		g.tellJournal(ctx, fmt.Errorf("the disk has not answered for %v", journalLag))
-	case durable >= g.lastSeq && g.jerr != "":
-		g.tellJournal(ctx, nil)
-	}
-}
-
-// heal writes the whole state once the journal takes records again: what it refused is missing,
-// and later records may not fit without. As a record among the others it stands before all that
-// builds on it; as a snapshot, which has more room, it may come a moment after.
-func (g *Guard) heal() {
-	now := time.Now()
-	if now.Before(g.healAt) {
-		return
-	}
-	g.healAt = now.Add(healPause)
-	e := g.whole(g.c.Clock.Now())
-	if g.append(e) || g.snapshot(e) == nil {
-		g.gap, g.records = false, 0
-	}
-}
-
-func (g *Guard) tellJournal(ctx context.Context, err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text == g.jerr {
-		return
-	}
-	g.jerr = text
-	g.step(ctx, core.Event{Kind: core.Durable, Err: err})
-}
-
 // statsBox counts for health points.
 type statsBox struct{ steps atomic.Uint64 }
 
@@ -323,6 +271,9 @@ func resumeInfo(last entry, boot Boot, now sensors.Mono, bootID string, synced b
 		info.Shift = now.Add(-age).Sub(last.Mono)
 	default:
 		info.Shift = now.Sub(last.Mono)
+	}
+	if !same && info.Shift == 0 {
+		info.Shift = 1 // by the shift a reboot is told, also by the next start, which reads it in the journal
 	}
 	return info
 }

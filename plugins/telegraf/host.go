@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"firebreak/plugins/telegraf/companion"
 	"firebreak/plugins/telegraf/line"
 	"firebreak/plugins/telegraf/pipe"
 
@@ -129,7 +130,9 @@ func (h *host) hello() pipe.Hello {
 func (h *host) run(ctx context.Context, r *pipe.Reader) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := h.speaker.say(func(w *pipe.Writer) error { return w.JSON(pipe.HelloKind, h.hello()) }); err != nil {
+	hello := h.hello()
+	hello.Tied = companion.Tie()
+	if err := h.speaker.say(func(w *pipe.Writer) error { return w.JSON(pipe.HelloKind, hello) }); err != nil {
 		return 1
 	}
 	ends := make(chan error, 4)

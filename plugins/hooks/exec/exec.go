@@ -289,7 +289,10 @@ func (h *Hook) Probe(ctx context.Context) error {
 func (r *Runner) Probe(ctx context.Context) error {
 	err := probeRunDir(r.Dir, r.Log)
 	r.TryOut(ctx)
-	if ok, shimErr := answers(ctx, r.Self); !ok {
+	if r.small.Load() && r.memory.have() {
+		return err // this program is not needed for a call, and a disk that hangs under it would hold up all of it
+	}
+	if ok, shimErr := answers(ctx, r.Self, r.Self); !ok {
 		err = errors.Join(err, fmt.Errorf("%s %s does not answer as the shim (%v): start the program anew, from its own unchanged file", r.Self, shim.Command, shimErr))
 	}
 	return err

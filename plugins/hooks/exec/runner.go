@@ -53,8 +53,9 @@ type Runner struct {
 	Log  *slog.Logger
 
 	// Small answers shim.Command too and starts faster, or is empty. When it cannot be started Self is.
-	Small string
-	small atomic.Bool // the last probe has seen it answer
+	Small  string
+	small  atomic.Bool // the last probe has seen it answer
+	memory memory      // its copy
 
 	reapers sync.WaitGroup // one for each shim that this process has started
 
@@ -93,7 +94,9 @@ func (r *Runner) Do(ctx context.Context, a Ask, task func() (Task, error)) plugi
 			return t.out
 		}
 		if t.spawn {
-			r.small.Store(false) // it may have been replaced by one that reads another task
+			if shim.MonoNow() < a.AskedNs+int64(a.Timeout) { // else it had no time
+				r.small.Store(false) // it may have been replaced by one that reads another task
+			}
 			a.anew = true
 			if spawns++; spawns == maxSpawns {
 				return plugins.Outcome{Result: plugins.Failed, Elapsed: time.Since(begin),
@@ -153,6 +156,9 @@ func (r *Runner) once(ctx context.Context, d shim.Dir, a Ask, task func() (Task,
 		return answer(plugins.Unknown, asked, "not started: the agent is stopping; call again under the same key")
 	}
 	done, p, err := r.spawn(d, lock, a, task)
+	if errors.Is(err, errLate) && a.May != nil { // its time counts from the leave: the plain call finds out
+		return try{}
+	}
 	if err != nil { // known: the lock is ours and there is no marker
 		return answer(plugins.Failed, asked, "not started: %v", err)
 	}
@@ -188,11 +194,17 @@ func attached(e shim.Ending) try {
 	return try{ended: true, out: o}
 }
 
+// errLate is no end of the key: who asked may have stood still or be gone, and another one may ask with time left.
+var errLate = errors.New("had passed")
+
 // spawn starts the shim and gives the pipe that closes when it has written the outcome.
 func (r *Runner) spawn(d shim.Dir, lock *os.File, a Ask, task func() (Task, error)) (*os.File, *os.Process, error) {
 	t, err := task()
 	if err != nil {
 		return nil, nil, err
+	}
+	if shim.MonoNow() >= a.AskedNs+int64(t.Timeout) {
+		return nil, nil, fmt.Errorf("the time-out of %v %w", t.Timeout, errLate)
 	}
 	s := shim.Spec{
 		ID: a.ID, Path: t.Path, Args: t.Args, Env: append(t.Env, shim.Cookie+"="+cookieOf(d)), Dir: t.Dir,
@@ -242,18 +254,21 @@ func (r *Runner) startShim(d shim.Dir, lock, done *os.File, a Ask) (*os.Process,
 	if a.May != nil {
 		args, files = append(args, shim.PoisedArg), append(files, a.May)
 	}
-	start := func(program string) (*os.Process, error) {
-		return os.StartProcess(program, append([]string{program}, args...), &os.ProcAttr{
+	start := func(path, program string) (*os.Process, error) {
+		return os.StartProcess(path, append([]string{program}, args...), &os.ProcAttr{
 			Dir: "/", Env: shimEnv(), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 	}
-	program := r.program()
-	p, err := start(program)
-	if err != nil && program != r.Self { // removed since the last probe
-		r.small.Store(false)
-		p, err = start(r.Self)
+	if r.small.Load() { // a probe has seen it answer
+		r.memory.mu.RLock()
+		p, err := start(r.memory.path(r.Small), r.Small)
+		r.memory.mu.RUnlock()
+		if err == nil {
+			return p, nil
+		}
+		r.small.Store(false) // removed since
 	}
-	return p, err
+	return start(r.Self, r.Self)
 }
 
 // reap takes the shim when it has ended. The wait for it holds a thread, and two hundred shims may live
@@ -285,8 +300,12 @@ func (r *Runner) settle(d shim.Dir, id string) plugins.Outcome {
 				Detail: fmt.Sprintf("the shim died and what it started cannot be ended (%s, %v): end it by hand", shim.Pids(left), err)}
 		}
 	}
+	what := "the end of the command was known"
+	if m.Group == 0 {
+		what = "the command was seen to start (the time-out ends it where the disk under the command hangs: look at that)"
+	}
 	e := shim.Ending{ID: id, Result: plugins.Failed.String(), ExitCode: -1,
-		Detail: "the shim died before the end of the command was known; nothing of it runs any more; part of its work may have been done"}
+		Detail: "the shim died before " + what + "; nothing of it runs any more; part of its work may have been done"}
 	if err := d.WriteEnding(e); err != nil {
 		r.Log.Warn("the end of a call cannot be stored; it is found out again at the next call", "call", id, "err", err)
 	}

@@ -42,9 +42,10 @@ func ownerOf(fi os.FileInfo) uint32 {
 	return 0
 }
 
-// answers tells whether program is a shim that reads and writes what this one does.
-func answers(ctx context.Context, program string) (bool, error) {
-	cmd := osexec.CommandContext(ctx, program, shim.Command, shim.ProbeArg)
+// answers tells whether what is started from path, as name, is a shim that reads and writes what this one does.
+func answers(ctx context.Context, path, name string) (bool, error) {
+	cmd := osexec.CommandContext(ctx, path, shim.Command, shim.ProbeArg)
+	cmd.Args[0] = name
 	cmd.Env = shimEnv()
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
@@ -58,18 +59,34 @@ func (r *Runner) TryOut(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryBound)
 	defer cancel()
-	ok, err := answers(ctx, r.Small)
-	was := r.small.Swap(ok)
+	was := r.small.Load()
+	ok, err := r.tryOut(ctx, was)
+	r.small.Store(ok)
 	r.warm(true)
 	if was && !ok && ctx.Err() == nil {
 		r.Log.Warn("the small shim answers no more: the agent's own program is started, more slowly", "shim", r.Small, "err", err)
 	}
 }
 
-// program is what is started as shim. The small one is used once a probe has seen it answer.
-func (r *Runner) program() string {
-	if r.small.Load() {
-		return r.Small
+func (r *Runner) tryOut(ctx context.Context, was bool) (bool, error) {
+	late, err := r.memory.read(ctx, r.Small)
+	if late { // nothing is started from there; the copy of before is as good as it was
+		return was && r.memory.have(), err
 	}
-	return r.Self
+	if err != nil {
+		return false, err
+	}
+	r.memory.mu.RLock()
+	path := r.memory.path(r.Small)
+	ok, err := answers(ctx, path, r.Small)
+	r.memory.mu.RUnlock()
+	if !ok && path != r.Small && ctx.Err() == nil { // a machine may forbid to start what lies in memory
+		if ok, _ := answers(ctx, r.Small, r.Small); ok {
+			r.memory.mu.Lock()
+			r.memory.drop()
+			r.memory.mu.Unlock()
+			return true, nil
+		}
+	}
+	return ok, err
 }

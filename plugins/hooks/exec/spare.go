@@ -42,7 +42,9 @@ func (r *Runner) newSpare() (*spare, error) {
 	defer null.Close()
 	// Else its runtime keeps files of the control group open, where what comes with the order belongs.
 	env := append(shimEnv(), "GODEBUG=containermaxprocs=0")
-	pid, err := syscall.ForkExec(r.Small, []string{r.Small, shim.Command, shim.SpareArg}, &syscall.ProcAttr{
+	r.memory.mu.RLock()
+	defer r.memory.mu.RUnlock()
+	pid, err := syscall.ForkExec(r.memory.path(r.Small), []string{r.Small, shim.Command, shim.SpareArg}, &syscall.ProcAttr{
 		Dir: "/", Env: env, Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), uintptr(fds[1])},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})

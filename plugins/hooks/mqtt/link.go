@@ -153,6 +153,9 @@ func (l *link) send(ctx context.Context, topic string, body func() []byte, again
 			err := s.Publish(pctx, topic, body())
 			late := pctx.Err() != nil
 			cancel()
+			if late {
+				err = fmt.Errorf("not acknowledged: %w", err)
+			}
 			sent(err)
 			switch {
 			case late:

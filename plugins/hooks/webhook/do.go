@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"time"
@@ -134,6 +135,9 @@ func (h *Hook) readSecrets() (known, error) {
 func (h *Hook) send(ctx context.Context, method, to string, body []byte, plain map[string]string, headers ...http.Header) answer {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.TryTimeout)
 	defer cancel()
+	end, _ := ctx.Deadline() // that of the call may be nearer
+	within, connected := time.Until(end).Round(time.Millisecond), false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 	if err != nil {
 		return answer{err: errors.New("the URL cannot be asked: correct the configuration")}
@@ -152,6 +156,12 @@ func (h *Hook) send(ctx context.Context, method, to string, body []byte, plain m
 		var ue *url.Error
 		if errors.As(err, &ue) { // it would repeat the URL, which may hold what a log should not
 			err = ue.Err
+		}
+		switch late := errors.Is(err, context.DeadlineExceeded); {
+		case late && connected:
+			err = fmt.Errorf("no answer within %v: %w: look at the target", within, err)
+		case late:
+			err = fmt.Errorf("no connection within %v: %w: look at the network, the name service and the target", within, err)
 		}
 		return answer{err: err}
 	}

@@ -116,7 +116,7 @@ func New(c Config) (*Companion, error) {
 
 // StandStill is for the moment in which hooks start: the companion stops at once, and goes on 20 ms after the last call.
 // It may be called from any goroutine and never waits; it does nothing where Still is used up, and to a companion that has not
-// greeted, or that somebody else has stopped.
+// greeted, that would not end with this process, or that somebody else has stopped.
 func (c *Companion) StandStill() { c.still.ask() }
 
 // Offer leaves an update for the outputs of the companion. It never waits.

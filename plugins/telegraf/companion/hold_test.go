@@ -72,6 +72,22 @@ func TestStandStill(t *testing.T) {
 	}
 }
 
+// One that would not end with this process is not made to stand still: it would do so for ever.
+func TestStandStillOfALooseOne(t *testing.T) {
+	r := rig.New(t, rig.Variable+"=loose", nil)
+	r.UntilHealth("")
+	r.Until("a metric", rig.IsMetric("m"))
+	for range 10 {
+		r.StandStill()
+	}
+	if n := r.Stats().Holds; n > 0 {
+		t.Errorf("it was made to stand still %d times", n)
+	}
+	if err := r.End(); err != nil {
+		t.Error(err)
+	}
+}
+
 // One that stands still at the agent's end hears of it, and has the time that each has to end by itself.
 func TestEndOfOneThatStandsStill(t *testing.T) {
 	quit := filepath.Join(t.TempDir(), "quit")

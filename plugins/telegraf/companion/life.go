@@ -141,7 +141,11 @@ func (l *life) read() error {
 			if !greeted {
 				greeted, limit = true, l.c.Beat
 				close(l.hello)
-				l.still.greeted(l.p)
+				if h.Tied {
+					l.still.greeted(l.p)
+				} else {
+					l.c.Log.Warn("the Telegraf companion is not stopped while hooks start, which start later beside it: if this agent died meanwhile, nobody would let it go on; install both from one build")
+				}
 				l.judge(nil)
 				l.c.Log.Info("the Telegraf companion runs", "telegraf", h.Version, "inputs", strings.Join(h.Inputs, " "), "outputs", strings.Join(h.Outputs, " "))
 			}

@@ -33,7 +33,8 @@ func StartMain(args []string) int {
 		fmt.Fprintln(os.Stderr, StartCommand+" is started by the agent only, with the path of the companion")
 		return 2
 	}
-	runtime.LockOSThread() // the thread that executes is the one that stays, with its class
+	runtime.LockOSThread() // the thread that executes is the one that stays, with its class, and with this, which is a thread's
+	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0)
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE, Nice: 19}, 0); err != nil {
 		fmt.Fprintf(os.Stderr, "the companion does not get the idle scheduling class: %v\n", err)
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)

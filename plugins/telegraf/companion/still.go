@@ -28,7 +28,7 @@ type holdable interface {
 // still lets the companion stand still for the moment in which hooks start: what is woken then, the disk's work and the
 // processes of the hook, finds no processor where it first has to wait for the companion's slice to end.
 //
-// Only a companion that has greeted is held, and none that is stopped already: to let go of that one would undo what
+// Only a companion that has greeted is held, as one that ends with this process (Tie), and none that is stopped already: to let go of that one would undo what
 // somebody else has done to it, and hide the trouble. What it has stood still is counted by the second, to the end of
 // each hold; a hold for which nothing is left does not begin. A stop from elsewhere during a hold ends with it.
 type still struct {

@@ -73,6 +73,7 @@ type Hello struct {
 	Version string   `json:"version"` // of Telegraf
 	Inputs  []string `json:"inputs,omitempty"`
 	Outputs []string `json:"outputs,omitempty"`
+	Tied    bool     `json:"tied,omitempty"` // by companion.Tie: it may be made to stand still, since it would not do so for ever
 }
 
 // Fatal is why the companion ends.

@@ -29,12 +29,17 @@ const QuitVariable = "FIREBREAK_FAKE_QUIT"
 // Main makes a test binary what the agent would start: itself first, and then a fake. It does not return then.
 func Main() {
 	if len(os.Args) > 1 && os.Args[1] == companion.StartCommand {
+		if strings.HasSuffix(os.Getenv(Variable), "-privileged") {
+			os.Exit(privileged(os.Args[2:]))
+		}
 		os.Exit(companion.StartMain(os.Args[2:]))
 	}
 	switch how := os.Getenv(Variable); how {
 	case "":
 	case "agent", "agent-still":
-		os.Exit(agent(how == "agent-still"))
+		os.Exit(agent("silent", how == "agent-still"))
+	case "agent-privileged":
+		os.Exit(agent("silent-privileged", true))
 	case "work":
 		work(30 * time.Millisecond)
 		os.Exit(0)
@@ -51,14 +56,24 @@ func work(d time.Duration) {
 	}
 }
 
+// privileged becomes the companion as one that has capabilities of its own: the kernel does not end it with the agent any more.
+func privileged(args []string) int {
+	runtime.LockOSThread()
+	if _, _, err := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, 0, 0); err != 0 {
+		return 2
+	}
+	_ = syscall.Exec(args[0], args, os.Environ())
+	return 2
+}
+
 // agent is one with a companion that hangs, or also stands still, whose process it names.
-func agent(still bool) int {
+func agent(how string, still bool) int {
 	self, err := os.Executable()
 	if err != nil {
 		return 2
 	}
 	var c *companion.Companion
-	c, err = companion.New(companion.Config{Path: self, Self: self, Env: []string{Variable + "=silent"}, Take: func(pipe.Metrics) {}, Gathered: func(pipe.Gathered) {},
+	c, err = companion.New(companion.Config{Path: self, Self: self, Env: []string{Variable + "=" + how}, Take: func(pipe.Metrics) {}, Gathered: func(pipe.Gathered) {},
 		Still: time.Hour, Hold: time.Hour,
 		Health: func(context.Context, error) {
 			if still {
@@ -99,8 +114,8 @@ func fake(how string) int {
 		_ = w.JSON(pipe.FatalKind, pipe.Fatal{V: pipe.Version, Error: "inputs.upsd: no such plugin"})
 		return 1
 	}
-	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}})
-	switch how {
+	_ = w.JSON(pipe.HelloKind, pipe.Hello{V: pipe.Version, Version: "v0", Inputs: []string{"m"}, Tied: how != "loose" && companion.Tie()})
+	switch strings.TrimSuffix(how, "-privileged") {
 	case "block": // as the real one: it says which input hangs, and then that it ends itself
 		for range 50 {
 			_ = w.JSON(pipe.BeatKind, pipe.Beat{Hung: []string{"m"}})

@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"firebreak/plugins"
 
@@ -52,6 +53,8 @@ func Main(args []string) int {
 	// The command is killed with the thread that started it (Pdeathsig), which must therefore
 	// live as long as this process.
 	runtime.LockOSThread()
+	name := [16]byte{'f', 'i', 'r', 'e', 'b', 'r', 'e', 'a', 'k', '-', 's', 'h', 'i', 'm'}
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0) // a copy in memory is called as its descriptor
 	poised := len(args) == 2 && args[1] == PoisedArg
 	if len(args) != 1 && !poised {
 		fmt.Fprintln(os.Stderr, Command+" is started by the agent only, with one directory")
@@ -131,7 +134,7 @@ func reap() error {
 }
 
 // run gives an error when no outcome could be written: the next call under this key then decides
-// from the marker. Before the leave none is: what is in the way then is nothing yet of a call that may never be made.
+// from the marker, or starts the command where there is none. Before the leave none is: what is in the way then is nothing yet of a call that may never be made.
 func (s *shim) run() error {
 	var err error
 	if s.spec, err = s.d.ReadSpec(); err != nil {
@@ -139,10 +142,8 @@ func (s *shim) run() error {
 	}
 	timeout := time.Duration(s.spec.TimeoutNs)
 	if s.spec.DeadlineNs <= MonoNow() {
-		if s.may >= 0 {
-			return errors.New("not got ready: the time-out had passed")
-		}
-		return s.end(plugins.Failed, 0, "not started: the time-out of %v had passed", timeout)
+		// No end of the key: who asked may have stood still or be gone, and another one may ask with time left.
+		return fmt.Errorf("not started: the time-out of %v had passed", timeout)
 	}
 	switch err := s.start(); {
 	case errors.Is(err, errLetGo):
@@ -232,9 +233,11 @@ func (s *shim) start() error {
 	if err := s.d.mark(m); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
+	takeBack := endAt(s.spec.DeadlineNs)
 	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, &syscall.ProcAttr{
 		Dir: s.spec.Dir, Env: s.spec.Env, Files: []uintptr{uintptr(stdin), uintptr(pipe[1]), uintptr(pipe[1])}, Sys: how,
 	})
+	takeBack()
 	if err != nil {
 		return err
 	}
