@@ -1,6 +1,7 @@
 package response
 
 import (
+	"fmt"
 	"slices"
 
 	"firebreak/plugins"
