@@ -5,7 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"net"
+	"io"
 	"os"
 	osexec "os/exec"
 	"regexp"
@@ -123,10 +123,6 @@ func TestPeerChromiumShowsText(t *testing.T) {
 	const evil = `<script>window.owned=1</script><img src=x onerror=window.owned=1>'"&{{WORDS}}`
 	b := newBox(t)
 	c, _ := config.Load(b.file, app.Kinds())
-	ln, err := net.Listen("unix", c.Control)
-	if err != nil {
-		t.Fatal(err)
-	}
 	left := 7
 	status := app.Answer{Status: &app.Status{
 		Plans: []plugins.PlanState{{Plan: evil, Mode: evil, Stage: "3", Episode: 7, Cause: evil, Asking: evil, TrippedBy: evil, HeldBy: evil, HoldS: 9, ActByS: &left, Countdown: map[string]int{evil: 8},
@@ -136,25 +132,13 @@ func TestPeerChromiumShowsText(t *testing.T) {
 		Buses: map[string]wire.BusLoad{evil: {Silent: 2}}}}
 	status.Status.Telling.LastError = evil
 	points := app.Answer{Points: []app.PointState{{Name: evil, Unit: evil, Quality: evil, Usable: true, Value: 7}, {Name: "__proto__.x", Quality: "bad:comm"}}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_ = conn.SetDeadline(time.Now().Add(patience))
-			var r app.Request
-			a := status
-			if json.NewDecoder(conn).Decode(&r) == nil && r.Order == "points" {
-				a = points
-			}
-			_ = json.NewEncoder(conn).Encode(a)
-			conn.Close()
+	answering(t, c.Control, func(r app.Request, w io.Writer) {
+		a := status
+		if r.Order == "points" {
+			a = points
 		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
+		_ = json.NewEncoder(w).Encode(a)
+	})
 	url, _ := pageOf(t, b.file)
 	p := browse(t)
 	p.screen(390, 844)

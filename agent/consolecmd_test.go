@@ -133,20 +133,14 @@ func TestConsoleOfARunningAgent(t *testing.T) {
 	end()
 }
 
-// Whatever answers on the socket, the console goes on, and takes what is no answer for none: it asks two things and nothing else, one
-// after the other.
-func TestConsoleOfALiar(t *testing.T) {
-	b := newBox(t)
-	c, _ := config.Load(b.file, app.Kinds())
-	ln, err := net.Listen("unix", c.Control)
+// answering has something that is no agent answer on a control socket, one at a time, until stop.
+func answering(t *testing.T, control string, answer func(app.Request, io.Writer)) (stop func()) {
+	t.Helper()
+	ln, err := net.Listen("unix", control)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	var says atomic.Pointer[string] // until it is another
-	var mu sync.Mutex
-	asked, done := map[string]bool{}, make(chan struct{})
-	says.Store(new("{}"))
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
@@ -157,13 +151,30 @@ func TestConsoleOfALiar(t *testing.T) {
 			_ = conn.SetDeadline(time.Now().Add(patience))
 			var r app.Request
 			_ = json.NewDecoder(conn).Decode(&r)
-			mu.Lock()
-			asked[r.Order] = true
-			mu.Unlock()
-			_, _ = io.WriteString(conn, *says.Load())
+			answer(r, conn)
 			conn.Close()
 		}
 	}()
+	stop = func() { ln.Close(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+// Whatever answers on the socket, the console goes on, and takes what is no answer for none: it asks two things and nothing else, one
+// after the other.
+func TestConsoleOfALiar(t *testing.T) {
+	b := newBox(t)
+	c, _ := config.Load(b.file, app.Kinds())
+	var says atomic.Pointer[string] // until it is another
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	says.Store(new("{}"))
+	stop := answering(t, c.Control, func(r app.Request, w io.Writer) {
+		mu.Lock()
+		asked[r.Order] = true
+		mu.Unlock()
+		_, _ = io.WriteString(w, *says.Load())
+	})
 	url, end := consoleOf(t, b.file)
 	for _, lie := range []struct{ says, want string }{
 		{"{}", "is no agent"},
@@ -176,8 +187,7 @@ func TestConsoleOfALiar(t *testing.T) {
 		shows(t, url, lie.want, func(s consoleState) bool { return !s.OK && s.Answer == nil && strings.Contains(s.Fault, lie.want) })
 	}
 	end()
-	ln.Close()
-	<-done
+	stop()
 	delete(asked, "status")
 	delete(asked, "points")
 	if len(asked) > 0 {
